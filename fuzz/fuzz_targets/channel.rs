@@ -1,5 +1,6 @@
-//! A client or a server whose peer stores whatever it likes into the two rings and the call line
-//! of their channel, and sends whatever records it likes, between our calls and during them.
+//! A client or a server with a hostile peer. The peer stores arbitrary words into the two rings
+//! and the call line of their channel, and sends arbitrary records, between our calls and
+//! during them.
 
 #![no_main]
 
@@ -9,29 +10,29 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_channel::{
-    PendingCall, Call, ChannelOptions, Client, Error, Incoming, Received, Server, Session,
+    Call, ChannelOptions, Client, Error, Incoming, PendingCall, Received, Server, Session,
     SessionOptions,
 };
 use shmem_core::call::SEGMENT_LEN;
 use shmem_core::mem::Heap;
 use shmem_core::ring::{Consumer, OnRestart, Producer, Ring};
 use shmem_core::{ControlWord, Corrupt, Incarnation};
-use shmem_fuzz::simulated::{CAPACITY, Length, Near, Simulated, Stroke, Watched, tagged};
-use shmem_fuzz::spot::{LEN, PARTITIONS};
-use shmem_fuzz::{Many, Rarely, expand, while_playing};
+use shmem_fuzz::simulated::{CAPACITY, ChannelStore, CheckedCall, Length, Near, Simulated, tagged};
+use shmem_fuzz::tables::{LEN, PARTITIONS};
+use shmem_fuzz::{Many, Rarely, expand, while_running};
 use shmem_registry::{Geometry, Kind, Request};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Whether our end is the server.
+    /// True if our end is the server.
     serves: bool,
-    /// Which partitions are gone.
-    over: u32,
-    /// What the peer stores during our calls: one at each look at the clock.
-    during: Many<Stroke>,
-    /// Whether to play all of that from another thread too.
+    /// The incarnations that are gone, as in `Simulated`.
+    gone: u32,
+    /// The stores of the peer during our calls, one at every fourth read of the clock.
+    during: Many<ChannelStore>,
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Stroke>)>,
+    steps: Many<(Step, Option<ChannelStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -45,23 +46,23 @@ enum Step {
         which: u8,
         room: Len,
     },
-    /// Our end is dropped and opened again.
+    /// We drop our end and open it again.
     Reopen,
-    /// The peer sends a message as it lies in a ring, some times.
+    /// The peer sends a message in a ring, several times.
     Message {
         epoch: Number,
-        looks_at_line: bool,
+        checks_line: bool,
         call: Number,
         len: Len,
         times: u8,
     },
     /// The peer asks or answers in the call line.
     UseLine(Near, Length),
-    /// The peer sends a record that is no message.
+    /// The peer sends a record that is not a message.
     Record(u8),
-    /// The peer receives so many records.
+    /// The peer receives this many records.
     Drain(u8),
-    /// The peer's ends are taken over by its next incarnation.
+    /// The peer's next incarnation takes its ends over.
     Restart,
 }
 
@@ -70,7 +71,7 @@ enum Step {
 enum Number {
     /// The first epoch; no call, or a call of an earlier client.
     Plain(bool),
-    /// One that may well be.
+    /// A plausible one.
     Small(u8),
     Any(u32),
 }
@@ -102,7 +103,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let heap = Heap::new(LEN);
-    let platform = Simulated::new(heap.window(), input.over, &input.during);
+    let platform = Simulated::new(heap.window(), input.gone, &input.during);
     let geometry = Geometry {
         segments: 8,
         partitions: PARTITIONS,
@@ -111,7 +112,7 @@ fuzz_target!(|data: &[u8]| {
     let options = SessionOptions::new(1).geometry(geometry);
     let first = options.create(heap.window(), &platform).expect("memory");
     let second = Session::join(heap.window(), 2, &platform).expect("a number that is free");
-    // The rings and the line are there, and their ends are free.
+    // Creates the rings and the line, and leaves their ends free.
     drop(channel().client(&first, "bad").expect("room"));
     platform.begin([
         offset(&first, "bad.command", Kind::RING),
@@ -121,9 +122,9 @@ fuzz_target!(|data: &[u8]| {
     play(&input, &platform, &first);
     if *input.threaded {
         let steps = input.steps.iter().filter_map(|step| step.1);
-        let strokes: Vec<_> = steps.chain(input.during.iter().copied()).collect();
-        let scribble = || strokes.iter().for_each(|&stroke| platform.apply(stroke));
-        while_playing(scribble, || play(&input, &platform, &first));
+        let stores: Vec<_> = steps.chain(input.during.iter().copied()).collect();
+        let store = || stores.iter().for_each(|&store| platform.apply(store));
+        while_running(store, || play(&input, &platform, &first));
     }
     platform.begin([0, 0, 0]);
     honest(&first, &second);
@@ -135,7 +136,7 @@ fn channel() -> ChannelOptions {
         .result_capacity(CAPACITY)
 }
 
-/// Where a segment of the channel lies.
+/// Returns the offset of a segment of the channel.
 fn offset(session: &Session<'_>, name: &str, kind: Kind) -> usize {
     let len = match kind {
         Kind::RING => Ring::segment_len(CAPACITY),
@@ -143,10 +144,10 @@ fn offset(session: &Session<'_>, name: &str, kind: Kind) -> usize {
     };
     let request = Request::named(name, kind, len).expect("a request");
     let segment = session.registry().open(&request);
-    segment.expect("it is there").offset()
+    segment.expect("it exists").offset()
 }
 
-/// An honest peer on another channel of the same region notices nothing.
+/// Checks that honest peers on another channel of the same region are not disturbed.
 fn honest(first: &Session<'_>, second: &Session<'_>) {
     let timeout = Duration::from_millis(5);
     let mut client = channel().client(first, "good").expect("room");
@@ -164,9 +165,9 @@ fn honest(first: &Session<'_>, second: &Session<'_>) {
     assert_eq!(&buffer[..4], b"fine");
 }
 
-/// What was said for good.
+/// The permanent errors that our end has returned.
 #[derive(Default)]
-struct Said {
+struct PermanentErrors {
     sending: Option<Error>,
     receiving: Option<Error>,
 }
@@ -177,8 +178,8 @@ enum End<'m> {
     Server(Server<'m>, Vec<Call>),
 }
 
-impl Said {
-    /// An error of a send.
+impl PermanentErrors {
+    /// Checks the error of a send.
     fn sent(&mut self, error: Option<&Error>, longest: usize) {
         match error {
             None | Some(Error::TimedOut | Error::PeerGone) => {
@@ -187,24 +188,24 @@ impl Said {
             Some(Error::PeerRestarted) => {}
             Some(&Error::MessageTooLong { max }) => assert_eq!(max, longest),
             Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
-                let said = self.sending.get_or_insert(error.clone());
-                assert_eq!(said, error);
+                let errors = self.sending.get_or_insert(error.clone());
+                assert_eq!(errors, error);
             }
-            Some(error) => panic!("a send said {error:?}"),
+            Some(error) => panic!("a send returned {error:?}"),
         }
     }
 
-    /// An error of a call that receives.
+    /// Checks the error of a call that receives.
     fn received(&mut self, error: Option<&Error>, room: usize) {
         match error {
-            // It may be mended, and the ring is whole.
+            // Not permanent: the peer may correct it, and the ring is sound.
             Some(&Error::Corrupt(Corrupt {
                 word: ControlWord::CallLength,
                 ..
             })) => return,
             Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
-                let said = self.receiving.get_or_insert(error.clone());
-                assert_eq!(said, error);
+                let errors = self.receiving.get_or_insert(error.clone());
+                assert_eq!(errors, error);
                 return;
             }
             Some(&Error::BufferTooShort { len }) => assert!(len > room && len < CAPACITY / 2),
@@ -213,7 +214,7 @@ impl Said {
             Some(Error::AnsweredTwice { call } | Error::NeverCalled { call }) => {
                 assert_ne!(*call, 0);
             }
-            Some(error) => panic!("a receiver said {error:?}"),
+            Some(error) => panic!("a receive returned {error:?}"),
         }
         assert_eq!(self.receiving, None, "forgotten");
     }
@@ -233,7 +234,7 @@ fn open<'m>(input: &Input, session: &Session<'m>) -> Option<End<'m>> {
     match opened {
         Ok(end) => Some(end),
         Err(Error::EndTaken { .. } | Error::Corrupt(_)) => None,
-        Err(error) => panic!("opening said {error:?}"),
+        Err(error) => panic!("opening returned {error:?}"),
     }
 }
 
@@ -260,7 +261,7 @@ impl<'m> Peer<'m> {
 
     fn push(&mut self, record: &[u8]) {
         if let Some(producer) = &mut self.producer {
-            // Twice: the first may say that our end was opened again.
+            // Twice: the first call may report that our end was opened again.
             let _ = producer.push(record).or_else(|_| producer.push(record));
         }
     }
@@ -268,22 +269,22 @@ impl<'m> Peer<'m> {
 
 fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
     let mut end = open(input, session);
-    let mut said = Said::default();
+    let mut errors = PermanentErrors::default();
     let mut peer = Peer::default();
-    // Then it may have mixed one call's answer with another's number.
-    let mut has_scribbled = *input.threaded || !input.during.is_empty();
+    // Then the line may contain one call's answer and another's number.
+    let mut has_stored = *input.threaded || !input.during.is_empty();
     peer.restart(platform, input.serves);
-    for (step, stroke) in input.steps.iter() {
+    for (step, store) in input.steps.iter() {
         match (*step, &mut end) {
             (Step::Reopen, _) => {
                 drop(end.take());
-                said = Said::default();
+                errors = PermanentErrors::default();
                 end = open(input, session);
             }
             (
                 Step::Message {
                     epoch,
-                    looks_at_line,
+                    checks_line,
                     call,
                     len,
                     times,
@@ -293,7 +294,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
                 let call = call.value(0);
                 platform.by_ring.store(call, Relaxed);
                 let mut record = epoch.value(1).to_le_bytes().to_vec();
-                record[2] |= u8::from(looks_at_line);
+                record[2] |= u8::from(checks_line);
                 record.extend(call.to_le_bytes());
                 record.extend(tagged(call, len.bytes() % 100));
                 for _ in 0..times % 4 {
@@ -312,16 +313,16 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             }
             (Step::Restart, _) => peer.restart(platform, input.serves),
             (step, Some(End::Client(client, started))) => {
-                ask(step, client, started, platform, &mut said, !has_scribbled);
+                ask(step, client, started, platform, &mut errors, !has_stored);
             }
             (step, Some(End::Server(server, calls))) => {
-                serve(step, server, calls, platform, &mut said);
+                serve(step, server, calls, platform, &mut errors);
             }
             (_, None) => {}
         }
-        if let Some(stroke) = stroke {
-            platform.apply(*stroke);
-            has_scribbled = true;
+        if let Some(store) = store {
+            platform.apply(*store);
+            has_stored = true;
         }
     }
 }
@@ -332,59 +333,59 @@ fn ask(
     client: &mut Client<'_>,
     started: &mut Vec<PendingCall>,
     platform: &Simulated<'_, '_>,
-    said: &mut Said,
+    errors: &mut PermanentErrors,
     is_tagged: bool,
 ) {
     let max = client.max_len();
     match step {
         Step::Send(len) => {
-            let watched = Watched::begin(platform, len.1);
-            let sent = client.send(&vec![1; len.bytes()], watched.timeout).err();
-            watched.end(sent.as_ref());
-            said.sent(sent.as_ref(), max);
+            let checked = CheckedCall::begin(platform, len.1);
+            let sent = client.send(&vec![1; len.bytes()], checked.timeout).err();
+            checked.end(sent.as_ref());
+            errors.sent(sent.as_ref(), max);
         }
         Step::StartCall(len) => {
-            let watched = Watched::begin(platform, len.1);
-            let result = client.start_call(&vec![2; len.bytes()], watched.timeout);
-            watched.end(result.as_ref().err());
-            said.sent(result.as_ref().err(), max);
+            let checked = CheckedCall::begin(platform, len.1);
+            let result = client.start_call(&vec![2; len.bytes()], checked.timeout);
+            checked.end(result.as_ref().err());
+            errors.sent(result.as_ref().err(), max);
             started.extend(result);
         }
         Step::Call(len, room) => {
-            let watched = Watched::begin(platform, len.1);
+            let checked = CheckedCall::begin(platform, len.1);
             let mut answer = vec![0; room.bytes()];
-            let result = client.call(&vec![3; len.bytes()], &mut answer, watched.timeout);
-            watched.end(result.as_ref().err());
+            let result = client.call(&vec![3; len.bytes()], &mut answer, checked.timeout);
+            checked.end(result.as_ref().err());
             assert!(result.is_err() || result.is_ok_and(|len| len <= room.bytes()));
         }
         Step::FinishCall { which, room } if !started.is_empty() => {
             let call = started[usize::from(which) % started.len()];
-            let watched = Watched::begin(platform, room.1);
+            let checked = CheckedCall::begin(platform, room.1);
             let mut answer = vec![0; room.bytes()];
-            let result = client.finish_call(call, &mut answer, watched.timeout);
-            watched.end(result.as_ref().err());
+            let result = client.finish_call(call, &mut answer, checked.timeout);
+            checked.end(result.as_ref().err());
             match &result {
                 Ok(len) => {
                     let (answer, rest) = answer.split_at(*len);
-                    assert!(rest.iter().all(|&byte| byte == 0), "more than it says");
+                    assert!(rest.iter().all(|&byte| byte == 0), "more than `len` bytes");
                     let own = tagged(call.to_word() as u32, *len);
                     assert!(answer == own || !is_tagged, "the answer to another call");
                 }
                 Err(Error::PeerGone | Error::AnswerLost | Error::MessageFirst) => {}
-                // The end of the sending ring, at which the server's restarts are seen.
+                // From the sending ring, which reports the server's restarts.
                 Err(Error::Corrupt(_) | Error::Evicted) => {}
-                Err(error) => said.received(Some(error), room.bytes()),
+                Err(error) => errors.received(Some(error), room.bytes()),
             }
         }
         Step::Recv(room) => {
-            let watched = Watched::begin(platform, room.1);
+            let checked = CheckedCall::begin(platform, room.1);
             let mut buffer = vec![0; room.bytes()];
-            let result = client.recv(&mut buffer, watched.timeout);
-            watched.end(result.as_ref().err());
+            let result = client.recv(&mut buffer, checked.timeout);
+            checked.end(result.as_ref().err());
             if let Ok(Received::Message(len)) = result {
                 assert!(len <= room.bytes());
             }
-            said.received(result.as_ref().err(), room.bytes());
+            errors.received(result.as_ref().err(), room.bytes());
         }
         _ => {
             let _ = (client.discarded(), client.server_is_gone());
@@ -398,37 +399,37 @@ fn serve(
     server: &mut Server<'_>,
     calls: &mut Vec<Call>,
     platform: &Simulated<'_, '_>,
-    said: &mut Said,
+    errors: &mut PermanentErrors,
 ) {
     let max = server.max_len();
     match step {
         Step::Send(len) | Step::StartCall(len) => {
-            let watched = Watched::begin(platform, len.1);
-            let sent = server.send(&vec![1; len.bytes()], watched.timeout).err();
-            watched.end(sent.as_ref());
-            said.sent(sent.as_ref(), max);
+            let checked = CheckedCall::begin(platform, len.1);
+            let sent = server.send(&vec![1; len.bytes()], checked.timeout).err();
+            checked.end(sent.as_ref());
+            errors.sent(sent.as_ref(), max);
         }
         Step::Call(len, _) => {
             let Some(call) = calls.pop() else {
                 return;
             };
-            let watched = Watched::begin(platform, len.1);
-            let answered = server.answer(call, &vec![2; len.bytes()], watched.timeout);
-            watched.end(answered.as_ref().err());
+            let checked = CheckedCall::begin(platform, len.1);
+            let answered = server.answer(call, &vec![2; len.bytes()], checked.timeout);
+            checked.end(answered.as_ref().err());
             if answered != Err(Error::CallerRestarted) {
-                said.sent(answered.as_ref().err(), max);
+                errors.sent(answered.as_ref().err(), max);
             }
         }
         Step::Recv(room) => {
-            let watched = Watched::begin(platform, room.1);
+            let checked = CheckedCall::begin(platform, room.1);
             let mut buffer = vec![0; room.bytes()];
-            let result = server.recv(&mut buffer, watched.timeout);
-            watched.end(result.as_ref().err());
-            said.received(result.as_ref().err(), room.bytes());
+            let result = server.recv(&mut buffer, checked.timeout);
+            checked.end(result.as_ref().err());
+            errors.received(result.as_ref().err(), room.bytes());
             match result {
                 Ok(Incoming::Call { call, len }) => {
                     let rest = &buffer[len..];
-                    assert!(rest.iter().all(|&byte| byte == 0), "more than it says");
+                    assert!(rest.iter().all(|&byte| byte == 0), "more than `len` bytes");
                     calls.push(call);
                 }
                 Ok(Incoming::Message { len }) => assert!(len <= room.bytes()),

@@ -1,31 +1,31 @@
-//! The inspector on arbitrary bytes, and on a region full of everything after a
-//! peer has been at it.
+//! The inspector on arbitrary bytes, and on a full region in which a hostile peer has stored
+//! arbitrary words.
 
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem::look::{Options, Subject, look};
+use shmem::inspection::{self, Options, Subject};
 use shmem::report::{Report, Source, Trace};
 use shmem::show;
 use shmem_core::Window;
 use shmem_core::layout::{MAGIC, VERSION};
 use shmem_core::mem::Heap;
-use shmem_fuzz::spot::{LEN, Stroke, fill, registry};
-use shmem_fuzz::{Many, Rarely, Scribble, Who, expand, memory, while_playing};
+use shmem_fuzz::tables::{LEN, TableStore, fill, registry};
+use shmem_fuzz::{Many, PeerStore, Rarely, SmallIncarnation, expand, memory, while_running};
 use shmem_registry::{Id, Kind, Request};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     memory: Memory,
-    /// How many bytes of it are there, if not all.
+    /// Rarely: only this many bytes of the memory exist.
     cut: (Rarely, u16),
-    /// Whether to ask this machine for its processes.
+    /// True to check the processes of this machine.
     live: Rarely,
     records: u8,
-    /// Whether to look twice, as at a live region.
+    /// True to inspect twice, as for a live region.
     twice: Rarely,
-    /// Columns, if there is a terminal.
+    /// The columns of the terminal, if there is one.
     width: Option<u8>,
 }
 
@@ -33,17 +33,17 @@ struct Input {
 enum Memory {
     Bytes {
         len: u16,
-        /// Makes the first words plausible, so that more is looked at.
+        /// Plausible first words, so that more is inspected.
         header: Option<(u32, u16, u32)>,
-        scribbles: Many<Scribble>,
+        stores: Many<PeerStore>,
     },
     Region {
         segments: u8,
-        /// Words of the region's own header that are not its own.
+        /// Stores to the region's header.
         header: Many<(u8, u32)>,
-        strokes: Many<Stroke>,
-        /// Segments that somebody creates and removes meanwhile.
-        busy: (Rarely, Who),
+        stores: Many<TableStore>,
+        /// Rarely: an incarnation that creates and removes segments meanwhile.
+        busy: (Rarely, SmallIncarnation),
     },
 }
 
@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
         Memory::Bytes {
             len,
             header,
-            scribbles,
+            stores,
         } => {
             let heap = memory(usize::from(*len % 16384) + 8, 0, &mut bytes);
             let window = heap.window();
@@ -67,17 +67,17 @@ fuzz_target!(|data: &[u8]| {
                 window.write(0, &header);
                 window.write(128, &geometry.to_le_bytes());
             }
-            for scribble in scribbles.iter() {
-                scribble.apply(window);
+            for store in stores.iter() {
+                store.apply(window);
             }
             inspect(&input, window);
         }
         Memory::Region {
             segments,
             header,
-            strokes,
+            stores,
             busy,
-        } => inspect_region(&input, *segments, header, strokes, busy.0.then_some(busy.1)),
+        } => inspect_region(&input, *segments, header, stores, busy.0.then_some(busy.1)),
     }
 });
 
@@ -85,15 +85,15 @@ fn inspect_region(
     input: &Input,
     segments: u8,
     header: &[(u8, u32)],
-    strokes: &[Stroke],
-    busy: Option<Who>,
+    stores: &[TableStore],
+    busy: Option<SmallIncarnation>,
 ) {
     let heap = Heap::new(LEN);
     let registry = registry(&heap, segments);
     let window = heap.window();
     let tables = registry.tables();
     fill(registry);
-    if strokes.is_empty() && header.is_empty() {
+    if stores.is_empty() && header.is_empty() {
         let report = inspect(input, window);
         assert!(
             report.sound || *input.cut.0,
@@ -105,27 +105,25 @@ fn inspect_region(
         let word = window.word(usize::from(*at) % 64 * 4);
         word.store(*value, std::sync::atomic::Ordering::Relaxed);
     }
-    for stroke in strokes {
-        stroke.apply(window, &tables);
+    for store in stores {
+        store.apply(window, &tables);
     }
     inspect(input, window);
     if let Some(who) = busy {
         let request = Request::new(Id::from_name("busy"), Kind::RING, 640).expect("a request");
         let play = || {
-            strokes
-                .iter()
-                .for_each(|stroke| stroke.apply(window, &tables));
+            stores.iter().for_each(|store| store.apply(window, &tables));
             if let Ok(segment) = registry.open_or_create(who.incarnation(), &request) {
                 let _ = registry.remove(who.incarnation(), &segment);
             }
         };
-        while_playing(play, || drop(inspect(input, window)));
+        while_running(play, || drop(inspect(input, window)));
     }
 }
 
-/// Looks, and shows what comes of it.
+/// Inspects the memory, and shows the report.
 fn inspect(input: &Input, memory: Window<'_>) -> Report {
-    let there = match *input.cut.0 {
+    let available = match *input.cut.0 {
         true => usize::from(input.cut.1) % (memory.len() + 1),
         false => memory.len(),
     };
@@ -133,7 +131,7 @@ fn inspect(input: &Input, memory: Window<'_>) -> Report {
         place: "fuzz",
         offset: 0,
         memory,
-        there,
+        available,
         source: match *input.live {
             true => Source::Live,
             false => Source::Dump,
@@ -142,10 +140,10 @@ fn inspect(input: &Input, memory: Window<'_>) -> Report {
     let options = Options {
         records: usize::from(input.records % 8),
     };
-    let mut report = look(&subject, &options);
+    let mut report = inspection::inspect(&subject, &options);
     if *input.twice {
-        let earlier = Trace::of(&report);
-        report = look(&subject, &options);
+        let earlier = Trace::from_report(&report);
+        report = inspection::inspect(&subject, &options);
         report.confirm(&earlier);
     }
     show_all(&report, input.width);
@@ -162,6 +160,6 @@ fn show_all(report: &Report, width: Option<u8>) {
     }
     let json = serde_json::to_string(report).expect("a report is JSON");
     assert!(!json.contains(char::is_control));
-    let value: serde_json::Value = serde_json::from_str(&json).expect("as it says");
+    let value: serde_json::Value = serde_json::from_str(&json).expect("valid JSON");
     assert_eq!(value["sound"], report.sound);
 }

@@ -1,4 +1,4 @@
-//! Locks whose control words a peer stores as it likes, between our calls and
+//! Locks with a hostile peer. It stores arbitrary control words, between our calls and
 //! during them, while incarnations are reported as gone that are not.
 
 #![no_main]
@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::{Incarnation, Window};
-use shmem_fuzz::{Limited, Many, Oracle, Rarely, Scribble, Who, expand, while_scribbling};
+use shmem_fuzz::{
+    LimitedWait, Many, PeerStore, RandomLiveness, Rarely, SmallIncarnation, expand, while_storing,
+};
 use shmem_sync::inspect::{BakeryWords, BarrierWords, MutexWords, RwLockWords, SemaphoreWords};
 use shmem_sync::raw::{RawBakeryMutex, RawMutex, RawRwLock, RawSemaphore};
 use shmem_sync::{AcquireError, AttachError, Barrier, BarrierError, LockFailure, NotHeld};
@@ -18,16 +20,16 @@ use shmem_sync::{AcquireError, AttachError, Barrier, BarrierError, LockFailure, 
 #[derive(Arbitrary, Debug)]
 struct Input {
     which: Which,
-    /// Bytes behind the control block, or permits, or entries.
+    /// Bytes after the control block, or permits, or entries.
     len: u8,
-    users: [Who; 2],
-    /// Which incarnations are over.
-    over: u32,
-    /// What stands in the control block before the first call.
-    before: Many<Scribble>,
-    /// Whether to play all scribbles from another thread too.
+    users: [SmallIncarnation; 2],
+    /// The states of incarnations, two bits each.
+    gone: u32,
+    /// The stores before the first call.
+    before: Many<PeerStore>,
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -39,24 +41,24 @@ enum Which {
     Barrier,
 }
 
-/// What a user does; each lock makes of it what it has.
+/// One step of a user; each lock maps it to its own calls.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Step {
     second: bool,
     verb: Verb,
-    /// How long it waits; `None` only tries.
+    /// The wait; `None` only tries.
     wait: Option<(u8, bool)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Verb {
-    /// And gives it back at once; `repair` what a dead one left.
+    /// Acquires and releases at once; `repair` makes the data consistent.
     Use {
         repair: bool,
     },
-    /// And forgets the guard.
+    /// Acquires and forgets the guard.
     Take,
-    /// The shared way, where there is one.
+    /// Acquires for reading, if the lock can.
     Share {
         keep: bool,
     },
@@ -64,7 +66,7 @@ enum Verb {
     Repair,
     Add(u8),
     Consume,
-    Look,
+    Inspect,
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -75,13 +77,13 @@ fuzz_target!(|data: &[u8]| {
     };
     let heap = Heap::new(input.which.len(input.len));
     let window = heap.window();
-    for scribble in input.before.iter() {
-        scribble.apply(window);
+    for store in input.before.iter() {
+        store.apply(window);
     }
     run(&input, window, true);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(&input, window, false));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(&input, window, false));
     }
 });
 
@@ -98,20 +100,21 @@ impl Which {
     }
 }
 
-/// `quiet`: nobody writes during a call, only between them.
+/// `quiet`: the peer stores only between calls.
 fn run(input: &Input, window: Window<'_>, quiet: bool) {
-    let incarnations = input.users.map(Who::incarnation);
+    let incarnations = input.users.map(SmallIncarnation::incarnation);
     match input.which {
         Which::Mutex => {
             let attach =
                 |incarnation| RawMutex::attach(window, incarnation, &Silent).expect("room for one");
             let mutexes = incarnations.map(attach);
-            play(input, window, |step, oracle| {
-                mutex(&mutexes, window, step, oracle)
+            play(input, window, |step, liveness| {
+                mutex(&mutexes, window, step, liveness)
             });
         }
         Which::Bakery => {
-            // SAFETY: two of one incarnation let each other in, to bytes that nobody relies on.
+            // SAFETY: two handles of one incarnation do not exclude each other, but nothing relies
+            // on the protected bytes.
             let attach = |incarnation| unsafe { RawBakeryMutex::attach(window, incarnation, 5) };
             let mut mutexes = match incarnations.map(attach) {
                 [Ok(first), Ok(second)] => [first, second],
@@ -119,8 +122,8 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
                 [Err(AttachError::Evicted), _] | [_, Err(AttachError::Evicted)] => return,
                 [first, second] => panic!("{:?} {:?}", first.err(), second.err()),
             };
-            play(input, window, |step, oracle| {
-                bakery(&mut mutexes, window, step, oracle)
+            play(input, window, |step, liveness| {
+                bakery(&mut mutexes, window, step, liveness)
             });
         }
         Which::Semaphore => {
@@ -128,8 +131,8 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
                 RawSemaphore::attach(window, incarnation, &Silent).expect("room for one")
             };
             let semaphores = incarnations.map(attach);
-            play(input, window, |step, oracle| {
-                semaphore(&semaphores, window, step, oracle, quiet)
+            play(input, window, |step, liveness| {
+                semaphore(&semaphores, window, step, liveness, quiet)
             });
         }
         Which::RwLock => {
@@ -137,47 +140,47 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
                 RawRwLock::attach(window, incarnation, &Silent).expect("room for one")
             };
             let locks = incarnations.map(attach);
-            play(input, window, |step, oracle| {
-                rwlock(&locks, window, step, oracle)
+            play(input, window, |step, liveness| {
+                rwlock(&locks, window, step, liveness)
             });
         }
         Which::Barrier => {
-            let mut barriers = incarnations.map(|incarnation| meet(window, incarnation));
-            play(input, window, |step, oracle| {
-                barrier(&mut barriers, window, step, oracle, incarnations)
+            let mut barriers = incarnations.map(|incarnation| attach_barrier(window, incarnation));
+            play(input, window, |step, liveness| {
+                barrier(&mut barriers, window, step, liveness, incarnations)
             });
         }
     }
 }
 
-/// Takes every step, and stores what the peer stores behind it.
-fn play(input: &Input, window: Window<'_>, mut take: impl FnMut(Step, &mut Oracle)) {
-    let mut oracle = Oracle::new(input.over);
-    for (step, scribble) in input.steps.iter() {
-        take(*step, &mut oracle);
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+/// Runs every step, and makes the peer's store after it.
+fn play(input: &Input, window: Window<'_>, mut run_step: impl FnMut(Step, &mut RandomLiveness)) {
+    let mut liveness = RandomLiveness::new(input.gone);
+    for (step, store) in input.steps.iter() {
+        run_step(*step, &mut liveness);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
 
-/// Whether a lock was acquired; if not, for a reason that fits the call.
+/// Returns the guard if a lock was acquired. Otherwise checks that the failure fits the call.
 fn acquired<A>(result: Result<A, LockFailure>, waits: bool) -> Option<A> {
     match &result {
-        Err(LockFailure::Busy) => assert!(!waits, "busy, and it would have waited"),
-        Err(LockFailure::TimedOut) => assert!(waits, "a deadline without a wait"),
+        Err(LockFailure::Busy) => assert!(!waits, "busy although it waits"),
+        Err(LockFailure::TimedOut) => assert!(waits, "timed out without a wait"),
         Err(failure) => assert!(!failure.to_string().is_empty()),
         Ok(_) => {}
     }
     result.ok()
 }
 
-/// Changes the bytes at the end, which a lock protects.
+/// Changes the last `len` bytes, which a lock protects.
 fn change(window: Window<'_>, len: usize) {
     window.write(window.len() - len, &vec![1; len]);
 }
 
-/// Repairs and unlocks, as the step has it, by the calls of any lock.
+/// Repairs and unlocks, depending on the verb, with the calls of any lock.
 fn finish(
     verb: Verb,
     repair: &mut dyn FnMut() -> Result<(), NotHeld>,
@@ -191,22 +194,27 @@ fn finish(
     }
 }
 
-fn mutex(mutexes: &[RawMutex<'_>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
+fn mutex(
+    mutexes: &[RawMutex<'_>; 2],
+    window: Window<'_>,
+    step: Step,
+    liveness: &mut RandomLiveness,
+) {
     let mutex = &mutexes[usize::from(step.second)];
     if matches!(
         step.verb,
         Verb::Use { .. } | Verb::Take | Verb::Share { .. }
     ) {
         let result = match step.wait {
-            Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
-            None => mutex.try_lock(oracle),
+            Some((pauses, sleepy)) => mutex.lock(&mut LimitedWait::new(pauses, sleepy), liveness),
+            None => mutex.try_lock(liveness),
         };
         if acquired(result, step.wait.is_some()).is_none() {
             return;
         }
         change(window, window.len() - RawMutex::segment_len(0));
     }
-    // SAFETY: nobody relies on the bytes.
+    // SAFETY: nothing relies on the protected bytes.
     let repair = &mut || unsafe { mutex.make_consistent() };
     // SAFETY: as above.
     finish(step.verb, repair, &mut || unsafe { mutex.unlock() });
@@ -219,7 +227,7 @@ fn bakery(
     mutexes: &mut [RawBakeryMutex<'_>; 2],
     window: Window<'_>,
     step: Step,
-    oracle: &mut Oracle,
+    liveness: &mut RandomLiveness,
 ) {
     let mutex = &mut mutexes[usize::from(step.second)];
     if matches!(
@@ -227,8 +235,8 @@ fn bakery(
         Verb::Use { .. } | Verb::Take | Verb::Share { .. }
     ) {
         let result = match step.wait {
-            Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
-            None => mutex.try_lock(oracle),
+            Some((pauses, sleepy)) => mutex.lock(&mut LimitedWait::new(pauses, sleepy), liveness),
+            None => mutex.try_lock(liveness),
         };
         if acquired(result, step.wait.is_some()).is_none() {
             return;
@@ -236,7 +244,7 @@ fn bakery(
         change(window, window.len() - RawBakeryMutex::segment_len(0));
     }
     let mutex = RefCell::new(mutex);
-    // SAFETY: nobody relies on the bytes.
+    // SAFETY: nothing relies on the protected bytes.
     let repair = &mut || unsafe { mutex.borrow_mut().make_consistent() };
     // SAFETY: as above.
     let unlock = &mut || unsafe { mutex.borrow_mut().unlock() };
@@ -256,7 +264,7 @@ fn semaphore(
     semaphores: &[RawSemaphore<'_>; 2],
     window: Window<'_>,
     step: Step,
-    oracle: &mut Oracle,
+    liveness: &mut RandomLiveness,
     quiet: bool,
 ) {
     let semaphore = &semaphores[usize::from(step.second)];
@@ -264,9 +272,9 @@ fn semaphore(
         Verb::Use { .. } | Verb::Take | Verb::Share { .. } | Verb::Consume => {
             let result = match step.wait {
                 Some((pauses, sleepy)) => {
-                    semaphore.acquire(&mut Limited::new(pauses, sleepy), oracle)
+                    semaphore.acquire(&mut LimitedWait::new(pauses, sleepy), liveness)
                 }
-                None => semaphore.try_acquire(oracle),
+                None => semaphore.try_acquire(liveness),
             };
             let place = match result {
                 Ok(place) => place,
@@ -281,7 +289,10 @@ fn semaphore(
                 // SAFETY: as above.
                 _ => unsafe { semaphore.release(place) },
             };
-            assert!(!quiet || given.is_ok(), "what was just acquired is ours");
+            assert!(
+                !quiet || given.is_ok(),
+                "a permit that was just acquired is ours"
+            );
         }
         Verb::Add(permits) => {
             let before = semaphore.permits();
@@ -306,19 +317,26 @@ fn semaphore(
     }
 }
 
-fn rwlock(locks: &[RawRwLock<'_>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
+fn rwlock(
+    locks: &[RawRwLock<'_>; 2],
+    window: Window<'_>,
+    step: Step,
+    liveness: &mut RandomLiveness,
+) {
     let lock = &locks[usize::from(step.second)];
     let (waits, len) = (
         step.wait.is_some(),
         window.len() - RawRwLock::segment_len(0),
     );
-    // SAFETY: nobody relies on the bytes.
+    // SAFETY: nothing relies on the protected bytes.
     let unlock_read = |place| unsafe { lock.unlock_read(place) };
     match step.verb {
         Verb::Share { keep } => {
             let result = match step.wait {
-                Some((pauses, sleepy)) => lock.read(&mut Limited::new(pauses, sleepy), oracle),
-                None => lock.try_read(oracle),
+                Some((pauses, sleepy)) => {
+                    lock.read(&mut LimitedWait::new(pauses, sleepy), liveness)
+                }
+                None => lock.try_read(liveness),
             };
             if let Some((_, place)) = acquired(result, waits).filter(|_| !keep) {
                 let _ = unlock_read(place);
@@ -328,8 +346,10 @@ fn rwlock(locks: &[RawRwLock<'_>; 2], window: Window<'_>, step: Step, oracle: &m
         verb => {
             if matches!(verb, Verb::Use { .. } | Verb::Take) {
                 let result = match step.wait {
-                    Some((pauses, sleepy)) => lock.write(&mut Limited::new(pauses, sleepy), oracle),
-                    None => lock.try_write(oracle),
+                    Some((pauses, sleepy)) => {
+                        lock.write(&mut LimitedWait::new(pauses, sleepy), liveness)
+                    }
+                    None => lock.try_write(liveness),
                 };
                 if acquired(result, waits).is_none() {
                     return;
@@ -354,9 +374,10 @@ fn rwlock(locks: &[RawRwLock<'_>; 2], window: Window<'_>, step: Step, oracle: &m
     assert!(words.readers().count() <= 128);
 }
 
-/// A party's handle to a barrier.
-fn meet(window: Window<'_>, incarnation: Incarnation) -> Barrier<'_> {
-    // SAFETY: two of one incarnation let the others pass early, which nobody relies on.
+/// Returns a party's handle to a barrier.
+fn attach_barrier(window: Window<'_>, incarnation: Incarnation) -> Barrier<'_> {
+    // SAFETY: two handles of one incarnation let the others pass early, but nothing relies on
+    // the barrier.
     unsafe { Barrier::attach(window, incarnation, 2, &Silent) }.expect("room for one")
 }
 
@@ -364,19 +385,19 @@ fn barrier<'m>(
     barriers: &mut [Barrier<'m>; 2],
     window: Window<'m>,
     step: Step,
-    oracle: &mut Oracle,
+    liveness: &mut RandomLiveness,
     incarnations: [Incarnation; 2],
 ) {
     let at = usize::from(step.second);
     let barrier = &mut barriers[at];
     match (step.verb, step.wait) {
-        (Verb::Look, _) => {
+        (Verb::Inspect, _) => {
             let words = BarrierWords::attach(window).expect("room for one");
             assert!(words.parties().count() <= 11);
         }
-        (Verb::Release, _) => *barrier = meet(window, incarnations[at]),
+        (Verb::Release, _) => *barrier = attach_barrier(window, incarnations[at]),
         (_, Some((pauses, sleepy))) => {
-            match barrier.wait(&mut Limited::new(pauses, sleepy), oracle) {
+            match barrier.wait(&mut LimitedWait::new(pauses, sleepy), liveness) {
                 Ok(arrival) => assert_ne!(arrival.phase, 0),
                 Err(BarrierError::PartyDied(incarnation)) => {
                     assert_ne!(incarnation, incarnations[at])
@@ -385,7 +406,7 @@ fn barrier<'m>(
             }
         }
         (_, None) => {
-            let arrived = barrier.try_wait(oracle);
+            let arrived = barrier.try_wait(liveness);
             assert_ne!(arrived, Err(BarrierError::TimedOut));
         }
     }

@@ -1,4 +1,4 @@
-//! Partition slots in which a peer stores whatever it likes, between our calls
+//! Partition slots in which a hostile peer stores arbitrary words, between our calls
 //! and during them.
 
 #![no_main]
@@ -10,23 +10,25 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::mem::Heap;
 use shmem_core::{Incarnation, Window};
-use shmem_fuzz::spot::{LEN, PARTITIONS, Spot, Stroke, registry};
-use shmem_fuzz::{Limited, Many, Oracle, Rarely, Who, Word, expand, while_playing};
+use shmem_fuzz::tables::{LEN, PARTITIONS, TableStore, Target, registry};
+use shmem_fuzz::{
+    LimitedWait, Many, RandomLiveness, Rarely, SmallIncarnation, Word, expand, while_running,
+};
 use shmem_registry::{AttachError, Attachment, Heartbeats, Process, Processes, Registry};
 use shmem_sync::Liveness;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// What stands in the slots before the first call.
+    /// The stores before the first call.
     slots: Many<Slot>,
-    /// Whether to play all strokes from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    /// Which incarnations are over.
-    over: u32,
+    /// The states of incarnations, two bits each.
+    gone: u32,
     steps: Many<(Step, Option<Slot>)>,
 }
 
-/// A word that a peer stores in a slot.
+/// A store of the peer in a slot.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Slot {
     partition: u8,
@@ -37,21 +39,21 @@ struct Slot {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Step {
     Attach(u8),
-    AttachAfter(Who),
-    AttachWhenOver {
+    AttachAfter(SmallIncarnation),
+    AttachOrTakeOver {
         partition: u8,
         pauses: u8,
         sleepy: bool,
     },
     Beat,
     Leave,
-    Look(u8),
-    /// Lets so many milliseconds pass, and asks the heartbeats.
+    Inspect(u8),
+    /// Lets `later` milliseconds pass, and checks a heartbeat.
     Heartbeat {
-        who: Who,
+        who: SmallIncarnation,
         later: u8,
     },
-    Process(Who),
+    Process(SmallIncarnation),
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -67,9 +69,9 @@ fuzz_target!(|data: &[u8]| {
     input.slots.iter().for_each(apply);
     run(&input, registry, region);
     if *input.threaded {
-        let strokes: Vec<Slot> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_playing(
-            || strokes.iter().for_each(apply),
+        let stores: Vec<Slot> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_running(
+            || stores.iter().for_each(apply),
             || run(&input, registry, region),
         );
     }
@@ -77,43 +79,47 @@ fuzz_target!(|data: &[u8]| {
 
 impl Slot {
     fn apply(&self, region: Window<'_>, registry: &Registry<'_>) {
-        let spot = Spot::Slot {
+        let target = Target::Slot {
             partition: self.partition,
             word: self.field,
         };
-        let stroke = Stroke {
-            spot,
+        let store = TableStore {
+            target,
             word: self.word,
         };
-        stroke.apply(region, &registry.tables());
+        store.apply(region, &registry.tables());
     }
 }
 
 fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
     let now = Cell::new(Duration::ZERO);
-    let mut heartbeats = Heartbeats::by_clock(registry, Duration::from_millis(60), || now.get());
+    let mut heartbeats = Heartbeats::with_clock(registry, Duration::from_millis(60), || now.get());
     let mut processes = Processes::new(registry);
-    let mut oracle = Oracle::new(input.over);
+    let mut liveness = RandomLiveness::new(input.gone);
     let mut attachment: Option<Attachment<'_>> = None;
-    for (step, stroke) in input.steps.iter() {
+    for (step, store) in input.steps.iter() {
         match *step {
             Step::Attach(partition) => {
                 let attached = registry.attach_partition(partition % 6, Process::this());
-                keep(attached, partition % 6, &mut attachment);
+                store_attachment(attached, partition % 6, &mut attachment);
             }
             Step::AttachAfter(who) => {
                 let attached = registry.attach_after(who.incarnation(), Process::UNKNOWN);
-                keep(attached, who.incarnation().partition(), &mut attachment);
+                store_attachment(attached, who.incarnation().partition(), &mut attachment);
             }
-            Step::AttachWhenOver {
+            Step::AttachOrTakeOver {
                 partition,
                 pauses,
                 sleepy,
             } => {
-                let (number, mut wait) = (partition % 6, Limited::new(pauses, sleepy));
-                let attached =
-                    registry.attach_or_take_over(number, Process::UNKNOWN, &mut wait, &mut oracle);
-                keep(attached, number, &mut attachment);
+                let (number, mut wait) = (partition % 6, LimitedWait::new(pauses, sleepy));
+                let attached = registry.attach_or_take_over(
+                    number,
+                    Process::UNKNOWN,
+                    &mut wait,
+                    &mut liveness,
+                );
+                store_attachment(attached, number, &mut attachment);
             }
             Step::Beat => {
                 if let Some(attachment) = &mut attachment {
@@ -121,7 +127,7 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
                 }
             }
             Step::Leave => attachment = None,
-            Step::Look(partition) => look(&registry, partition),
+            Step::Inspect(partition) => check_slot(&registry, partition),
             Step::Heartbeat { who, later } => {
                 now.set(now.get() + Duration::from_millis(later.into()));
                 heartbeats.is_gone(who.incarnation());
@@ -130,14 +136,14 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
                 processes.is_gone(who.incarnation());
             }
         }
-        if let Some(stroke) = stroke {
-            stroke.apply(region, &registry);
+        if let Some(store) = store {
+            store.apply(region, &registry);
         }
     }
 }
 
-/// Keeps the attachment that was had, and lets go of the last one.
-fn keep<'m>(
+/// Stores the new attachment, and drops the last one.
+fn store_attachment<'m>(
     attached: Result<Attachment<'m>, AttachError>,
     partition: u8,
     attachment: &mut Option<Attachment<'m>>,
@@ -155,7 +161,7 @@ fn keep<'m>(
     }
 }
 
-fn look(registry: &Registry<'_>, partition: u8) {
+fn check_slot(registry: &Registry<'_>, partition: u8) {
     match registry.partition(partition) {
         Ok(slot) => {
             assert_eq!(

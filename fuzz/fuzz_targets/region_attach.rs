@@ -1,5 +1,5 @@
-//! Arbitrary bytes as a region: attaching, and all that can be attached inside,
-//! reports what is wrong and never goes outside.
+//! Arbitrary bytes as a region: attaching to it, and to objects inside it,
+//! reports errors and never accesses memory outside.
 
 #![no_main]
 
@@ -10,16 +10,16 @@ use shmem_core::mem::Heap;
 use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Incarnation, Region, Window};
-use shmem_fuzz::{Many, Rarely, Scribble, expand, memory};
+use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     len: u16,
-    /// Whether the memory is zeroed; else somebody's.
+    /// True if the memory is zeroed, otherwise it contains arbitrary bytes.
     fresh: bool,
-    /// Makes the first words plausible, so that the later checks are reached.
+    /// Plausible first words, so that the later checks are reached.
     header: Option<Header>,
-    scribbles: Many<Scribble>,
+    stores: Many<PeerStore>,
     parts: Many<Part>,
 }
 
@@ -27,16 +27,16 @@ struct Input {
 struct Header {
     /// Words that are missing at the region's end.
     missing: u8,
-    /// Other features and another length, once in a while.
+    /// Rarely: other features and another length.
     strange: (Rarely, u32, u16),
 }
 
-/// A part of the region in which something is attached.
+/// A part of the region in which objects are attached.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Part {
     offset: u16,
     len: u16,
-    /// It has a ring's length: 512 and 64 << this, up to 4 KiB.
+    /// If given, the part has a ring's length: 512 + (64 << this), up to 4 KiB of data.
     ring: Option<u8>,
 }
 
@@ -61,14 +61,14 @@ fuzz_target!(|data: &[u8]| {
         let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         window.write(0, &header);
     }
-    look(window, &input.parts);
-    for scribble in input.scribbles.iter() {
-        scribble.apply(window);
-        look(window, &input.parts);
+    check_region(window, &input.parts);
+    for store in input.stores.iter() {
+        store.apply(window);
+        check_region(window, &input.parts);
     }
 });
 
-fn look(window: Window<'_>, parts: &[Part]) {
+fn check_region(window: Window<'_>, parts: &[Part]) {
     let region = match Region::attach(window) {
         Ok(region) => region,
         Err(error) => {
@@ -78,14 +78,17 @@ fn look(window: Window<'_>, parts: &[Part]) {
     };
     let body = region.body();
     assert!(body.len() < window.len(), "a body larger than the memory");
-    // Both ends of what we may touch.
+    // The first and the last word that we may access.
     let last = body.word(body.len() - 4);
     last.store(
         last.load(std::sync::atomic::Ordering::Relaxed),
         std::sync::atomic::Ordering::Relaxed,
     );
     let _ = body.word(0).load(std::sync::atomic::Ordering::Relaxed);
-    assert!(!region.is_stale(), "what was just attached is current");
+    assert!(
+        !region.is_stale(),
+        "a region is current when it is attached"
+    );
     for part in parts {
         let len = match part.ring {
             Some(shift) => Ring::segment_len(64 << (shift % 7)),

@@ -1,4 +1,5 @@
-//! A registry whose tables a peer scribbles on, between our calls and during them.
+//! A registry with a hostile peer, which stores arbitrary words into its tables, between our
+//! calls and during them.
 
 #![no_main]
 
@@ -6,44 +7,44 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::mem::Heap;
 use shmem_core::{Region, Window};
-use shmem_fuzz::spot::{LEN, Stroke, registry};
-use shmem_fuzz::{Many, Oracle, Rarely, Who, expand, while_playing};
+use shmem_fuzz::tables::{LEN, TableStore, registry};
+use shmem_fuzz::{Many, RandomLiveness, Rarely, SmallIncarnation, expand, while_running};
 use shmem_registry::{Id, Kind, OpenError, Registry, Request, Segment};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     segments: u8,
-    /// Segments that are there before anything is wrong.
+    /// The number of segments that exist before the first store.
     created: u8,
-    /// What stands in the tables before the first call.
-    table: Many<Stroke>,
-    /// Whether to play all strokes from another thread too.
+    /// The stores before the first call.
+    table: Many<TableStore>,
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    /// Which incarnations are over.
-    over: u32,
-    steps: Many<(Step, Option<Stroke>)>,
+    /// The states of incarnations, two bits each.
+    gone: u32,
+    steps: Many<(Step, Option<TableStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Step {
     Lookup(u8),
     Create {
-        by: Who,
+        by: SmallIncarnation,
         id: u8,
         len: u16,
         align: u8,
     },
     Named {
-        by: Who,
+        by: SmallIncarnation,
         name: u8,
     },
-    /// A segment that an earlier step has found, or one by its identifier.
+    /// Removes a segment: if `stale`, the one found last, otherwise one by its identifier.
     Remove {
-        by: Who,
+        by: SmallIncarnation,
         id: u8,
         stale: bool,
     },
-    Reap(Who),
+    Reap(SmallIncarnation),
     List,
     Inspect,
     Attach,
@@ -61,28 +62,28 @@ fuzz_target!(|data: &[u8]| {
     let tables = registry.tables();
     let mut user = User {
         registry,
-        oracle: Oracle::new(input.over),
+        liveness: RandomLiveness::new(input.gone),
         found: None,
     };
     for id in 0..input.created % 8 {
-        user.create(Who::default(), &request(id, 100, 0));
+        user.create(SmallIncarnation::default(), &request(id, 100, 0));
     }
-    for stroke in input.table.iter() {
-        stroke.apply(region, &tables);
+    for store in input.table.iter() {
+        store.apply(region, &tables);
     }
     user.run(region, &input.steps);
     if *input.threaded {
-        let strokes: Vec<Stroke> = input.steps.iter().filter_map(|step| step.1).collect();
+        let stores: Vec<TableStore> = input.steps.iter().filter_map(|step| step.1).collect();
         let play = || {
-            for stroke in &strokes {
-                stroke.apply(region, &tables);
+            for store in &stores {
+                store.apply(region, &tables);
             }
         };
-        while_playing(play, || user.run(region, &input.steps));
+        while_running(play, || user.run(region, &input.steps));
     }
 });
 
-/// Few identifiers, so that they meet in chains.
+/// Returns one of a few identifiers, so that chains have several rows.
 fn id(id: u8) -> Id {
     Id::new(u64::from(id % 16) + 1).expect("not 0")
 }
@@ -93,21 +94,21 @@ fn request(number: u8, len: u16, align: u8) -> Request {
         .expect("a request that can be served")
 }
 
-/// A partition at work.
+/// A partition that uses the registry.
 struct User<'m> {
     registry: Registry<'m>,
-    oracle: Oracle,
-    /// The segment that was found last; it may be gone.
+    liveness: RandomLiveness,
+    /// The segment that was found last; it may be removed.
     found: Option<Segment<'m>>,
 }
 
 impl<'m> User<'m> {
-    fn run(&mut self, region: Window<'m>, steps: &[(Step, Option<Stroke>)]) {
+    fn run(&mut self, region: Window<'m>, steps: &[(Step, Option<TableStore>)]) {
         let tables = self.registry.tables();
-        for (step, stroke) in steps {
+        for (step, store) in steps {
             self.take(region, *step);
-            if let Some(stroke) = stroke {
-                stroke.apply(region, &tables);
+            if let Some(store) = store {
+                store.apply(region, &tables);
             }
         }
     }
@@ -146,24 +147,24 @@ impl<'m> User<'m> {
                 }
             }
             Step::Reap(by) => {
-                if let Ok(count) = self.registry.reap(by.incarnation(), &mut self.oracle) {
+                if let Ok(count) = self.registry.reap(by.incarnation(), &mut self.liveness) {
                     assert!(count <= self.registry.geometry().segments);
                 }
             }
             Step::List => self.list(),
             Step::Inspect => self.inspect(),
             Step::Attach => {
-                let region = Region::attach(region).expect("the header was left alone");
-                let again = Registry::attach(region).expect("so was the registry's");
+                let region = Region::attach(region).expect("no store changes the header");
+                let again = Registry::attach(region).expect("nor the registry's header");
                 assert_eq!(again.geometry(), self.registry.geometry());
             }
         }
     }
 
-    fn create(&mut self, by: Who, request: &Request) {
+    fn create(&mut self, by: SmallIncarnation, request: &Request) {
         match self.registry.open_or_create(by.incarnation(), request) {
             Ok(segment) => self.touch(segment),
-            Err(OpenError::NotFound) => panic!("what is not there is created"),
+            Err(OpenError::NotFound) => panic!("a missing segment was not created"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
@@ -198,7 +199,7 @@ impl<'m> User<'m> {
         assert_eq!(self.registry.block_word(blocks), None);
     }
 
-    /// Reads all of a segment: a row must not lead outside the region.
+    /// Reads all of a segment: it must lie inside the region.
     fn touch(&mut self, segment: Segment<'m>) {
         assert!(segment.offset() + segment.len() <= LEN);
         let mut bytes = vec![0; segment.window().len()];

@@ -1,4 +1,4 @@
-//! A consumer whose producer stores whatever it likes, between our calls and
+//! A consumer with a hostile producer, which stores arbitrary words between our calls and
 //! during them.
 
 #![no_main]
@@ -9,21 +9,21 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::ring::{ByteReader, Consumer, OnRestart, PopError, Record, Ring};
 use shmem_core::{Corrupt, Incarnation, Window};
-use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
+use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory, while_storing};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Capacity is 64 << this, up to 4 KiB.
+    /// The capacity is 64 << this, up to 4 KiB.
     capacity: u8,
-    /// Whether the control block is zeroed, as in a new ring.
+    /// True if the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether records for earlier incarnations are discarded.
+    /// True if records for earlier incarnations are discarded.
     discard: bool,
-    /// Records that an honest producer left, so many in each of its incarnations.
+    /// The number of records from each of two incarnations of an honest producer.
     honest: [u8; 2],
-    /// Whether to play all scribbles from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -38,9 +38,9 @@ enum Step {
     },
     IsEmpty,
     Stream(u8),
-    /// A next incarnation takes the end over.
-    Again,
-    /// A next incarnation of an honest producer pushes so many bytes.
+    /// The next incarnation takes the end over.
+    TakeOver,
+    /// The next incarnation of an honest producer pushes a record of this many bytes.
     Restart(u8),
 }
 
@@ -62,12 +62,12 @@ fuzz_target!(|data: &[u8]| {
     }
     run(ring, window, &input);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(ring, window, &input));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(ring, window, &input));
     }
 });
 
-/// An honest producer pushes a record in one of its incarnations, if the ring lets it.
+/// Pushes a record as an honest producer with number `incarnation`, if the end can be claimed.
 fn push(ring: Ring<'_>, incarnation: u32, len: u8) {
     let incarnation = Incarnation::new(1, incarnation).expect("incarnations count from 1");
     if let Ok(mut producer) = ring.take_over_producer(incarnation) {
@@ -76,58 +76,63 @@ fn push(ring: Ring<'_>, incarnation: u32, len: u8) {
 }
 
 fn run(ring: Ring<'_>, window: Window<'_>, input: &Input) {
-    let unread = match input.discard {
+    let on_restart = match input.discard {
         true => OnRestart::Discard,
         false => OnRestart::Keep,
     };
     let incarnation =
         |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
-    let Ok(mut consumer) = ring.take_over_consumer(incarnation(1), unread) else {
+    let Ok(mut consumer) = ring.take_over_consumer(incarnation(1), on_restart) else {
         return;
     };
-    let mut broken = None;
-    for (number, (step, scribble)) in (2..).zip(input.steps.iter()) {
+    let mut permanent = None;
+    for (number, (step, store)) in (2..).zip(input.steps.iter()) {
         match step {
-            Step::Stream(len) => stream(ring, *len, unread),
-            Step::Again => match ring.take_over_consumer(incarnation(number), unread) {
-                Ok(again) => (consumer, broken) = (again, None),
+            Step::Stream(len) => stream(ring, *len, on_restart),
+            Step::TakeOver => match ring.take_over_consumer(incarnation(number), on_restart) {
+                Ok(again) => (consumer, permanent) = (again, None),
                 Err(_) => return,
             },
             Step::Restart(len) => push(ring, number + 1, *len),
-            _ => broken = take(&mut consumer, *step, broken),
+            _ => permanent = run_step(&mut consumer, *step, permanent),
         }
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
 
-/// One call. Once a ring is broken, every call that looks says the same.
-fn take(consumer: &mut Consumer<'_>, step: Step, broken: Option<Corrupt>) -> Option<Corrupt> {
+/// Makes one call. After a permanent error every call that reads the ring must return the same
+/// one.
+fn run_step(
+    consumer: &mut Consumer<'_>,
+    step: Step,
+    permanent: Option<Corrupt>,
+) -> Option<Corrupt> {
     let max = consumer.ring().max_record();
     let found = match step {
         Step::Pop(len) => pop(consumer, usize::from(len), max),
         Step::PopLarge => pop(consumer, max, max),
-        Step::Peek => corrupt(consumer.peek().map(|record| look(record, max))),
+        Step::Peek => corrupt(consumer.peek().map(|record| check_record(record, max))),
         Step::Drain { limit, accept } if limit > 0 => drain(consumer, limit, accept, max),
         Step::IsEmpty => {
             let empty = consumer.is_empty();
-            assert!(!empty || broken.is_none(), "a waiter would sleep for ever");
-            return broken;
+            assert!(!empty || permanent.is_none(), "a waiter would never wake");
+            return permanent;
         }
         _ => {
             let _ = consumer.release();
-            return broken;
+            return permanent;
         }
     };
     assert!(
-        broken.is_none() || broken == found,
-        "{step:?} forgot {broken:?}"
+        permanent.is_none() || permanent == found,
+        "{step:?} forgot {permanent:?}"
     );
     found
 }
 
-fn look(record: Record<'_>, max: usize) {
+fn check_record(record: Record<'_>, max: usize) {
     assert!(record.len() <= max);
     let mut bytes = vec![0; record.len()];
     assert_eq!(record.read(0, &mut bytes), bytes.len());
@@ -152,7 +157,7 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
         assert!(record.len() <= max);
         calls <= usize::from(accept)
     });
-    assert!(calls <= limit, "more records than were asked for");
+    assert!(calls <= limit, "more records than requested");
     let lap = consumer.ring().capacity() / 8;
     assert!(calls <= lap, "more records than a ring has room for");
     if let Ok(count) = result {
@@ -161,9 +166,9 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
     corrupt(result)
 }
 
-/// The byte stream owns a consumer: a new one for one call.
-fn stream(ring: Ring<'_>, len: u8, unread: OnRestart) {
-    let Ok(consumer) = ring.take_over_consumer(Incarnation::first(2), unread) else {
+/// Makes one call of a byte stream, which owns a consumer: takes the end over for it.
+fn stream(ring: Ring<'_>, len: u8, on_restart: OnRestart) {
+    let Ok(consumer) = ring.take_over_consumer(Incarnation::first(2), on_restart) else {
         return;
     };
     let mut bytes = vec![0; usize::from(len)];

@@ -1,5 +1,5 @@
-//! A producer whose consumer stores whatever it likes, between our calls and
-//! during them, over memory that an earlier incarnation left in any state.
+//! A producer with a hostile consumer, which stores arbitrary words between our calls and
+//! during them. An earlier incarnation may have left the memory in any state.
 
 #![no_main]
 
@@ -9,17 +9,17 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::ring::{ByteWriter, OnRestart, Producer, PushError, Ring};
 use shmem_core::{Corrupt, Incarnation, Window};
-use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
+use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory, while_storing};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Capacity is 64 << this, up to 4 KiB.
+    /// The capacity is 64 << this, up to 4 KiB.
     capacity: u8,
-    /// Whether the control block is zeroed, as in a new ring.
+    /// True if the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether to play all scribbles from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -36,9 +36,9 @@ enum Step {
         publish: bool,
     },
     Stream(u16),
-    /// A next incarnation takes the end over.
-    Again,
-    /// A next incarnation of an honest consumer pops so many records.
+    /// The next incarnation takes the end over.
+    TakeOver,
+    /// The next incarnation of an honest consumer pops this many records.
     Restart(u8),
 }
 
@@ -54,39 +54,39 @@ fuzz_target!(|data: &[u8]| {
     let window = heap.window();
     run(window, &input.steps);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(window, &input.steps));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(window, &input.steps));
     }
 });
 
-fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
+fn run(window: Window<'_>, steps: &[(Step, Option<PeerStore>)]) {
     let ring = Ring::attach(window).expect("a segment of a ring's length");
     let incarnation =
         |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
     let Ok(mut producer) = ring.take_over_producer(incarnation(1)) else {
         return;
     };
-    let mut broken = None;
-    for (number, (step, scribble)) in (2..).zip(steps) {
+    let mut permanent = None;
+    for (number, (step, store)) in (2..).zip(steps) {
         match step {
             Step::Stream(len) => stream(ring, *len),
-            Step::Again => match ring.take_over_producer(incarnation(number)) {
-                Ok(again) => (producer, broken) = (again, None),
+            Step::TakeOver => match ring.take_over_producer(incarnation(number)) {
+                Ok(again) => (producer, permanent) = (again, None),
                 Err(_) => return,
             },
             Step::Restart(records) => pop(ring, number, *records),
             _ => {
-                let result = take(&mut producer, *step);
-                broken = judge(result, *step, broken);
+                let result = run_step(&mut producer, *step);
+                permanent = check_permanent(result, *step, permanent);
             }
         }
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
 
-/// An honest consumer pops in one of its incarnations, if the ring lets it.
+/// Pops as an honest consumer with number `incarnation`, if the end can be claimed.
 fn pop(ring: Ring<'_>, incarnation: u32, records: u8) {
     let incarnation = Incarnation::new(2, incarnation).expect("incarnations count from 1");
     if let Ok(mut consumer) = ring.take_over_consumer(incarnation, OnRestart::Discard) {
@@ -96,22 +96,26 @@ fn pop(ring: Ring<'_>, incarnation: u32, records: u8) {
     }
 }
 
-/// Once a ring is broken, every call that looks says the same.
-fn judge(result: Result<(), PushError>, step: Step, broken: Option<Corrupt>) -> Option<Corrupt> {
-    match (broken, result) {
+/// Checks that after a permanent error every call that reads the ring returns the same one.
+fn check_permanent(
+    result: Result<(), PushError>,
+    step: Step,
+    permanent: Option<Corrupt>,
+) -> Option<Corrupt> {
+    match (permanent, result) {
         (None, Err(PushError::Corrupt(found))) => Some(found),
-        // A record that never fits is the caller's mistake, broken ring or not; and
-        // a restart is said all the same.
-        (Some(_), Err(PushError::TooLong { .. } | PushError::Restarted)) | (None, _) => broken,
+        // A record that never fits is an error of the caller, also in a corrupt ring; a restart
+        // is still reported.
+        (Some(_), Err(PushError::TooLong { .. } | PushError::Restarted)) | (None, _) => permanent,
         (Some(before), result) => {
             let sticky = result == Err(PushError::Corrupt(before));
             assert!(sticky, "{step:?} forgot {before:?}: {result:?}");
-            broken
+            permanent
         }
     }
 }
 
-fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
+fn run_step(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
     let max = producer.ring().max_record();
     match step {
         Step::Push(len) => {
@@ -148,7 +152,7 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
     }
 }
 
-/// The byte stream owns a producer: a new one for one call.
+/// Makes one call of a byte stream, which owns a producer: takes the end over for it.
 fn stream(ring: Ring<'_>, len: u16) {
     let Ok(producer) = ring.take_over_producer(Incarnation::first(1)) else {
         return;

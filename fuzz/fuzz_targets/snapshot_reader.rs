@@ -1,5 +1,5 @@
-//! Readers of a snapshot whose writer stores whatever it likes, between our
-//! calls and during them; and a writer over what that leaves.
+//! Readers of a snapshot whose hostile writer stores arbitrary words, between our
+//! calls and during them; and a writer on the same memory.
 
 #![no_main]
 
@@ -7,14 +7,14 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::Window;
 use shmem_core::snapshot::{ReadError, Reader, Writer};
-use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
+use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory, while_storing};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     len: u16,
-    /// Whether to play all scribbles from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -35,17 +35,17 @@ fuzz_target!(|data: &[u8]| {
     let window = heap.window();
     run(window, &input.steps, true);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(window, &input.steps, false));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(window, &input.steps, false));
     }
 });
 
-/// `quiet`: nobody writes during a call, only between them.
-fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)], quiet: bool) {
+/// `quiet`: the peer stores only between calls.
+fn run(window: Window<'_>, steps: &[(Step, Option<PeerStore>)], quiet: bool) {
     let (Ok(reader), Ok(mut writer)) = (Reader::attach(window), Writer::attach(window)) else {
         return;
     };
-    for (step, scribble) in steps {
+    for (step, store) in steps {
         match step {
             Step::Read(room) => read(reader, usize::from(*room % 2048), writer.max(), quiet),
             Step::ReadValue => {
@@ -56,8 +56,8 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)], quiet: bool) {
             }
             Step::Write(len) => write(&mut writer, reader, usize::from(*len % 2048), quiet),
         }
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
@@ -66,7 +66,7 @@ fn read(reader: Reader<'_>, room: usize, max: usize, quiet: bool) {
     match reader.read(&mut vec![0; room]) {
         Ok(len) => assert!(len <= room && len <= max),
         Err(ReadError::TooLong { len }) => assert!(len > room && len <= max),
-        Err(ReadError::Busy) => assert!(!quiet, "busy, and nobody writes"),
+        Err(ReadError::Busy) => assert!(!quiet, "busy without a writer"),
         Err(_) => {}
     }
 }

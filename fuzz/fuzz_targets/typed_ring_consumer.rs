@@ -1,5 +1,5 @@
-//! A typed ring's consumer whose producer stores whatever it likes, between our calls and
-//! during them.
+//! A typed ring's consumer with a hostile producer, which stores arbitrary words between our calls
+//! and during them.
 
 #![no_main]
 
@@ -8,24 +8,24 @@ use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
 use shmem_core::typed_ring::{OnRestart, PopError, TypedConsumer, TypedRing};
 use shmem_core::{Corrupt, Incarnation, Window};
-use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
+use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory, while_storing};
 
-/// Bytes that leave a part of their slot free.
+/// A record that does not fill its slot.
 type Record = [u32; 3];
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Slots are 2 << this, up to 64.
+    /// The ring has 2 << this slots, up to 64.
     slots: u8,
-    /// Whether the control block is zeroed, as in a new ring.
+    /// True if the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether records for earlier incarnations are discarded.
+    /// True if records for earlier incarnations are discarded.
     discard: bool,
-    /// Records that an honest producer left, so many in each of its incarnations.
+    /// The number of records from each of two incarnations of an honest producer.
     honest: [u8; 2],
-    /// Whether to play all scribbles from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -36,11 +36,11 @@ enum Step {
     Release,
     IsEmpty,
     Notify,
-    /// A next incarnation takes the end over.
-    Again,
-    /// The same incarnation gives the end back and claims it again.
-    Return,
-    /// A next incarnation of an honest producer pushes so many records.
+    /// The next incarnation takes the end over.
+    TakeOver,
+    /// The same incarnation releases the end and claims it again.
+    Reclaim,
+    /// The next incarnation of an honest producer pushes this many records.
     Restart(u8),
 }
 
@@ -58,7 +58,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
-    // A size of records that is not ours is refused here.
+    // Fails if the memory contains another record size.
     let Ok(ring) = TypedRing::attach(window) else {
         return;
     };
@@ -67,12 +67,12 @@ fuzz_target!(|data: &[u8]| {
     }
     run(ring, window, &input);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(ring, window, &input));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(ring, window, &input));
     }
 });
 
-/// An honest producer pushes records in one of its incarnations, if the ring lets it.
+/// Pushes as an honest producer with number `incarnation`, if the end can be claimed.
 fn push(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
     let incarnation = Incarnation::new(1, incarnation).expect("incarnations count from 1");
     if let Ok(mut producer) = ring.take_over_producer(incarnation) {
@@ -81,43 +81,43 @@ fn push(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
 }
 
 fn run(ring: TypedRing<'_, Record>, window: Window<'_>, input: &Input) {
-    let unread = match input.discard {
+    let on_restart = match input.discard {
         true => OnRestart::Discard,
         false => OnRestart::Keep,
     };
     let incarnation =
         |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
     let mut current = incarnation(1);
-    let Ok(mut consumer) = ring.take_over_consumer(current, unread) else {
+    let Ok(mut consumer) = ring.take_over_consumer(current, on_restart) else {
         return;
     };
-    let mut broken = None;
-    for (number, (step, scribble)) in (2..).zip(input.steps.iter()) {
+    let mut permanent = None;
+    for (number, (step, store)) in (2..).zip(input.steps.iter()) {
         match step {
-            Step::Again | Step::Return => {
-                if matches!(step, Step::Again) {
+            Step::TakeOver | Step::Reclaim => {
+                if matches!(step, Step::TakeOver) {
                     current = incarnation(number);
                 }
                 drop(consumer);
-                match ring.take_over_consumer(current, unread) {
-                    Ok(again) => (consumer, broken) = (again, None),
+                match ring.take_over_consumer(current, on_restart) {
+                    Ok(again) => (consumer, permanent) = (again, None),
                     Err(_) => return,
                 }
             }
             Step::Restart(records) => push(ring, number + 1, *records),
-            _ => broken = take(&mut consumer, *step, broken),
+            _ => permanent = run_step(&mut consumer, *step, permanent),
         }
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
 
-/// One call. Once a ring is broken, every call says the same.
-fn take(
+/// Makes one call. After a permanent error every call must return the same one.
+fn run_step(
     consumer: &mut TypedConsumer<'_, Record>,
     step: Step,
-    broken: Option<Corrupt>,
+    permanent: Option<Corrupt>,
 ) -> Option<Corrupt> {
     let found = match step {
         Step::Pop => corrupt(consumer.pop()),
@@ -132,15 +132,15 @@ fn take(
         Step::Notify => corrupt(consumer.notify(&Silent)),
         Step::IsEmpty => {
             let empty = consumer.is_empty();
-            assert!(!empty || broken.is_none(), "a waiter would sleep for ever");
-            return broken.or_else(|| corrupt(consumer.peek()));
+            assert!(!empty || permanent.is_none(), "a waiter would never wake");
+            return permanent.or_else(|| corrupt(consumer.peek()));
         }
         _ => corrupt(consumer.release()),
     };
     assert!(consumer.remaining() <= consumer.ring().slots());
     assert!(
-        broken.is_none() || broken == found,
-        "{step:?} forgot {broken:?}"
+        permanent.is_none() || permanent == found,
+        "{step:?} forgot {permanent:?}"
     );
     found
 }

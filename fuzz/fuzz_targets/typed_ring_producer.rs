@@ -1,5 +1,5 @@
-//! A typed ring's producer whose consumer stores whatever it likes, between our calls and
-//! during them, over memory that an earlier incarnation left in any state.
+//! A typed ring's producer with a hostile consumer, which stores arbitrary words between our calls
+//! and during them. An earlier incarnation may have left the memory in any state.
 
 #![no_main]
 
@@ -8,20 +8,20 @@ use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
 use shmem_core::typed_ring::{OnRestart, PushError, TypedProducer, TypedRing};
 use shmem_core::{Corrupt, Incarnation, Window};
-use shmem_fuzz::{Limited, Many, Rarely, Scribble, expand, memory, while_scribbling};
+use shmem_fuzz::{LimitedWait, Many, PeerStore, Rarely, expand, memory, while_storing};
 
-/// Bytes that leave a part of their slot free.
+/// A record that does not fill its slot.
 type Record = [u32; 3];
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Slots are 2 << this, up to 64.
+    /// The ring has 2 << this slots, up to 64.
     slots: u8,
-    /// Whether the control block is zeroed, as in a new ring.
+    /// True if the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether to play all scribbles from another thread too.
+    /// True to make all stores from another thread too.
     threaded: Rarely,
-    steps: Many<(Step, Option<Scribble>)>,
+    steps: Many<(Step, Option<PeerStore>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -30,11 +30,11 @@ enum Step {
     PushSlice(u8),
     Notify,
     Wait(u8, bool),
-    /// A next incarnation takes the end over.
-    Again,
-    /// The same incarnation gives the end back and claims it again.
-    Return,
-    /// A next incarnation of an honest consumer pops so many records.
+    /// The next incarnation takes the end over.
+    TakeOver,
+    /// The same incarnation releases the end and claims it again.
+    Reclaim,
+    /// The next incarnation of an honest consumer pops this many records.
     Restart(u8),
 }
 
@@ -52,47 +52,47 @@ fuzz_target!(|data: &[u8]| {
     };
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
-    // A size of records that is not ours is refused here.
+    // Fails if the memory contains another record size.
     let Ok(ring) = TypedRing::attach(window) else {
         return;
     };
     run(ring, window, &input.steps);
     if *input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(ring, window, &input.steps));
+        let stores: Vec<PeerStore> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_storing(window, &stores, || run(ring, window, &input.steps));
     }
 });
 
-fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
+fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<PeerStore>)]) {
     let incarnation =
         |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
     let mut current = incarnation(1);
     let Ok(mut producer) = ring.take_over_producer(current) else {
         return;
     };
-    let mut broken = None;
-    for (number, (step, scribble)) in (2..).zip(steps) {
+    let mut permanent = None;
+    for (number, (step, store)) in (2..).zip(steps) {
         match step {
-            Step::Again | Step::Return => {
-                if matches!(step, Step::Again) {
+            Step::TakeOver | Step::Reclaim => {
+                if matches!(step, Step::TakeOver) {
                     current = incarnation(number);
                 }
                 drop(producer);
                 match ring.take_over_producer(current) {
-                    Ok(again) => (producer, broken) = (again, None),
+                    Ok(again) => (producer, permanent) = (again, None),
                     Err(_) => return,
                 }
             }
             Step::Restart(records) => pop(ring, number, *records),
-            _ => broken = take(&mut producer, *step, broken),
+            _ => permanent = run_step(&mut producer, *step, permanent),
         }
-        if let Some(scribble) = scribble {
-            scribble.apply(window);
+        if let Some(store) = store {
+            store.apply(window);
         }
     }
 }
 
-/// An honest consumer pops in one of its incarnations, if the ring lets it.
+/// Pops as an honest consumer with number `incarnation`, if the end can be claimed.
 fn pop(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
     let incarnation = Incarnation::new(2, incarnation).expect("incarnations count from 1");
     if let Ok(mut consumer) = ring.take_over_consumer(incarnation, OnRestart::Discard) {
@@ -102,11 +102,11 @@ fn pop(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
     }
 }
 
-/// One call. Once a ring is broken, every call says the same.
-fn take(
+/// Makes one call. After a permanent error every call must return the same one.
+fn run_step(
     producer: &mut TypedProducer<'_, Record>,
     step: Step,
-    broken: Option<Corrupt>,
+    permanent: Option<Corrupt>,
 ) -> Option<Corrupt> {
     let slots = producer.ring().slots();
     let result = match step {
@@ -120,7 +120,7 @@ fn take(
             pushed.map(drop)
         }
         Step::Wait(pauses, sleepy) => producer
-            .wait_for_space(&mut Limited::new(pauses, sleepy))
+            .wait_for_space(&mut LimitedWait::new(pauses, sleepy))
             .map(drop),
         _ => producer.notify(&Silent).map(drop),
     };
@@ -130,8 +130,8 @@ fn take(
         _ => None,
     };
     assert!(
-        broken.is_none() || broken == found,
-        "{step:?} forgot {broken:?}"
+        permanent.is_none() || permanent == found,
+        "{step:?} forgot {permanent:?}"
     );
     found
 }

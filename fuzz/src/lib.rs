@@ -1,7 +1,7 @@
-//! What the targets share: memory full of somebody else's bytes.
+//! Common code of the targets: memory with arbitrary bytes, and a peer that changes it.
 //!
-//! The memory is on the heap, so that AddressSanitizer sees an access outside
-//! it; a panic is a finding; so is a call that never returns.
+//! The memory is on the heap, so that AddressSanitizer detects an access outside
+//! it. A panic is a finding, and so is a call that never returns.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU32,
@@ -16,10 +16,10 @@ use shmem_core::{Incarnation, Window};
 use shmem_sync::{Liveness, PartitionState};
 
 pub mod simulated;
-pub mod spot;
+pub mod tables;
 
-/// The input, and behind it bytes that follow from it, 1 KiB in all: a short input,
-/// which a fuzzer starts from, plays as much as a long one.
+/// Extends the input to 1 KiB with bytes derived from it. So the short inputs with which a
+/// fuzzer starts make as many steps as long ones.
 pub fn expand(data: &[u8]) -> Vec<u8> {
     const LEN: usize = 1024;
     // FNV-1a of the input, then xorshift.
@@ -37,8 +37,8 @@ pub fn expand(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Up to 23 of something: the lengths that `arbitrary` gives to a `Vec` halve with
-/// each element.
+/// Up to 23 elements, each number equally likely. (With `Vec`, `arbitrary` makes each further
+/// element half as likely.)
 #[derive(Clone, Debug)]
 pub struct Many<T>(Vec<T>);
 
@@ -60,7 +60,7 @@ impl<T> std::ops::Deref for Many<T> {
     }
 }
 
-/// Something that takes long: one time in eight.
+/// True one time in eight, for actions that take long.
 #[derive(Clone, Copy, Debug)]
 pub struct Rarely(bool);
 
@@ -78,32 +78,32 @@ impl std::ops::Deref for Rarely {
     }
 }
 
-/// A word that the peer stores at some moment.
+/// A store of the peer.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Scribble {
-    /// Which word; taken modulo the number of words.
+pub struct PeerStore {
+    /// The index of the word, modulo the number of words.
     pub at: u16,
-    /// What it becomes.
+    /// The value.
     pub word: Word,
 }
 
-/// A value a peer would try.
+/// A value that a hostile peer may store.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Word {
     /// Anything.
     Any(u32),
-    /// Small: a position or a length that may well be plausible.
+    /// A small multiple of 8: a plausible position or length.
     Small(u8),
-    /// Smaller: a count, a state, a flag.
+    /// A small value: a count, a state, a flag.
     Tiny(u8),
-    /// The header of a record of so many bytes.
+    /// The header of a record of this many bytes.
     Record(u8),
-    /// The header of padding of so many bytes.
+    /// The header of padding of this many bytes.
     Padding(u16),
     /// A record's epochs, or two other numbers.
     Halves(u8, u8),
     /// An incarnation, with its flag or without.
-    Incarnation(Who, bool),
+    Incarnation(SmallIncarnation, bool),
     /// A link to a row, marked or not.
     Link {
         row: u8,
@@ -112,15 +112,15 @@ pub enum Word {
     },
 }
 
-/// One of a few incarnations, so that they meet.
+/// One of a few incarnations, so that steps often use the same one.
 #[derive(Arbitrary, Clone, Copy, Debug, Default)]
-pub struct Who {
+pub struct SmallIncarnation {
     partition: u8,
     number: u8,
 }
 
-impl Who {
-    /// The incarnation: of partitions 1 to 4, numbered 1 to 4.
+impl SmallIncarnation {
+    /// Returns the incarnation: number 1 to 4 of partition 1 to 4.
     pub fn incarnation(self) -> Incarnation {
         let (partition, number) = (self.partition % 4 + 1, self.number % 4 + 1);
         Incarnation::new(partition, number.into()).expect("neither is 0")
@@ -128,7 +128,7 @@ impl Who {
 }
 
 impl Word {
-    /// What is stored.
+    /// Returns the value to store.
     pub fn value(self) -> u32 {
         match self {
             Self::Any(value) => value,
@@ -147,7 +147,7 @@ impl Word {
     }
 }
 
-impl Scribble {
+impl PeerStore {
     /// Stores the word.
     pub fn apply(self, window: Window<'_>) {
         let at = usize::from(self.at) % (window.len() / 4) * 4;
@@ -155,9 +155,8 @@ impl Scribble {
     }
 }
 
-/// Memory of `len` bytes, of which those from `kept` are filled with bytes out
-/// of `bytes`, again and again: a control block left zeroed can be attached, and
-/// what stands behind it is looked at.
+/// Allocates `len` bytes and fills those from `kept` on with a repeated pattern out of `bytes`.
+/// A control block that stays zeroed can be attached, so that the bytes after it are used.
 pub fn memory(len: usize, kept: usize, bytes: &mut Unstructured<'_>) -> Heap {
     let heap = Heap::new(len);
     let size = usize::from(bytes.arbitrary::<u16>().unwrap_or(0)).min(bytes.len());
@@ -171,14 +170,14 @@ pub fn memory(len: usize, kept: usize, bytes: &mut Unstructured<'_>) -> Heap {
     heap
 }
 
-/// Runs `work` while another thread plays `scribbles` over and over.
-pub fn while_scribbling(window: Window<'_>, scribbles: &[Scribble], work: impl FnOnce()) {
-    let play = || scribbles.iter().for_each(|scribble| scribble.apply(window));
-    while_playing(play, work);
+/// Runs `work` while another thread makes `stores` repeatedly.
+pub fn while_storing(window: Window<'_>, stores: &[PeerStore], work: impl FnOnce()) {
+    let play = || stores.iter().for_each(|store| store.apply(window));
+    while_running(play, work);
 }
 
-/// Runs `work` while another thread does `play` over and over.
-pub fn while_playing(play: impl Fn() + Send, work: impl FnOnce()) {
+/// Runs `work` while another thread calls `play` repeatedly.
+pub fn while_running(play: impl Fn() + Send, work: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let stop = &stop;
@@ -189,26 +188,26 @@ pub fn while_playing(play: impl Fn() + Send, work: impl FnOnce()) {
         });
         work();
         stop.store(true, Release);
-        // The scope alone waits for the closure; the leak check wants the thread gone.
-        peer.join().expect("scribbling does not panic");
+        // The scope waits only for the closure; the leak check needs the thread to be gone.
+        peer.join().expect("stores do not panic");
     });
 }
 
-/// Says of each incarnation what the input says next, again from the start at its end.
+/// A liveness that returns the answers of the input in a cycle, for any incarnation.
 #[derive(Clone, Debug)]
-pub struct Oracle {
+pub struct RandomLiveness {
     answers: u32,
     asked: u32,
 }
 
-impl Oracle {
-    /// With 32 answers.
+impl RandomLiveness {
+    /// Returns a liveness with 16 answers, two bits each.
     pub fn new(answers: u32) -> Self {
         Self { answers, asked: 0 }
     }
 }
 
-impl Liveness for Oracle {
+impl Liveness for RandomLiveness {
     fn state(&mut self, _: Incarnation) -> PartitionState {
         self.asked = self.asked.wrapping_add(1);
         match self.answers >> (self.asked % 16 * 2) & 3 {
@@ -219,22 +218,22 @@ impl Liveness for Oracle {
     }
 }
 
-/// A wait that ends after a number of pauses, asleep or awake, and sleeps no time.
+/// A wait that times out after a number of pauses and never really sleeps.
 #[derive(Debug)]
-pub struct Limited {
+pub struct LimitedWait {
     left: u8,
     sleepy: bool,
 }
 
-impl Limited {
-    /// So many pauses, up to 15; `sleepy` ones would rather sleep.
+impl LimitedWait {
+    /// Returns a wait of `pauses` modulo 16 pauses. If `sleepy`, each pause asks for a sleep.
     pub fn new(pauses: u8, sleepy: bool) -> Self {
         let left = pauses % 16;
         Self { left, sleepy }
     }
 }
 
-impl Wait for Limited {
+impl Wait for LimitedWait {
     fn pause(&mut self) -> Pause {
         let Some(left) = self.left.checked_sub(1) else {
             return Pause::TimedOut;

@@ -1,4 +1,4 @@
-//! A platform whose clock goes on when it is looked at, and on which a peer stores into the
+//! A simulated platform. Each read of its clock advances the clock, and a peer stores into the
 //! rings and the call line of a channel meanwhile.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -13,37 +13,36 @@ use shmem_core::ring::Ring;
 use shmem_core::{Incarnation, PartitionState, Window};
 use shmem_registry::Registry;
 
-use crate::Scribble;
+use crate::PeerStore;
 
 /// Bytes of a ring.
 pub const CAPACITY: usize = 256;
 /// The longest timeout, in milliseconds.
 pub const LONGEST: u8 = 15;
 
-/// How much later it is at each look at the clock.
+/// How far each read advances the clock.
 const TICK: Duration = Duration::from_micros(100);
-/// Looks at the clock in one call, at the most: until the longest timeout has passed, and
-/// some more.
-const LOOKS: u32 = 200;
+/// The most reads of the clock in one call: enough for the longest timeout, and some more.
+const MAX_CLOCK_READS: u32 = 200;
 
 /// A word that the peer stores into the channel.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Stroke {
-    /// Into the result ring, or into the command ring.
-    Ring(bool, Scribble),
+pub enum ChannelStore {
+    /// Into the result ring if true, otherwise into the command ring.
+    Ring(bool, PeerStore),
     /// Into any word of the call line.
-    Line(Scribble),
-    /// The number of a call that is asked or answered, which is nearly right.
+    Line(PeerStore),
+    /// A nearly right number: of the answered call if true, otherwise of the asked one.
     Number(bool, Near),
-    /// The length of a command or an answer.
+    /// The length of an answer if true, otherwise of a command.
     Length(bool, Length),
 }
 
-/// A number near that of the last call that was made, by the ring or by the line.
+/// A number near that of the last call: by the ring if true, otherwise by the line.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Near(bool, u8);
 
-/// A length that a command or an answer in the call line may have, or just not.
+/// A length for a command or an answer in the call line: valid, or just invalid.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Length {
     /// A short one.
@@ -52,12 +51,12 @@ pub enum Length {
     Longest,
     /// One more than the longest.
     TooLong,
-    /// That of an answer which is elsewhere.
+    /// The length that marks an answer outside the line.
     Elsewhere,
 }
 
 impl Length {
-    /// It as a word.
+    /// Returns the length as a word.
     pub fn value(self) -> u32 {
         match self {
             Self::Short(len) => u32::from(len) % 24,
@@ -68,45 +67,45 @@ impl Length {
     }
 }
 
-/// A platform whose clock goes on at each look, at which the peer stores something.
+/// A platform whose clock advances at each read. The peer stores at some of the reads.
 pub struct Simulated<'i, 'm> {
     memory: Window<'m>,
-    /// Looks at the clock.
-    looks: AtomicU32,
-    /// Sleeps, each of a tick.
+    /// The number of reads of the clock.
+    clock_reads: AtomicU32,
+    /// The number of sleeps, each of one tick.
     sleeps: AtomicU32,
-    /// Which partitions are gone.
-    over: u32,
-    during: &'i [Stroke],
-    /// Where the rings and the call line are that the peer stores into; 0 if it does not.
+    /// The incarnations that are gone, one bit for each sum of partition and number.
+    gone: u32,
+    during: &'i [ChannelStore],
+    /// Offsets of the rings and the call line that the peer stores into; 0 if it does not.
     segments: [AtomicUsize; 3],
     /// The number of the last call that was made by the ring.
     pub by_ring: AtomicU32,
 }
 
 impl<'i, 'm> Simulated<'i, 'm> {
-    /// A platform on `memory`, on which `over` says which partitions are gone.
-    pub fn new(memory: Window<'m>, over: u32, during: &'i [Stroke]) -> Self {
+    /// Returns a platform on `memory`. A bit of `gone` is set for each incarnation that is gone.
+    pub fn new(memory: Window<'m>, gone: u32, during: &'i [ChannelStore]) -> Self {
         Self {
             memory,
-            looks: AtomicU32::new(0),
+            clock_reads: AtomicU32::new(0),
             sleeps: AtomicU32::new(0),
-            over,
+            gone,
             during,
             segments: [0, 0, 0].map(AtomicUsize::new),
             by_ring: AtomicU32::new(0),
         }
     }
 
-    /// From now on the peer stores into the command ring, the result ring and the call line at
-    /// these offsets; nowhere if they are 0.
+    /// Lets the peer store into the command ring, the result ring and the call line at these
+    /// offsets from now on; nowhere if they are 0.
     pub fn begin(&self, segments: [usize; 3]) {
         for (segment, offset) in self.segments.iter().zip(segments) {
             segment.store(offset, Relaxed);
         }
     }
 
-    /// The command ring and the result ring.
+    /// Returns the command ring and the result ring.
     pub fn rings(&self) -> [Window<'m>; 2] {
         let ring = |ring: &AtomicUsize| {
             let segment = self
@@ -117,13 +116,13 @@ impl<'i, 'm> Simulated<'i, 'm> {
         [ring(&self.segments[0]), ring(&self.segments[1])]
     }
 
-    /// The call line.
+    /// Returns the call line.
     fn line(&self) -> Window<'m> {
         let segment = self.memory.sub(self.segments[2].load(Relaxed), SEGMENT_LEN);
         segment.expect("inside the memory")
     }
 
-    /// The number that the peer takes for near.
+    /// Returns the number that `Near` stands for.
     fn number(&self, Near(by_ring, more): Near) -> u32 {
         let asked = self.line().word(offset_of!(CallControl, asked));
         let last = match by_ring {
@@ -133,23 +132,27 @@ impl<'i, 'm> Simulated<'i, 'm> {
         last.wrapping_add(u32::from(more) % 4).wrapping_sub(1)
     }
 
-    /// The peer stores a word.
-    pub fn apply(&self, stroke: Stroke) {
-        let (at, value) = match stroke {
-            Stroke::Ring(result, scribble) => {
-                return scribble.apply(self.rings()[usize::from(result)]);
+    /// Stores a word on behalf of the peer.
+    pub fn apply(&self, store: ChannelStore) {
+        let (at, value) = match store {
+            ChannelStore::Ring(result, store) => {
+                return store.apply(self.rings()[usize::from(result)]);
             }
-            Stroke::Line(scribble) => return scribble.apply(self.line()),
-            Stroke::Number(true, near) => (offset_of!(CallControl, answered), self.number(near)),
-            Stroke::Number(false, near) => (offset_of!(CallControl, asked), self.number(near)),
-            Stroke::Length(true, len) => (offset_of!(CallControl, answer_len), len.value()),
-            Stroke::Length(false, len) => (offset_of!(CallControl, command_len), len.value()),
+            ChannelStore::Line(store) => return store.apply(self.line()),
+            ChannelStore::Number(true, near) => {
+                (offset_of!(CallControl, answered), self.number(near))
+            }
+            ChannelStore::Number(false, near) => {
+                (offset_of!(CallControl, asked), self.number(near))
+            }
+            ChannelStore::Length(true, len) => (offset_of!(CallControl, answer_len), len.value()),
+            ChannelStore::Length(false, len) => (offset_of!(CallControl, command_len), len.value()),
         };
         self.line().word(at).store(value, Relaxed);
     }
 
-    /// The peer answers, or asks, in the call line as it should, but for the number and the
-    /// length. The bytes begin with the number.
+    /// Answers, or asks, in the call line on behalf of the peer. Only the number and the length
+    /// may be wrong. The bytes begin with the number.
     pub fn use_line(&self, answers: bool, near: Near, len: Length) {
         let number = self.number(near);
         let bytes = match answers {
@@ -157,31 +160,31 @@ impl<'i, 'm> Simulated<'i, 'm> {
             false => offset_of!(CallControl, command),
         };
         self.line().write(bytes, &tagged(number, 24));
-        self.apply(Stroke::Length(answers, len));
-        self.apply(Stroke::Number(answers, near));
+        self.apply(ChannelStore::Length(answers, len));
+        self.apply(ChannelStore::Number(answers, near));
     }
 
-    /// The peer stores its word number `at`.
-    fn scribble(&self, at: u32) {
+    /// Makes the store number `at` of the peer.
+    fn store(&self, at: u32) {
         if self.segments[0].load(Relaxed) != 0 && !self.during.is_empty() {
             self.apply(self.during[at as usize % self.during.len()]);
         }
     }
 }
 
-/// Bytes that say for which call they are.
+/// Returns `len` bytes that repeat the number of a call.
 pub fn tagged(number: u32, len: usize) -> Vec<u8> {
     number.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
 impl Platform for Simulated<'_, '_> {
     fn now(&self) -> Duration {
-        let looks = self.looks.fetch_add(1, Relaxed);
-        // Not at each: what our end does then is seldom undone.
-        if looks.is_multiple_of(4) {
-            self.scribble(looks / 4);
+        let clock_reads = self.clock_reads.fetch_add(1, Relaxed);
+        // Not at each read, so that our end can make several steps in between.
+        if clock_reads.is_multiple_of(4) {
+            self.store(clock_reads / 4);
         }
-        TICK * (looks + self.sleeps.load(Relaxed))
+        TICK * (clock_reads + self.sleeps.load(Relaxed))
     }
 
     fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {
@@ -189,42 +192,45 @@ impl Platform for Simulated<'_, '_> {
     }
 
     fn wake(&self, _: &AtomicU32, _: Reason) {
-        self.scribble(self.looks.load(Relaxed));
+        self.store(self.clock_reads.load(Relaxed));
     }
 
     fn state(&self, _: &Registry<'_>, partition: Incarnation) -> PartitionState {
         let at = u32::from(partition.partition()) + partition.number();
-        match self.over >> (at % 32) & 1 {
+        match self.gone >> (at % 32) & 1 {
             0 => PartitionState::Alive,
             _ => PartitionState::Gone,
         }
     }
 }
 
-/// One call of ours, whose clock and whose errors are watched.
-pub struct Watched<'p, 'i, 'm> {
+/// One call of ours, whose duration and errors are checked.
+pub struct CheckedCall<'p, 'i, 'm> {
     platform: &'p Simulated<'i, 'm>,
-    looks: u32,
+    clock_reads: u32,
     begun: Duration,
-    /// The timeout that it is given.
+    /// The timeout of the call.
     pub timeout: Duration,
 }
 
-impl<'p, 'i, 'm> Watched<'p, 'i, 'm> {
-    /// A call begins that may take so many milliseconds.
+impl<'p, 'i, 'm> CheckedCall<'p, 'i, 'm> {
+    /// Begins a call with a timeout of `timeout` milliseconds, modulo the longest.
     pub fn begin(platform: &'p Simulated<'i, 'm>, timeout: u8) -> Self {
         Self {
             platform,
             begun: platform.now(),
-            looks: platform.looks.load(Relaxed),
+            clock_reads: platform.clock_reads.load(Relaxed),
             timeout: Duration::from_millis(u64::from(timeout % (LONGEST + 1))),
         }
     }
 
-    /// The call has returned `error`, or none.
+    /// Ends the call, which has returned `error` or succeeded.
     pub fn end(&self, error: Option<&Error>) {
-        let looks = self.platform.looks.load(Relaxed) - self.looks;
-        assert!(looks < LOOKS, "{looks} looks until {error:?}");
+        let clock_reads = self.platform.clock_reads.load(Relaxed) - self.clock_reads;
+        assert!(
+            clock_reads < MAX_CLOCK_READS,
+            "{clock_reads} clock reads until {error:?}"
+        );
         let Some(error) = error else {
             return;
         };

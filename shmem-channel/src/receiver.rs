@@ -14,7 +14,7 @@ use crate::platform::{Bell, Reason};
 use crate::spin::Spin;
 use crate::wait::Waiter;
 
-/// What an end receives.
+/// A message, or a restart of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<T> {
     /// A message or record.
@@ -38,7 +38,7 @@ impl<'m> Receiver<'m> {
         unread: OnRestart,
     ) -> Result<Self, Error> {
         let own = member.incarnation;
-        let claimed = match ring.consuming() {
+        let claimed = match ring.consumer_owner() {
             Some(holder) if member.is_gone(holder) => ring.take_over_consumer(own, unread),
             _ => ring.consumer(own, unread),
         };
@@ -51,7 +51,7 @@ impl<'m> Receiver<'m> {
 
     /// Returns the partition that has the sending end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
-        self.consumer.ring().producing()
+        self.consumer.ring().producer_owner()
     }
 
     /// Returns true if the partition that has the sending end is gone. One that left has returned

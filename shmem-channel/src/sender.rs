@@ -23,7 +23,7 @@ impl<'m> Sender<'m> {
     pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>) -> Result<Self, Error> {
         let own = member.incarnation;
         let is_gone = ring
-            .producing()
+            .producer_owner()
             .is_some_and(|holder| member.is_gone(holder));
         let claimed = match is_gone {
             true => ring.take_over_producer(own),
@@ -43,7 +43,7 @@ impl<'m> Sender<'m> {
 
     /// Returns the partition that has the receiving end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
-        self.producer.ring().consuming()
+        self.producer.ring().consumer_owner()
     }
 
     /// Returns the position of the next record. Positions count on modulo 2^32 over all

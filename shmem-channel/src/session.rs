@@ -142,7 +142,7 @@ impl SessionOptions {
             }
             _ => {
                 let limit = self.presumed_gone_after.unwrap_or(FOREVER);
-                let beats = Heartbeats::by_clock(registry, limit / 2, || own.now());
+                let beats = Heartbeats::with_clock(registry, limit / 2, || own.now());
                 let known = &mut (known, beats.presume_gone_after(limit));
                 registry.attach_or_take_over(self.partition, process, wait, known)
             }

@@ -59,7 +59,7 @@ fn a_restart_is_reported_once_between_the_results_of_two_producers() {
     assert_eq!(pop(&mut results), Err(PopError::Restarted));
     assert_eq!(pop(&mut results), Ok(3));
     assert_eq!(pop(&mut results), Err(PopError::Empty));
-    assert_eq!(results.ring().producing(), Some(incarnation(1, 2)));
+    assert_eq!(results.ring().producer_owner(), Some(incarnation(1, 2)));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     taken.push(&[1]).unwrap();
     assert_eq!(pop(&mut end), Err(PopError::Restarted));
     assert_eq!(pop(&mut end), Ok(1));
-    assert_eq!(end.ring().producing(), Some(other));
+    assert_eq!(end.ring().producer_owner(), Some(other));
 }
 
 #[test]

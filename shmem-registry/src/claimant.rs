@@ -1,4 +1,4 @@
-//! Who claims rows and blocks, and how it shows on the way that it lives.
+//! The partition that claims rows and blocks, and its heartbeat during a long call.
 
 use core::cell::Cell;
 
@@ -7,10 +7,10 @@ use shmem_core::Incarnation;
 use crate::evicted::Evicted;
 use crate::partition::Attachment;
 
-/// Who creates and removes segments: a partition by its [`Attachment`], which beats
-/// while a call takes long, or a bare [`Incarnation`] that has no slot to beat in.
+/// A partition that creates and removes segments: an [`Attachment`], which beats during a long
+/// call, or a bare [`Incarnation`], which has no slot to beat in.
 pub trait Claimant {
-    /// Whose the rows are that it works on.
+    /// Returns the incarnation that owns the rows it works on.
     fn incarnation(&self) -> Incarnation;
 
     /// Called between the steps of a long call, often enough for
@@ -18,7 +18,8 @@ pub trait Claimant {
     ///
     /// # Errors
     ///
-    /// [`Evicted`] ends the call: it stores nothing more.
+    /// [`Evicted`] if another incarnation has taken its place. It ends the call, which stores
+    /// nothing more.
     fn beat(&self) -> Result<(), Evicted> {
         Ok(())
     }
@@ -50,17 +51,18 @@ impl<C: Claimant + ?Sized> Claimant for &C {
     }
 }
 
-/// Bounded steps between two beats of a call: some 64 KiB of memory.
+/// Bounded steps between two beats of a call: about 64 KiB of memory.
 const STEPS_A_BEAT: u32 = 16;
 
-/// A claimant in one call: all parts of the call count their steps together.
+/// A claimant in one call. All parts of the call count their steps together.
 pub(crate) struct Caller<'c> {
     by: &'c dyn Claimant,
     steps: Cell<u32>,
 }
 
 impl<'c> Caller<'c> {
-    /// Begins a call, with a beat: one that was evicted is told before it does anything.
+    /// Begins a call with a beat, so that an evicted partition gets its error before it changes
+    /// anything.
     pub(crate) fn begin(by: &'c dyn Claimant) -> Result<Self, Evicted> {
         by.beat()?;
         Ok(Self {
@@ -73,7 +75,7 @@ impl<'c> Caller<'c> {
         self.by.incarnation()
     }
 
-    /// Beats now and then.
+    /// Counts a bounded step, and beats if a beat is due.
     pub(crate) fn step(&self) -> Result<(), Evicted> {
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);

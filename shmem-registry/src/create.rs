@@ -1,20 +1,19 @@
-//! How a segment is created.
+//! Creates segments.
 //!
-//! A creator owns a row that nobody can see, fills it, and links it at the end
-//! of its identifier's chain by one compare-and-swap, which decides the race. The
-//! invariants are those of `row` and `chain`; what is left of a creator that dies
-//! is what `reap` finds.
+//! A creator owns a row that no other partition sees, fills it, and links it at the end of its
+//! identifier's chain. That is one compare-and-swap, which decides the race. The invariants are
+//! those of `row` and `chain`. If a creator dies, `reap` finds what it left:
 //!
-//! | dies                         | the table has     | `reap`                          |
-//! |------------------------------|-------------------|---------------------------------|
-//! | before it owns a row         | what it had       | finds nothing                   |
-//! | before it links the row      | what it had       | takes the row and its blocks back |
-//! | before it lets go of the row | the segment       | lets go of the row              |
+//! | the creator dies           | the table contains | `reap`                               |
+//! |----------------------------|--------------------|--------------------------------------|
+//! | before it owns a row       | no change          | finds nothing                        |
+//! | before it links the row    | no change          | takes down the row, frees its blocks |
+//! | before it releases the row | the segment        | releases the row                     |
 //!
-//! A creator that is only slow is left alone: `reap` asks for partitions that are gone.
-//! One that was said to be gone while it lived finds out before its next bounded step,
-//! and stores nothing more (T5). A link that it makes just then leads to a row of
-//! another generation, which counts as the end of the chain (C5).
+//! `reap` leaves the rows of a creator that is only slow, because it takes only from partitions
+//! that are gone. A creator that runs but was treated as gone detects this before its next bounded
+//! step and stores nothing more (T5). If it links its row at that moment, the link names a row of
+//! another generation and counts as the end of the chain (C5).
 
 use memoffset::offset_of;
 
@@ -24,7 +23,7 @@ use shmem_core::primitive::{
 };
 
 use crate::alloc::Run;
-use crate::chain::Place;
+use crate::chain::Position;
 use crate::claimant::{Caller, Claimant};
 use crate::error::OpenError;
 use crate::evicted::Evicted;
@@ -36,31 +35,32 @@ use crate::row::Claim;
 use crate::segment::Segment;
 use crate::table::check;
 
-/// Bytes that are zeroed between two looks at the claim.
+/// Bytes that are zeroed between two checks of the claim.
 const PAGE: usize = 4096;
 
-/// Whose segment an identifier has in the end.
+/// The segment that an identifier names after the race.
 enum Inserted<'m> {
     Ours(Segment<'m>),
     Theirs(Segment<'m>),
 }
 
 impl<'m> Registry<'m> {
-    /// Finds the segment that `request` names, or creates it, zeroed. All
-    /// partitions that ask for one identifier get one segment.
+    /// Returns the segment that `request` names, or creates it, zeroed. All partitions that request
+    /// one identifier get one segment.
     ///
-    /// What the caller leaves half-made if it dies is found by [`Registry::reap`].
-    /// Zeroing takes its time, about a second for some GiB: a [`Attachment`](crate::Attachment)
-    /// beats meanwhile. Needs compare-and-swap on this memory.
+    /// If the caller dies, [`Registry::reap`] finds what it left half-created. Zeroing takes time,
+    /// about a second for a few GiB; an [`Attachment`](crate::Attachment) beats meanwhile. Needs
+    /// compare-and-swap on this memory.
     ///
     /// # Errors
     ///
-    /// As [`Registry::open`] if it exists; [`OpenError::TableFull`] or
-    /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`]
-    /// if it might be in a moment, [`OpenError::NoReadModifyWrite`] if this handle is not
-    /// to create any, [`OpenError::Reformatted`] if it is not the region's any more: the
-    /// region is as it was. [`OpenError::Evicted`] if the caller was said to be gone
-    /// meanwhile: what it had made is others' to clear up, and it is to attach anew.
+    /// As [`Registry::open`] if the segment exists. [`OpenError::TableFull`] or
+    /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`] if a later
+    /// attempt may succeed. [`OpenError::NoReadModifyWrite`] if the handle may not create segments,
+    /// [`OpenError::Reformatted`] if the region was formatted again since the handle was made.
+    /// After these errors the region is unchanged. [`OpenError::Evicted`] if a later incarnation of
+    /// the caller's partition has attached, or its row was reaped: others take down what it had
+    /// created, and the caller must attach again.
     pub fn open_or_create(
         &self,
         by: impl Claimant,
@@ -68,45 +68,46 @@ impl<'m> Registry<'m> {
     ) -> Result<Segment<'m>, OpenError> {
         match self.open(request) {
             Err(OpenError::NotFound) => self.check_may_change()?,
-            // A walk with changes may clear what is in the way.
+            // A walk that unlinks marked rows may succeed.
             Err(OpenError::Contended) if self.check_may_change().is_ok() => {}
             found => return found,
         }
         let by = &Caller::begin(&by)?;
-        // Full, or only while others create: it is known when nothing moved
-        // during an attempt.
+        // The table is full, or only appears to be while others create. It is full if no row
+        // changed during an attempt.
         match self.create(by, request) {
             Err(OpenError::TableFull { .. } | OpenError::OutOfSpace { .. }) => {}
             done => return done,
         }
-        let before = self.settled();
+        let before = self.state_sum();
         let error = match self.create(by, request) {
             Err(error @ (OpenError::TableFull { .. } | OpenError::OutOfSpace { .. })) => error,
             done => return done,
         };
-        // Our own row came back with its next generation.
+        // Our own row was released with its next generation.
         let own = match error {
             OpenError::OutOfSpace { .. } => 1 << 1,
             _ => 0,
         };
-        let unmoved = before.map(|sum| sum.wrapping_add(own));
-        let settled = unmoved.is_some() && self.settled() == unmoved;
+        let expected = before.map(|sum| sum.wrapping_add(own));
+        let is_unchanged = expected.is_some() && self.state_sum() == expected;
         match self.open(request) {
-            Err(OpenError::NotFound) if settled => Err(error),
+            Err(OpenError::NotFound) if is_unchanged => Err(error),
             Err(OpenError::NotFound) => Err(OpenError::Contended),
             found => found,
         }
     }
 
-    /// The sum of all rows' states, which no change leaves as it is; `None`
-    /// while somebody works on one.
-    fn settled(&self) -> Option<u32> {
+    /// Returns the sum of the states of all rows, which every change of a row changes; `None` while
+    /// a partition works on a row.
+    fn state_sum(&self) -> Option<u32> {
         let mut sum = 0_u32;
-        for row in 0..self.places.geometry.segments {
-            // An exchange, since a load might still see the 0 from before the row
-            // was owned. Pairs with the one in `let_go`: the row is linked.
+        for row in 0..self.layout.geometry.segments {
+            // An exchange, because a load could still return the 0 from before the row was owned.
+            // Pairs with the one in `clear_owner`: the row is linked.
             // relaxed: on failure nothing is read.
-            let unowned = self.owner(row).compare_exchange(0, 0, Acquire, Relaxed); // loom: loom_registry
+            // loom: loom_registry
+            let unowned = self.owner(row).compare_exchange(0, 0, Acquire, Relaxed);
             if unowned.is_err() || self.is_abandoned(row) {
                 return None;
             }
@@ -119,13 +120,13 @@ impl<'m> Registry<'m> {
     fn create(&self, by: &Caller<'_>, request: &Request) -> Result<Segment<'m>, OpenError> {
         let claim = self.claim_row(by)?;
         let len = request.len as usize;
-        let count = len.div_ceil(self.places.geometry.block);
+        let count = len.div_ceil(self.layout.geometry.block);
         let Some(run) = self.blocks().allocate(&claim, count, request.align)? else {
             claim.retire()?;
             return Err(OpenError::OutOfSpace { len });
         };
         self.prepare(&claim, run, request)?;
-        let lost = match self.insert(&claim, run, request) {
+        let outcome = match self.insert(&claim, run, request) {
             Ok(Inserted::Ours(segment)) => {
                 claim.release();
                 return Ok(segment);
@@ -137,48 +138,49 @@ impl<'m> Registry<'m> {
         };
         self.blocks().free(&claim, run)?;
         claim.retire()?;
-        lost
+        outcome
     }
 
     /// Claims a free row.
     fn claim_row<'c>(&self, by: &'c Caller<'c>) -> Result<Claim<'c, 'm>, OpenError> {
-        let segments = self.places.geometry.segments;
+        let segments = self.layout.geometry.segments;
         let hint = self
             .memory()
             .word(REGISTRY + offset_of!(RegistryHeader, row_hint));
-        // Behind the row that was taken last, so that a row rests before it is
-        // used again (C3).
+        // Starts after the row that was taken last, so that a row is not used again soon (C3).
         // relaxed: any value is harmless.
         let start = hint.load(Relaxed) as usize;
         for step in 0..segments {
             let row = start.wrapping_add(step) & (segments - 1);
             // relaxed: a hint; the state is loaded again when the row is ours.
             let free = self.state(row).load(Relaxed) & NAMED == 0;
-            // relaxed: a hint; the exchange in `own_row` decides.
+            // relaxed: a hint; the exchange in `acquire_row` decides.
             if !free || self.owner(row).load(Relaxed) != 0 {
                 continue;
             }
-            let Some(claim) = self.own_row(row, 0, by) else {
+            let Some(claim) = self.acquire_row(row, 0, by) else {
                 continue;
             };
-            // relaxed: the exchange in `own_row` is before it.
+            // relaxed: the exchange in `acquire_row` is before it.
             if self.state(row).load(Relaxed) & NAMED != 0 {
                 claim.release();
                 continue;
             }
             // relaxed: any value is harmless.
             hint.store(row as u32 + 1, Relaxed);
-            // Pairs with the fences in `generation_matches`, `remove` and `allocate`: what is
-            // stored into the row from here on is not seen without its generation (T2), nor are
-            // blocks claimed for it without its owner and its generation.
-            fence(Release); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+            // Pairs with the fences in `generation_matches`, `remove`, `is_current` and `search`. A
+            // partition that sees what is stored into the row from here on also sees its generation
+            // (T2). One that sees the blocks that are claimed for it also sees its owner and its
+            // generation.
+            // loom: loom_removal::a_reader_never_returns_the_next_segment_of_a_row
+            fence(Release);
             return Ok(claim);
         }
         Err(OpenError::TableFull { segments })
     }
 
-    /// Fills a row and zeroes its segment (T3). The exchange of the state, and the one in
-    /// `insert`, publish it; a reader of an earlier use finds the generation moved.
+    /// Fills a row and zeroes its segment (T3). The exchange of the state, and the one in `insert`,
+    /// publish it. A reader of an earlier use finds that the generation has changed.
     fn prepare(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Result<(), Evicted> {
         let (row, generation) = (claim.row, claim.generation);
         let (low, high) = request.id.halves();
@@ -198,8 +200,8 @@ impl<'m> Registry<'m> {
         claim.check()?;
         let name = self.row_at(row) + offset_of!(Row, name);
         self.memory().write_shared(name, request.name.bytes());
-        let block = self.places.geometry.block;
-        let start = self.places.data + run.first * block;
+        let block = self.layout.geometry.block;
+        let start = self.layout.data + run.first * block;
         let end = start + run.count * block;
         for at in (start..end).step_by(PAGE) {
             claim.step()?;
@@ -208,7 +210,8 @@ impl<'m> Registry<'m> {
         claim.change_state(generation << 1, generation << 1 | NAMED)
     }
 
-    /// Makes the row the end of a chain, unless somebody has closed it (T6).
+    /// Makes the row the end of a chain, unless another partition has taken the row and marked it
+    /// (T6).
     fn end_chain_at(&self, claim: &Claim<'_, 'm>) -> Result<(), Evicted> {
         let next = self.row(claim.row, offset_of!(Row, next));
         loop {
@@ -224,7 +227,7 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// Links a prepared row, or finds what its identifier had before it.
+    /// Links a prepared row, or finds the segment that its identifier names already.
     fn insert(
         &self,
         claim: &Claim<'_, 'm>,
@@ -233,25 +236,29 @@ impl<'m> Registry<'m> {
     ) -> Result<Inserted<'m>, OpenError> {
         let ours = Link::to(claim.row, claim.generation);
         let segment = self.segment_at(claim, run, request);
-        // Each turn ends here or found the chain's end moved on; a hostile
-        // partition could move it for ever.
-        for _ in 0..=self.places.geometry.segments {
+        // Each pass ends here, or the end of the chain has moved. Without this limit a hostile
+        // partition could move it endlessly.
+        for _ in 0..=self.layout.geometry.segments {
             let (word, end) = match self.locate(request.id.get())? {
-                Place::Found(node) if node.row == claim.row => return Ok(Inserted::Ours(segment)),
-                Place::Found(node) => match self.segment(&node)? {
+                Position::Found(node) if node.row == claim.row => {
+                    return Ok(Inserted::Ours(segment))
+                }
+                Position::Found(node) => match self.segment(&node)? {
                     Some(segment) => return Ok(Inserted::Theirs(segment)),
                     None => continue,
                 },
-                Place::End(word, end) => (word, end),
+                Position::End(word, end) => (word, end),
             };
             claim.check()?;
-            // Release pairs with the loads in `chain`: row and segment are whole.
+            // Release: pairs with the loads in `chain`; row and segment are complete.
             // relaxed: on failure nothing is read; the loser walks again.
-            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
+            // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
+            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed);
             if linked.is_ok() {
-                // Pairs with the fence in `reap`: either who takes the row from us finds
-                // it linked, or we find that it was taken.
-                fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+                // Pairs with the fence in `reap`: either the partition that takes the row from us
+                // finds it linked, or we find that it was taken.
+                // loom: loom_removal::an_evicted_creator_gets_an_error_or_its_segment_stays
+                fence(SeqCst);
                 claim.check()?;
                 return Ok(Inserted::Ours(segment));
             }
@@ -259,10 +266,10 @@ impl<'m> Registry<'m> {
         Err(OpenError::Contended)
     }
 
-    /// The segment that was prepared, from what was asked for: the row may say otherwise by
+    /// Returns the segment that was prepared, from the request: the row may have other contents by
     /// now.
     fn segment_at(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Segment<'m> {
-        let offset = self.places.data + run.first * self.places.geometry.block;
+        let offset = self.layout.data + run.first * self.layout.geometry.block;
         let window = self.memory().sub(offset, request.len as usize);
         Segment {
             window: window.expect("blocks are inside the region"),

@@ -1,4 +1,4 @@
-//! What the calls on a registry can say.
+//! The errors of the calls on a registry.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use shmem_core::Corrupt;
 use crate::evicted::Evicted;
 use crate::id::{Kind, Name};
 
-/// Why there is no registry in a region.
+/// Why a registry could not be formatted or attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
     /// The numbers of a [`crate::Geometry`] are out of range.
@@ -16,14 +16,14 @@ pub enum FormatError {
     TooShort {
         /// Bytes of the region.
         len: usize,
-        /// Bytes the tables alone take.
+        /// Bytes of the tables alone.
         tables: usize,
     },
     /// The region has no registry yet.
     NotFormatted,
     /// The region has a registry already.
     Exists,
-    /// The geometry word is no geometry.
+    /// The geometry word is invalid.
     Corrupt(Corrupt),
 }
 
@@ -31,27 +31,29 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Geometry => f.write_str(
-                "a registry takes 2 to 2^16 segments, 1 to 128 partitions, and blocks of 128 bytes \
-                 to 1 MiB, all but the partitions a power of two",
+                "a registry has 2 to 2^16 segments, 1 to 128 partitions, and blocks of 128 bytes \
+                 to 1 MiB; the segments and the block size must be powers of two",
             ),
             Self::TooShort { len, tables } => write!(
                 f,
-                "a region of {len} bytes is too short for a registry whose tables take {tables}: \
-                 ask for fewer segments or a longer region"
+                "a region of {len} bytes is too short for a registry with {tables} bytes of \
+                 tables: use fewer segments or a longer region"
             ),
             Self::NotFormatted => f.write_str("the region has no registry: format one first"),
-            Self::Exists => f.write_str("the region has a registry already: format the region first"),
+            Self::Exists => {
+                f.write_str("the region has a registry already: format the region first")
+            }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
 }
 
-/// Why a walk came to nothing.
+/// Why a walk along a chain has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WalkError {
     /// The chain changed under every attempt.
     Contended,
-    /// The caller was said to be gone.
+    /// Another partition has taken the row from the caller.
     Evicted,
     Corrupt(Corrupt),
 }
@@ -68,12 +70,12 @@ impl From<Corrupt> for WalkError {
     }
 }
 
-/// Why a segment was not opened.
+/// Why a segment was not opened or created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
     /// No segment has the identifier.
     NotFound,
-    /// The segment holds something else.
+    /// The segment has another kind of content.
     Kind {
         /// What it holds.
         found: Kind,
@@ -90,23 +92,23 @@ pub enum OpenError {
     },
     /// Every row is in use.
     TableFull {
-        /// How many there are.
+        /// The number of rows.
         segments: usize,
     },
-    /// Rows or blocks that it would take are held by a partition that is just
-    /// creating or removing a segment: try again. What one that died there holds
-    /// comes back with [`crate::Registry::reap`].
+    /// Rows or blocks that it needs are held by a partition that is creating or removing a segment:
+    /// try again. If that partition died there, [`crate::Registry::reap`] releases them.
     Contended,
-    /// The caller was said to be gone while it lived: what it was making is taken back.
+    /// Another incarnation has taken the caller's place, or another partition reaped its row. What
+    /// it was creating is taken down.
     Evicted,
     /// The region was formatted again since the handle was made.
     Reformatted,
-    /// It would have to be created, which the handle is not to do:
+    /// There is no such segment, and the handle may not create one:
     /// [`crate::Registry::without_read_modify_write`].
     NoReadModifyWrite,
     /// No run of free blocks is long enough.
     OutOfSpace {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: usize,
     },
     /// A partition broke the protocol.
@@ -117,7 +119,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("no segment has this identifier"),
-            Self::Kind { found } => write!(f, "the segment holds something else: {found}"),
+            Self::Kind { found } => write!(f, "the segment is of another kind: {found}"),
             Self::Length { found } => write!(f, "the segment has another length: {found} bytes"),
             Self::Collision { found } => write!(
                 f,
@@ -128,14 +130,14 @@ impl fmt::Display for OpenError {
                 "all {segments} rows of the registry are in use: format it with more"
             ),
             Self::Contended => f.write_str(
-                "another partition is just creating or removing a segment and holds what is left: \
-                 try again, and reap if that does not help",
+                "another partition is creating or removing a segment and holds the rows or blocks \
+                 that are left: try again, and reap if that does not help",
             ),
             Self::Evicted => Evicted.fmt(f),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::NoReadModifyWrite => f.write_str(
                 "there is no such segment, and none can be created without compare-and-swap: \
-                 create it from where compare-and-swap works, before the others attach",
+                 create it in a partition that has compare-and-swap, before the others attach",
             ),
             Self::OutOfSpace { len } => {
                 write!(f, "the region has no {len} free bytes in one piece")
@@ -146,8 +148,8 @@ impl fmt::Display for OpenError {
 }
 
 impl From<WalkError> for OpenError {
-    fn from(lost: WalkError) -> Self {
-        match lost {
+    fn from(error: WalkError) -> Self {
+        match error {
             WalkError::Contended => Self::Contended,
             WalkError::Evicted => Self::Evicted,
             WalkError::Corrupt(corrupt) => Self::Corrupt(corrupt),
@@ -170,30 +172,29 @@ impl From<MayNotChange> for OpenError {
     }
 }
 
-/// Why a handle changes nothing.
+/// Why a handle may not change the table.
 pub(crate) enum MayNotChange {
     NoReadModifyWrite,
     Reformatted,
 }
 
 pub(crate) const REFORMATTED: &str =
-    "the region was formatted again: attach to it and to its registry anew";
+    "the region was formatted again: attach again to it and to its registry";
 
-/// Why a segment was not removed, or not all that partitions left that are gone taken back.
+/// Why a segment was not removed, or why not all rows of partitions that are gone were reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveError {
     /// The segment was removed before.
     Stale,
-    /// The segment is another registry's, or from before the region was formatted.
+    /// The segment belongs to another registry, or was opened before the region was formatted.
     Foreign,
-    /// The caller was said to be gone while it lived.
+    /// Another incarnation has taken the caller's place, or another partition reaped its row.
     Evicted,
     /// The region was formatted again since the handle was made.
     Reformatted,
     /// The table changed under every attempt: try again.
     Contended,
-    /// The handle is not to change the table:
-    /// [`crate::Registry::without_read_modify_write`].
+    /// The handle may not change the table: [`crate::Registry::without_read_modify_write`].
     NoReadModifyWrite,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -203,13 +204,13 @@ impl fmt::Display for RemoveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stale => f.write_str("the segment was removed before: look it up again"),
-            Self::Foreign => f.write_str("the segment is not one of this registry's"),
+            Self::Foreign => f.write_str("the segment belongs to another registry"),
             Self::Evicted => Evicted.fmt(f),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::Contended => f.write_str("the table changed under every attempt: try again"),
             Self::NoReadModifyWrite => f.write_str(
-                "segments cannot be removed without compare-and-swap: do it from where \
-                 compare-and-swap works, while the others are detached",
+                "segments cannot be removed without compare-and-swap: remove it in a partition \
+                 that has compare-and-swap, while the others are detached",
             ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -232,8 +233,8 @@ impl From<MayNotChange> for RemoveError {
 }
 
 impl From<WalkError> for RemoveError {
-    fn from(lost: WalkError) -> Self {
-        match lost {
+    fn from(error: WalkError) -> Self {
+        match error {
             WalkError::Contended => Self::Contended,
             WalkError::Evicted => Self::Evicted,
             WalkError::Corrupt(corrupt) => Self::Corrupt(corrupt),

@@ -1,17 +1,17 @@
-//! That a partition was said to be gone while it lived.
+//! The error of a partition that runs, but whose place another has taken.
 
 use core::fmt;
 
-/// Another incarnation of the partition has taken this one's place: somebody said that it
-/// was gone, or its number was given twice.
+/// Another incarnation of the partition has taken this one's place: it was treated as gone while it
+/// ran, or its number was given to two partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evicted;
 
 impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "this partition was said to be gone while it lived, or its number was given twice: \
-             others have what it held; attach anew",
+            "another incarnation of this partition has taken its place and may have what it held, \
+             because this one was treated as gone, or its number was used twice: attach again",
         )
     }
 }

@@ -1,8 +1,8 @@
-//! Where the tables and the blocks of a registry lie, from three numbers and
-//! the region's length.
+//! The offsets of the tables and of the blocks of a registry, computed from three numbers and the
+//! region's length.
 //!
-//! Every partition computes this for itself from one word it read once, so that
-//! no offset is ever taken from memory.
+//! Every partition computes them from one word that it reads once, so it takes no offset from
+//! shared memory.
 
 use core::mem::size_of;
 
@@ -14,16 +14,16 @@ use crate::layout::{PartitionSlot, Row, PARTITIONS};
 /// The numbers a registry is formatted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Segments it can hold: a power of two from 2 to 2^16.
+    /// Segments that it can hold: a power of two from 2 to 2^16.
     pub segments: usize,
-    /// Partitions that can attach: 1 to 128. Number 0 is nobody.
+    /// Partitions that can attach: 1 to 128. Their numbers start at 1.
     pub partitions: usize,
     /// Bytes of a block, the unit of allocation: a power of two from 128 to 1 MiB.
     pub block: usize,
 }
 
 impl Default for Geometry {
-    /// 64 segments, 64 partitions, blocks of 128 bytes: for regions up to some MiB.
+    /// 64 segments, 64 partitions, blocks of 128 bytes: for regions up to a few MiB.
     fn default() -> Self {
         Self {
             segments: 64,
@@ -33,7 +33,7 @@ impl Default for Geometry {
     }
 }
 
-/// Set in every geometry word, so that none is zero.
+/// Set in every geometry word, so that no geometry word is zero.
 const PRESENT: u32 = 1 << 31;
 
 impl Geometry {
@@ -71,18 +71,18 @@ pub(crate) struct TableLayout {
     pub(crate) map: usize,
     pub(crate) data: usize,
     pub(crate) blocks: usize,
-    /// How far the hash of an identifier is shifted to number its bucket.
+    /// By how many bits the hash of an identifier is shifted to number its bucket.
     pub(crate) hash_shift: u32,
 }
 
 impl TableLayout {
-    pub(crate) fn of(geometry: Geometry, len: usize) -> Result<Self, FormatError> {
+    pub(crate) fn new(geometry: Geometry, len: usize) -> Result<Self, FormatError> {
         let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
         let rows = index + Self::index_len(geometry) * size_of::<u32>();
         let map = rows + geometry.segments * size_of::<Row>();
         let block = geometry.block;
-        // Each block costs itself and its word in the map; the alignment of
-        // `data` may cost one more.
+        // Each block takes its own bytes and a word in the map. The alignment of `data` may take
+        // the space of one more.
         let left = len.saturating_sub(map);
         let mut blocks = (left / (block + size_of::<u32>())).min(u32::MAX as usize);
         let data = |blocks: usize| (map + blocks * size_of::<u32>()).next_multiple_of(block);
@@ -103,7 +103,7 @@ impl TableLayout {
         })
     }
 
-    /// Buckets of the index: twice the rows, so that most hold one or none.
+    /// Returns the number of buckets of the index: twice the rows, so that most hold at most one.
     pub(crate) fn index_len(geometry: Geometry) -> usize {
         geometry.segments * 2
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_geometry_comes_back_from_its_word_and_no_other_word_is_one() {
+    fn a_word_decodes_to_the_geometry_that_encodes_to_it_or_to_none() {
         let geometry = Geometry {
             segments: 1 << 16,
             partitions: 64,
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn the_blocks_lie_inside_the_region_and_behind_the_map() {
+    fn the_blocks_lie_inside_the_region_after_the_map() {
         for len in (10_000..40_000).step_by(8) {
-            let Ok(places) = TableLayout::of(Geometry::default(), len) else {
+            let Ok(layout) = TableLayout::new(Geometry::default(), len) else {
                 continue;
             };
-            assert!(places.data >= places.map + 4 * places.blocks);
-            assert!(places.data + places.blocks * 128 <= len);
+            assert!(layout.data >= layout.map + 4 * layout.blocks);
+            assert!(layout.data + layout.blocks * 128 <= len);
         }
     }
 }

@@ -5,17 +5,17 @@ use core::num::NonZeroU64;
 
 use shmem_core::Window;
 
-/// An identifier: any 64-bit number but 0.
+/// An identifier: any 64-bit number except 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(NonZeroU64);
 
 impl Id {
-    /// The identifier `value`, unless it is 0.
+    /// Returns the identifier `value`; `None` if it is 0.
     pub fn new(value: u64) -> Option<Self> {
         NonZeroU64::new(value).map(Self)
     }
 
-    /// The identifier of a name: its 64-bit FNV-1a hash, and 1 for the name whose hash is 0.
+    /// Returns the identifier of a name: its 64-bit FNV-1a hash, or 1 if the hash is 0.
     pub fn from_name(name: impl AsRef<[u8]>) -> Self {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         for &byte in name.as_ref() {
@@ -24,7 +24,7 @@ impl Id {
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Its number.
+    /// Returns its number.
     pub fn get(self) -> u64 {
         self.0.get()
     }
@@ -40,8 +40,9 @@ impl fmt::Display for Id {
     }
 }
 
-/// A segment's name, up to 32 bytes; empty if it has none.
-// Bytes, kept by eight: copied and compared so where the processor has no unaligned access.
+/// A segment's name of up to 32 bytes; empty if the segment has none.
+// The bytes are stored in words of eight, so that a processor without unaligned access copies and
+// compares them as words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name([u64; 4]);
 
@@ -49,11 +50,11 @@ impl Name {
     /// No name.
     pub const NONE: Self = Self([0; 4]);
 
-    /// The name of these bytes: text, if people are to read it.
+    /// Returns the name with these bytes, which should be text if people are to read it.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Name`] if it is empty, longer than 32 bytes, or has a zero byte.
+    /// [`RequestError::Name`] if it is empty, is longer than 32 bytes, or contains a zero byte.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, RequestError> {
         let name = name.as_ref();
         let mut own = Self::NONE;
@@ -67,7 +68,7 @@ impl Name {
         Ok(own)
     }
 
-    /// The name at `offset` of a registry's memory, whatever its creator stored.
+    /// Reads the name at `offset` of a registry's memory, with any bytes that its creator stored.
     #[inline]
     pub(crate) fn read(memory: Window<'_>, offset: usize) -> Self {
         let mut own = Self::NONE;
@@ -75,33 +76,34 @@ impl Name {
         own
     }
 
-    /// Its bytes, filled up with zeroes.
+    /// Returns its bytes, padded with zeroes.
     pub fn bytes(&self) -> &[u8; 32] {
         bytemuck::cast_ref(&self.0)
     }
 
-    /// Its bytes without those zeroes: what its identifier is the hash of. A row's
-    /// name is whatever its creator stored, so a zero can be among them.
+    /// Returns its bytes without the padding: the bytes whose hash is its identifier. The name of a
+    /// row has any bytes that its creator stored, so it can contain zeroes.
     pub fn as_bytes(&self) -> &[u8] {
         let end = self.bytes().iter().rposition(|&byte| byte != 0);
         &self.bytes()[..end.map_or(0, |last| last + 1)]
     }
 
-    /// The name as text, up to what is no text; its [`Display`](fmt::Display) shows that, too.
+    /// Returns the name as text, up to the first byte that is not text. [`Display`](fmt::Display)
+    /// also shows the bytes after it.
     pub fn as_str(&self) -> &str {
         text(self.as_bytes()).split('\0').next().unwrap_or_default()
     }
 }
 
-/// The bytes that are UTF-8, up to the first one that is not.
+/// Returns the bytes before the first one that is not UTF-8.
 fn text(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).unwrap_or_else(|error| {
         core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
     })
 }
 
-/// Whether a letter stands for itself on a terminal: not one that moves the cursor, hides
-/// text, turns it round or changes the letter before it.
+/// Returns true if a terminal shows the character as itself: it does not move the cursor, hide
+/// text, change the text's direction or combine with the character before it.
 fn is_printable(c: char) -> bool {
     matches!(c, '"' | '\'') || c.escape_debug().count() == 1
 }
@@ -112,8 +114,9 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Text as it is; each byte of what is not UTF-8, or not printable, as `\xNN`, and `\` as
-/// `\\`: a peer's bytes go on somebody's terminal, and different names are to look different.
+/// Shows text as it is. A byte that is not UTF-8, or is part of a character that is not printable,
+/// is shown as `\xNN`, and `\` as `\\`. So a peer's bytes cannot control a terminal, and different
+/// names look different.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.as_bytes();
@@ -131,12 +134,12 @@ impl fmt::Display for Name {
     }
 }
 
-/// What a segment holds, so that a ring is not opened as a lock.
+/// The kind of content of a segment, so that a ring is not opened as a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind(pub u32);
 
 impl Kind {
-    /// Bytes of the application's own making.
+    /// Bytes whose meaning the application defines.
     pub const RAW: Self = Self(0);
     /// [`shmem_core::ring`].
     pub const RING: Self = Self(1);
@@ -158,7 +161,7 @@ impl Kind {
     pub const TYPED_RING: Self = Self(9);
     /// [`shmem_core::call`].
     pub const CALL_LINE: Self = Self(10);
-    /// The first number that applications may give meaning to.
+    /// The first number that applications may use.
     pub const APPLICATION: Self = Self(0x1_0000);
 }
 
@@ -181,7 +184,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a partition asks the registry for.
+/// A request for a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     pub(crate) id: Id,
@@ -192,11 +195,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// `len` bytes for `id`, rounded up to a multiple of 8.
+    /// Returns a request for `len` bytes, rounded up to a multiple of 8, with the identifier `id`.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Length`] if `len` is 0 or, rounded up, 4 GiB and more.
+    /// [`RequestError::Length`] if `len` is 0, or is 4 GiB or more when rounded up.
     pub fn new(id: Id, kind: Kind, len: usize) -> Result<Self, RequestError> {
         let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
         let length = whole.and_then(|len| u32::try_from(len).ok());
@@ -209,11 +212,11 @@ impl Request {
         })
     }
 
-    /// `len` bytes for the identifier of `name`.
+    /// Returns a request for `len` bytes with the name `name` and its identifier.
     ///
     /// # Errors
     ///
-    /// As [`Request::new`], and [`RequestError::Name`].
+    /// As [`Request::new`]; [`RequestError::Name`] as in [`Name::new`].
     pub fn named(name: impl AsRef<[u8]>, kind: Kind, len: usize) -> Result<Self, RequestError> {
         let name = name.as_ref();
         Ok(Self {
@@ -222,12 +225,12 @@ impl Request {
         })
     }
 
-    /// The same at a multiple of `align` bytes from the region's start, where
-    /// the segment is created; 128 is the least there is.
+    /// Returns the request with an alignment: if the segment is created, it starts at a multiple of
+    /// `align` bytes from the region's start. Every segment starts at a multiple of 128.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Align`] if it is no power of two.
+    /// [`RequestError::Align`] if `align` is not a power of two.
     pub fn aligned(self, align: usize) -> Result<Self, RequestError> {
         if !align.is_power_of_two() {
             return Err(RequestError::Align { align });
@@ -244,14 +247,14 @@ pub enum RequestError {
         /// Bytes of the name.
         len: usize,
     },
-    /// A segment must have 1 byte to 4 GiB less one.
+    /// A segment must have at least 1 byte and less than 4 GiB.
     Length {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: usize,
     },
     /// An alignment must be a power of two.
     Align {
-        /// What was asked for.
+        /// The alignment requested.
         align: usize,
     },
 }

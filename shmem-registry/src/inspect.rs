@@ -1,9 +1,8 @@
-//! The tables as a third party sees them: by loads alone, whatever they hold.
+//! The tables of a registry, read by loads alone, whatever they contain.
 //!
-//! [`Registry::segments`] lists what is in the table; this shows the table itself,
-//! for tools that say what is wrong with it. Words are loaded one after another
-//! while others change them: what looks wrong at one look and not at the next was
-//! in motion.
+//! [`Registry::segments`] lists the segments. This module shows the tables themselves, for tools
+//! that report what is wrong with them. Words are loaded one after another while others change
+//! them. If something looks wrong in one check and not in the next, it was being changed.
 
 use memoffset::offset_of;
 
@@ -20,10 +19,10 @@ use crate::link::Link;
 use crate::memory::{Registry, NAMED};
 use crate::segment::Segment;
 
-/// Looks at a row before one in use is said to be in motion.
+/// The most attempts at reading a row that is used again meanwhile.
 const ATTEMPTS: usize = 16;
 
-/// Where the parts of a registry lie, bytes from the region's start.
+/// Where the parts of a registry lie, in bytes from the region's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
     /// The partitions' slots.
@@ -42,85 +41,86 @@ pub struct Tables {
     pub blocks: usize,
 }
 
-/// The words of a row, none of them checked, and the segment that they describe.
+/// The words of a row, unchecked, and the segment that they describe.
 #[derive(Clone, Copy)]
 pub struct RowWords<'m> {
     /// The row's number.
     pub row: usize,
-    /// The incarnation that works on it; 0 is nobody.
+    /// The incarnation that works on it; 0 if none does.
     pub owner: u32,
-    /// Bit 0: it names a segment; bits 1 to 31: its generation.
+    /// Bit 0: the row names a segment. Bits 1 to 31: its generation.
     pub state: u32,
-    /// Its link, bit 31 if it was removed.
+    /// Its link, with bit 31 set if the row was removed.
     pub next: u32,
     /// What the segment holds.
     pub kind: Kind,
-    /// The identifier; 0 is none.
+    /// The identifier; 0 if it has none.
     pub id: u64,
     /// Number of the first block.
     pub first_block: u32,
-    /// Bytes asked for.
+    /// Bytes requested.
     pub length: u32,
     /// The name; empty if it was made without one.
     pub name: Name,
-    /// What a lookup makes of these words.
+    /// What a lookup returns for these words.
     pub segment: Result<Segment<'m>, OpenError>,
-    /// Whether the row was used anew under every look: the words do not belong together.
+    /// True if the row was used again in every attempt: the words do not belong together.
     pub moving: bool,
 }
 
 impl RowWords<'_> {
-    /// Who works on it; `None` if nobody does, or the word is no incarnation's.
+    /// Returns the incarnation that works on it; `None` if no partition does, or the word is not an
+    /// incarnation.
     pub fn owner(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.owner)
     }
 
-    /// Whether it names a segment.
+    /// Returns true if it names a segment.
     pub fn is_named(&self) -> bool {
         self.state & NAMED != 0
     }
 
-    /// How often the row was used before.
+    /// Returns how often the row was used before.
     pub fn generation(&self) -> u32 {
         self.state >> 1
     }
 
-    /// Whether `linked` leads to this use of the row.
+    /// Returns true if `linked` names this use of the row.
     pub fn is_linked_by(&self, linked: &Linked) -> bool {
         let link = Link::to(linked.row, linked.generation);
         self.row == linked.row && link.leads_to(self.generation())
     }
 
-    /// Whether the segment it names was removed, and the row not yet taken down.
+    /// Returns true if the segment that it names was removed and the row is not yet taken down.
     pub fn is_removed(&self) -> bool {
         self.is_named() && Link(self.next).is_marked()
     }
 }
 
-/// A row as its chain leads to it.
+/// A row as it is linked in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linked {
     /// The row's number.
     pub row: usize,
     /// Its generation.
     pub generation: u32,
-    /// Its identifier; 0 is none.
+    /// Its identifier; 0 if it has none.
     pub id: u64,
-    /// Whether it was removed, and not yet taken out of the chain.
+    /// True if it was removed and not yet unlinked.
     pub removed: bool,
 }
 
-/// Why a chain ends before its end.
+/// Why a chain could not be walked to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainFault {
-    /// It leads to a row that is used for something else by now.
+    /// It leads to a row that is in another use now.
     Changed,
-    /// It leads round in a circle.
-    Circle {
-        /// A row of the circle.
+    /// It is circular.
+    Cycle {
+        /// A row of the cycle.
         row: usize,
     },
-    /// It leads to a row that there is not.
+    /// It leads to a row number that does not exist.
     Corrupt(Corrupt),
 }
 
@@ -132,7 +132,7 @@ pub struct Chain<'m> {
 }
 
 impl<'m> Registry<'m> {
-    /// Where its parts lie.
+    /// Returns where the parts of the registry lie.
     pub fn tables(&self) -> Tables {
         let TableLayout {
             geometry,
@@ -142,7 +142,7 @@ impl<'m> Registry<'m> {
             data,
             blocks,
             ..
-        } = self.places;
+        } = self.layout;
         Tables {
             partitions: PARTITIONS,
             index,
@@ -154,20 +154,20 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// Every row, used or not.
+    /// Returns every row, used or free.
     pub fn rows(&self) -> impl Iterator<Item = RowWords<'m>> {
         let registry = *self;
-        (0..self.places.geometry.segments).map_while(move |row| registry.row_words(row))
+        (0..self.layout.geometry.segments).map_while(move |row| registry.row_words(row))
     }
 
-    /// The words of a row; `None` if there is no such row.
+    /// Reads the words of a row; returns `None` if there is no such row.
     pub fn row_words(&self, row: usize) -> Option<RowWords<'m>> {
-        if row >= self.places.geometry.segments {
+        if row >= self.layout.geometry.segments {
             return None;
         }
         let mut attempt = 1;
         loop {
-            let words = self.glance(row);
+            let words = self.read_row(row);
             if !words.moving || attempt == ATTEMPTS {
                 return Some(words);
             }
@@ -175,32 +175,34 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// The rows that are linked in `bucket`, removed ones too; at most as many as
-    /// there are rows. It has no rows if there is no such bucket.
+    /// Returns the rows that are linked in `bucket`, including removed ones, and at most as many as
+    /// there are rows. It is empty if there is no such bucket.
     pub fn chain(&self, bucket: usize) -> Chain<'m> {
-        let exists = bucket < TableLayout::index_len(self.places.geometry);
+        let exists = bucket < TableLayout::index_len(self.layout.geometry);
         Chain {
             registry: *self,
             walk: exists.then(|| self.walk(self.bucket_word(bucket))),
-            left: self.places.geometry.segments,
+            left: self.layout.geometry.segments,
         }
     }
 
-    /// The word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word); `None` if
-    /// there is no such block.
+    /// Loads the word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word).
+    /// Returns `None` if there is no such block.
     pub fn block_word(&self, block: usize) -> Option<u32> {
-        let exists = block < self.places.blocks;
-        // relaxed: for inspection; it may be old when it is returned.
+        let exists = block < self.layout.blocks;
+        // relaxed: for inspection; it may have changed when it is returned.
         exists.then(|| self.blocks().word(block).load(Relaxed))
     }
 
-    fn glance(&self, row: usize) -> RowWords<'m> {
-        // relaxed: the state is loaded before it, and again after the fence in `generation_matches`.
+    fn read_row(&self, row: usize) -> RowWords<'m> {
+        // relaxed: the state is loaded before it, and again after the fence in
+        // `generation_matches`.
         let load = |word: Word<'_>| word.load(Relaxed);
         let field = |field| load(self.row(row, field));
-        // Acquire: pairs with the exchange in `change_state`; the words are of that use of the
-        // row, or of a later one, which `generation_matches` finds out.
-        let state = self.state(row).load(Acquire); // loom: none (for inspection)
+        // Acquire: pairs with the exchange in `change_state`. The words belong to that use of the
+        // row, or to a later one, which `generation_matches` detects.
+        // loom: none (for inspection)
+        let state = self.state(row).load(Acquire);
         let id = self.id_in(row);
         let segment = self.read_segment(row, id, state >> 1);
         let name_at = self.row_at(row) + offset_of!(Row, name);
@@ -217,7 +219,7 @@ impl<'m> Registry<'m> {
             segment: segment.map_err(OpenError::Corrupt),
             moving: false,
         };
-        // If anything above is of another use of the row, so is its state now (T2).
+        // If a word above belongs to another use of the row, its state has changed (T2).
         RowWords {
             moving: !self.generation_matches(row, state),
             ..words
@@ -250,7 +252,7 @@ impl Iterator for Chain<'_> {
             Ok(Step::End) => None,
             Ok(Step::Changed) => Some(Err(ChainFault::Changed)),
             Err(corrupt) => Some(Err(match Link(corrupt.value).row() {
-                row if row < self.registry.places.geometry.segments => ChainFault::Circle { row },
+                row if row < self.registry.layout.geometry.segments => ChainFault::Cycle { row },
                 _ => ChainFault::Corrupt(corrupt),
             })),
         };

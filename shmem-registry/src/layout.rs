@@ -2,7 +2,7 @@
 
 use shmem_core::layout::LINE;
 
-/// Where the registry's header starts: behind the region's.
+/// Where the registry's header starts: after the region's header.
 pub const REGISTRY: usize = LINE;
 
 /// Where the partition slots start.
@@ -11,11 +11,11 @@ pub const PARTITIONS: usize = REGISTRY + LINE;
 /// The registry's header.
 #[repr(C)]
 pub struct RegistryHeader {
-    /// The three numbers of [`crate::Geometry`]; 0 is no registry.
+    /// The three numbers of [`crate::Geometry`]; 0 if there is no registry.
     pub geometry: u32,
-    /// A block below which probably none is free; where a search starts.
+    /// Block where a search for free blocks starts. Probably no block before it is free.
     pub hint: u32,
-    /// A row behind the last one taken; where a search for a free one starts.
+    /// Row where a search for a free row starts: the row after the one that was taken last.
     pub row_hint: u32,
     /// Zero.
     pub reserved: [u32; 29],
@@ -24,17 +24,17 @@ pub struct RegistryHeader {
 /// One partition's slot; only that partition writes it.
 #[repr(C)]
 pub struct PartitionSlot {
-    /// 0 never attached; else its incarnation, with bit 31 set if it left.
+    /// 0 if it never attached; else its incarnation, with bit 31 set if it left.
     pub incarnation: u32,
-    /// Moves while the partition lives.
+    /// Changes while the partition runs.
     pub heartbeat: u32,
-    /// Which kernel and namespace its process number is of; 0 is unknown.
+    /// The kernel and namespace of its process number; 0 is unknown.
     pub process_space: u32,
     /// Its process number there.
     pub process: u32,
     /// When that process started, low 32 bits.
     pub process_start: u32,
-    /// Tells the programs that one process runs one after the other apart; 0 is unknown.
+    /// Distinguishes the programs that one process runs one after the other; 0 is unknown.
     pub process_image: u32,
     /// Zero.
     pub reserved: [u32; 26],
@@ -43,9 +43,9 @@ pub struct PartitionSlot {
 /// One segment's row.
 #[repr(C)]
 pub struct Row {
-    /// The incarnation that works on the row, creating or removing; 0 is nobody.
+    /// The incarnation that creates or removes the segment; 0 if none does.
     pub owner: u32,
-    /// Bit 0: it names a segment. Bits 1 to 31: its generation, one more with every use.
+    /// Bit 0: the row names a segment. Bits 1 to 31: its generation, which each use increments.
     pub state: u32,
     /// The next row of the same bucket, as a link; see `docs/layout.md`.
     pub next: u32,
@@ -57,9 +57,9 @@ pub struct Row {
     pub id_high: u32,
     /// Number of the first block.
     pub first_block: u32,
-    /// Bytes asked for.
+    /// Bytes requested.
     pub length: u32,
-    /// Name, padded with zeroes; empty if it was made without one.
+    /// Name, padded with zeroes; empty if the segment has none.
     pub name: [u8; 32],
 }
 

@@ -1,35 +1,34 @@
-//! Identifier to segment: a table and an allocator inside a region.
+//! Maps identifiers to segments: a table and an allocator inside a region.
 //!
-//! The first partition that names an identifier inserts a row and allocates
-//! the segment; every later one gets the same segment, under any number of
-//! racing partitions (the 2012 paper, section 2.3). Lookup is loads only and
-//! O(1). Creating and removing are lock-free: they need compare-and-swap, and a
-//! partition that dies in the middle blocks nobody; what it leaves is reaped.
+//! The first partition that uses an identifier inserts a row and allocates the segment; every later
+//! one gets the same segment, even if many partitions race (the 2012 paper, section 2.3). Lookup is
+//! loads only and O(1). Creating and removing are lock-free and need compare-and-swap. A partition
+//! that dies in the middle blocks no other; what it leaves is reaped.
 //!
-//! | module        | one purpose                                        |
-//! |---------------|----------------------------------------------------|
-//! | [`inspect`]   | the tables as a third party sees them              |
-//! | `process`     | whether an incarnation is over, on one kernel              |
-//! | [`liveness`]  | the same, by its heartbeat                         |
-//! | `remove`      | how a segment goes, and how the dead are cleared up after |
-//! | `create`      | how a segment is created                           |
-//! | [`table`]     | looking things up                                  |
-//! | `release`     | how a row is let go of, and taken down             |
-//! | `alloc`       | which blocks belong to which row                   |
-//! | `row`         | who works on a row                                 |
-//! | `claimant`    | who claims, and shows meanwhile that it lives      |
-//! | [`partition`] | who is attached, and in which incarnation                 |
-//! | `chain`       | the rows of one bucket, linked                     |
-//! | `memory`      | the registry as a handle on the words of its tables |
-//! | `link`        | the words that link rows                           |
-//! | [`geometry`]  | where everything lies, from three numbers          |
-//! | [`layout`]    | offsets of the table                               |
-//! | `error`       | what the calls can say                             |
-//! | `segment`     | a segment, once it is found                        |
-//! | [`id`]        | identifiers, names, kinds                          |
-//! | `evicted`     | that a partition was said to be gone while it lived |
+//! | module        | one purpose                                              |
+//! |---------------|----------------------------------------------------------|
+//! | [`inspect`]   | the tables as an inspection tool sees them               |
+//! | `process`     | whether an incarnation is gone, asked of one kernel      |
+//! | [`liveness`]  | whether an incarnation is silent, by its heartbeat       |
+//! | `remove`      | removing segments, and reaping what dead partitions left |
+//! | `create`      | creating segments                                        |
+//! | [`table`]     | looking segments up                                      |
+//! | `release`     | releasing a row, and taking it down                      |
+//! | `alloc`       | which blocks belong to which row                         |
+//! | `row`         | who owns a row                                           |
+//! | `claimant`    | the partition that creates or removes, and its heartbeat |
+//! | [`partition`] | which partitions are attached, in which incarnation      |
+//! | `chain`       | the linked rows of one bucket                            |
+//! | `memory`      | the registry as a handle on the words of its tables      |
+//! | `link`        | the words that link rows                                 |
+//! | [`geometry`]  | the offsets of all tables, from three numbers            |
+//! | [`layout`]    | the fields of the tables                                 |
+//! | `error`       | the errors of the calls                                  |
+//! | `segment`     | a segment that was found or created                      |
+//! | [`id`]        | identifiers, names, kinds                                |
+//! | `evicted`     | the error of a partition whose place another took        |
 //!
-//! Imports only go down that list.
+//! Imports only go down this list.
 //!
 //! # Examples
 //!

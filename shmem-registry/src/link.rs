@@ -1,9 +1,9 @@
-//! The words that make the rows of a bucket a chain.
+//! The words that link the rows of a bucket into a chain.
 
 /// A word that links to a row.
 ///
-/// Bits 0 to 16: the row's number + 1, or 0 at the end of a chain. Bits 17 to
-/// 30: a generation (C3). Bit 31: the row whose `next` it is is removed.
+/// Bits 0 to 16: the row's number + 1, or 0 at the end of a chain. Bits 17 to 30: a generation
+/// (C3). Bit 31: the row whose `next` this word is was removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link(pub(crate) u32);
 
@@ -16,7 +16,7 @@ impl Link {
         Self((generation & Self::GENERATION) << 17 | (row as u32 + 1))
     }
 
-    /// The end of a chain, behind a row of this generation.
+    /// Returns the end of a chain, for the `next` of a row of this generation.
     pub(crate) fn end(generation: u32) -> Self {
         Self((generation & Self::GENERATION) << 17)
     }
@@ -37,12 +37,12 @@ impl Link {
         self.0 & Self::NUMBER == 0
     }
 
-    /// The row that it leads to, unless it is the end.
+    /// Returns the row that it names, unless it is the end of a chain.
     pub(crate) fn row(self) -> usize {
         (self.0 & Self::NUMBER).wrapping_sub(1) as usize
     }
 
-    /// Whether it was made in this generation of its row, of which it has 14 bits.
+    /// Returns true if the link was made in this generation of its row; it has 14 bits of it.
     pub(crate) fn leads_to(self, generation: u32) -> bool {
         self.0 >> 17 & Self::GENERATION == generation & Self::GENERATION
     }

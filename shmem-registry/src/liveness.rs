@@ -1,14 +1,14 @@
-//! Liveness across kernels: a heartbeat that stands still is silence.
+//! Liveness across kernels: a partition whose heartbeat stands still is silent.
 //!
-//! - **H1** A heartbeat is seen to move at a time that is read after it, and stands
-//!   still up to a time that is read before it is looked at again: a watcher that is
-//!   stopped between two of its own steps makes nobody's silence longer.
-//! - **H2** A watcher that did not look for half a limit, or whose clock went back,
-//!   knows nothing of that time: everybody's limit starts anew. The limit for silence and
-//!   the one for presumed ends ([`Heartbeats::presume_gone_after`]) are two, each by its own
-//!   half.
-//! - **H3** Only a later incarnation in the slot, or its own word that it left, makes
-//!   a partition gone; silence does where the platform said so
+//! - **H1** The clock is read after a heartbeat was loaded with a new value, and before it is
+//!   loaded again. So a watcher that is stopped between two of its own steps makes no partition's
+//!   silence longer.
+//! - **H2** A watcher that made no check for half a limit, or whose clock went back, knows nothing
+//!   of that time: every partition has the whole limit again. This holds separately for two limits:
+//!   the one for silence and the one after which a partition is presumed gone
+//!   ([`Heartbeats::presume_gone_after`]).
+//! - **H3** A partition is gone only if a later incarnation is in the slot, or its own word there
+//!   shows that it left. Silence makes it gone only if the platform decided so
 //!   ([`Heartbeats::presume_gone_after`]).
 
 use core::time::Duration;
@@ -18,14 +18,14 @@ use shmem_core::{Incarnation, Liveness, PartitionState};
 use crate::memory::Registry;
 use crate::partition::Partition;
 
-/// How long a heartbeat stands still before its partition is silent. With looks as
-/// often as [`shmem_core::wait::RECHECK`], silence is noticed within 100 ms.
+/// How long a heartbeat stands still before its partition is silent. With a check every
+/// [`shmem_core::wait::RECHECK`], silence is reported within 100 ms.
 pub const LIMIT: Duration = Duration::from_millis(60);
 
-/// Partitions beat at least this often to be safe with [`LIMIT`].
+/// The longest time between two beats that is safe with [`LIMIT`].
 pub const BEAT: Duration = Duration::from_millis(10);
 
-/// How often everybody is looked at in the time of one limit.
+/// How often all partitions are checked within one limit.
 const SWEEPS: Micros = 4;
 
 /// The most partitions that a registry has slots for.
@@ -33,7 +33,7 @@ const SLOTS: usize = 128;
 
 /// The time since some fixed moment.
 pub trait Clock {
-    /// Now.
+    /// Returns the current time.
     fn now(&mut self) -> Duration;
 }
 
@@ -43,31 +43,31 @@ impl<F: FnMut() -> Duration> Clock for F {
     }
 }
 
-/// Watches heartbeats: one that stands still for longer than a limit is silent.
+/// Watches heartbeats: a partition whose heartbeat stands still for longer than a limit is silent.
 ///
-/// Needs nothing but the region and a clock. The limit starts to run when anybody is
-/// first asked about: whoever waits for one asks about nobody else meanwhile, and
-/// several may have fallen silent at once. Ask several times in a limit: after a
-/// longer pause than half a limit everybody has the whole limit again, because the
-/// watcher cannot tell its own absence from theirs.
+/// Needs only the region and a clock. The limit starts for all partitions with the first call,
+/// because a caller that waits for one partition does not ask about the others, and several may
+/// have fallen silent together. Call it several times within a limit. After a pause of more than
+/// half a limit every partition has the whole limit again, because the watcher cannot distinguish
+/// its own absence from theirs.
 ///
-/// Silence takes nothing away from a partition. One that is attached and whose
-/// heartbeat stands still for ever stays silent, unless the platform said otherwise.
+/// A silent partition loses nothing. A partition that is attached and whose heartbeat never moves
+/// again stays silent, unless the platform decided otherwise.
 pub struct Heartbeats<'m, C> {
     registry: Registry<'m>,
     limit: Micros,
-    /// How long a partition is silent before it is gone; `None` is for ever.
+    /// How long a heartbeat stands still before its partition is presumed gone; `None`: never.
     gone_after: Option<Micros>,
     clock: C,
     seen: [Option<Seen>; SLOTS],
-    /// When all slots were last looked at.
+    /// When all slots were last checked.
     swept: Option<Micros>,
-    /// When anybody was last asked about.
+    /// When the state of a partition was last requested.
     asked: Option<Micros>,
-    /// When the limit for silence last began for everybody (H2).
+    /// When the limit for silence last began for all partitions (H2).
     silence_from: Micros,
-    /// When the limit for presumed ends last began for everybody (H2).
-    end_from: Micros,
+    /// When the limit for presuming a partition gone last began for all partitions (H2).
+    gone_from: Micros,
 }
 
 /// Microseconds. With [`Duration`] the code of KMON in U-Boot is 0.8 KB longer.
@@ -78,7 +78,7 @@ fn micros(time: Duration) -> Micros {
     seconds.saturating_add(time.subsec_micros().into())
 }
 
-/// A heartbeat when it was last seen to move.
+/// The last heartbeat that was seen to move.
 #[derive(Clone, Copy)]
 struct Seen {
     incarnation: Incarnation,
@@ -87,8 +87,8 @@ struct Seen {
 }
 
 impl<'m, C: Clock> Heartbeats<'m, C> {
-    /// Watches the slots of `registry` by `clock`.
-    pub fn by_clock(registry: Registry<'m>, limit: Duration, clock: C) -> Self {
+    /// Returns a watcher of the slots of `registry` that uses `clock`.
+    pub fn with_clock(registry: Registry<'m>, limit: Duration, clock: C) -> Self {
         Self {
             registry,
             limit: micros(limit),
@@ -98,18 +98,18 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
             swept: None,
             asked: None,
             silence_from: 0,
-            end_from: 0,
+            gone_from: 0,
         }
     }
 
-    /// Takes a partition for gone whose heartbeat stands still for longer than `limit`:
-    /// for platforms that have no other way to know, and that would rather go on.
+    /// Presumes that a partition is gone if its heartbeat stands still for longer than `limit`: for
+    /// platforms that have no other way to know, and that prefer to continue.
     ///
-    /// **A partition that was only slow is robbed by this**, and what it stores when it
-    /// goes on can change memory that is others' by then, as far as the step that it
-    /// was in. Choose a limit longer than any pause of a partition that comes back: of
-    /// a debugger, a snapshot, a suspended machine. A watcher that
-    /// is away for more than half of `limit` begins it anew.
+    /// **A partition that was only slow loses what it holds.** When it continues, it may change
+    /// memory that belongs to others by then, within the step that it was in. Choose a limit longer
+    /// than any pause of a partition that comes back: in a debugger, in a snapshot, or while its
+    /// machine is suspended. After an absence of more than half of `limit` the watcher starts it
+    /// again.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         micros(self.clock.now())
     }
 
-    /// Looks at everybody, a few times in each limit.
+    /// Checks all partitions, a few times within each limit.
     fn sweep(&mut self, now: Micros) {
         let is_recent = |swept: Micros| now.saturating_sub(swept) < self.limit / SWEEPS;
         if self.swept.is_some_and(is_recent) {
@@ -138,14 +138,14 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         }
     }
 
-    /// Begins the limits anew in which it was away (H2).
+    /// Starts each limit again of which the watcher missed more than half (H2).
     fn note_absence(&mut self, now: Micros) {
         let Some(asked) = self.asked.replace(now) else {
             return;
         };
         let gap = now.checked_sub(asked);
         if gap.is_none() {
-            // What was seen has times of another clock.
+            // The saved times are not comparable with the present time.
             self.seen = [None; SLOTS];
             self.swept = None;
         }
@@ -154,17 +154,18 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
             self.silence_from = now;
         }
         if self.gone_after.is_some_and(was_away) {
-            self.end_from = now;
+            self.gone_from = now;
         }
     }
 
-    /// When this heartbeat of `incarnation` was last seen to move; `now` was read before.
+    /// Returns when the heartbeat of `incarnation` was last seen to move. The caller read `now`
+    /// before `heartbeat`.
     fn last_moved(&mut self, incarnation: Incarnation, heartbeat: u32, now: Micros) -> Micros {
         let seen = &mut self.seen[usize::from(incarnation.partition() - 1) % SLOTS];
         match seen {
             Some(last) if last.incarnation == incarnation && last.heartbeat == heartbeat => last.at,
             _ => {
-                // H1; a clock that went back since is noticed by the next call.
+                // H1. If the clock went back since, the next call detects it.
                 let at = micros(self.clock.now()).max(now);
                 *seen = Some(Seen {
                     incarnation,
@@ -179,19 +180,19 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
 
 #[cfg(feature = "std")]
 impl<'m> Heartbeats<'m, fn() -> Duration> {
-    /// Watches the slots of `registry` by this system's clock, with [`LIMIT`].
+    /// Returns a watcher of the slots of `registry` that uses the system's clock and [`LIMIT`].
     pub fn new(registry: Registry<'m>) -> Self {
         Self::with_limit(registry, LIMIT)
     }
 
-    /// As [`Heartbeats::new`] with another limit: how long a partition may be busy
-    /// before the others are told that it is silent.
+    /// As [`Heartbeats::new`] with another limit: how long a partition may be busy before it is
+    /// reported as silent.
     pub fn with_limit(registry: Registry<'m>, limit: Duration) -> Self {
-        Self::by_clock(registry, limit, uptime)
+        Self::with_clock(registry, limit, uptime)
     }
 }
 
-/// The time since this was first called.
+/// Returns the time since its first call.
 #[cfg(feature = "std")]
 fn uptime() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
@@ -203,18 +204,17 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
         let now = self.now(); // H1
         self.note_absence(now);
         self.sweep(now);
-        // A partition that has no slot, or in whose slot nothing sensible stands,
-        // has no heartbeat to go by.
+        // If a partition has no slot, or its slot is corrupt, there is no heartbeat to check.
         let Ok(slot) = self.registry.partition(incarnation.partition()) else {
             return PartitionState::Alive;
         };
-        if let Some(state) = slot.knows_of(incarnation) {
+        if let Some(state) = slot.state_of(incarnation) {
             return state;
         }
         let moved = self.last_moved(incarnation, slot.heartbeat, now);
         let still_since = |from: Micros| now.saturating_sub(moved.max(from));
         let end = self.gone_after;
-        if end.is_some_and(|limit| still_since(self.end_from) > limit) {
+        if end.is_some_and(|limit| still_since(self.gone_from) > limit) {
             PartitionState::Gone
         } else if still_since(self.silence_from) > self.limit {
             PartitionState::Silent
@@ -225,18 +225,18 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
 }
 
 impl Registry<'_> {
-    /// What the slots alone say of a partition: gone if it left, or if a later
-    /// incarnation of it has attached; alive otherwise.
+    /// Returns what the slot alone shows of a partition: gone if it left or a later incarnation of
+    /// it has attached, otherwise alive.
     pub fn state_in_slot(&self, incarnation: Incarnation) -> PartitionState {
         let slot = self.partition(incarnation.partition());
-        let known = slot.ok().and_then(|slot| slot.knows_of(incarnation));
+        let known = slot.ok().and_then(|slot| slot.state_of(incarnation));
         known.unwrap_or(PartitionState::Alive)
     }
 }
 
 impl Partition {
-    /// What the slot alone says of `incarnation`; `None` if that one is attached.
-    pub(crate) fn knows_of(&self, incarnation: Incarnation) -> Option<PartitionState> {
+    /// Returns what the slot alone shows of `incarnation`; `None` if that incarnation is attached.
+    pub(crate) fn state_of(&self, incarnation: Incarnation) -> Option<PartitionState> {
         match self.incarnation {
             Some(attached) if attached == incarnation => {
                 (!self.attached).then_some(PartitionState::Gone)

@@ -13,45 +13,46 @@ use crate::geometry::{Geometry, TableLayout};
 use crate::layout::{RegistryHeader, Row, REGISTRY};
 use crate::link::Link;
 
-/// Bit 0 of a row's state: it names a segment.
+/// Bit 0 of a row's state: the row names a segment.
 pub(crate) const NAMED: u32 = 1;
 
 /// The registry of a region.
 #[derive(Clone, Copy)]
 pub struct Registry<'m> {
     region: Region<'m>,
-    pub(crate) places: TableLayout,
-    /// Whether this handle may compare and swap.
+    pub(crate) layout: TableLayout,
+    /// True if this handle may compare and swap.
     pub(crate) may_change: bool,
 }
 
 impl<'m> Registry<'m> {
-    /// Makes an empty registry in a region that was just formatted.
+    /// Creates an empty registry in a region that was just formatted.
     ///
     /// # Errors
     ///
-    /// [`FormatError::Geometry`], [`FormatError::TooShort`] or
-    /// [`FormatError::Exists`]; the region is as it was.
+    /// [`FormatError::Geometry`] if the geometry is out of range, [`FormatError::TooShort`] if the
+    /// region is too short for it, [`FormatError::Exists`] if the region has a registry. The region
+    /// is unchanged.
     pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, FormatError> {
         let memory = region.memory();
         let word = geometry.encode()?;
-        let places = TableLayout::of(geometry, memory.len())?;
-        // relaxed: one partition formats; the word says all by itself.
+        let layout = TableLayout::new(geometry, memory.len())?;
+        // relaxed: only one partition formats, and no other data depends on the word.
         if Self::geometry_word(&memory).load(Relaxed) != 0 {
             return Err(FormatError::Exists);
         }
-        // The tables are zero since the region was formatted, and zero is empty.
-        // relaxed: the word says all by itself, and the zeroes came with the region.
+        // The tables are zero since the region was formatted, which means empty.
+        // relaxed: no other data depends on the word; the zeroes were published with the region.
         Self::geometry_word(&memory).store(word, Relaxed);
-        Ok(Self::of(region, places))
+        Ok(Self::new(region, layout))
     }
 
     /// Attaches to the registry of a region.
     ///
     /// # Errors
     ///
-    /// [`FormatError::NotFormatted`], [`FormatError::Corrupt`] if its geometry is
-    /// none, [`FormatError::TooShort`] if it is not this region's.
+    /// [`FormatError::NotFormatted`] if the region has no registry, [`FormatError::Corrupt`] if its
+    /// geometry is invalid, [`FormatError::TooShort`] if the region is too short for it.
     pub fn attach(region: Region<'m>) -> Result<Self, FormatError> {
         let memory = region.memory();
         // relaxed: as in `format`.
@@ -63,21 +64,21 @@ impl<'m> Registry<'m> {
             word: ControlWord::RegistryGeometry,
             value,
         }))?;
-        let places = TableLayout::of(geometry, memory.len())?;
-        Ok(Self::of(region, places))
+        let layout = TableLayout::new(geometry, memory.len())?;
+        Ok(Self::new(region, layout))
     }
 
-    fn of(region: Region<'m>, places: TableLayout) -> Self {
+    fn new(region: Region<'m>, layout: TableLayout) -> Self {
         Self {
             region,
-            places,
+            layout,
             may_change: true,
         }
     }
 
-    /// The same registry for memory on which compare-and-swap does not work, or not
-    /// together with a partition there: it opens segments, and does not
-    /// create, remove or reap any. `shmem_sync::litmus` finds out.
+    /// Returns a handle for memory on which compare-and-swap does not work, or not together with
+    /// another partition: it opens segments, and does not create, remove or reap them.
+    /// `shmem_sync::litmus` tests whether it works.
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         Self {
@@ -95,7 +96,7 @@ impl<'m> Registry<'m> {
         self.region
     }
 
-    /// Whether this handle may change the table, and the region is what it was.
+    /// Returns an error if this handle may not change the table, or the region was formatted again.
     pub(crate) fn check_may_change(&self) -> Result<(), MayNotChange> {
         if !self.may_change {
             return Err(MayNotChange::NoReadModifyWrite);
@@ -110,9 +111,9 @@ impl<'m> Registry<'m> {
         memory.word(REGISTRY + offset_of!(RegistryHeader, geometry))
     }
 
-    /// The numbers it was formatted with.
+    /// Returns the numbers that it was formatted with.
     pub fn geometry(&self) -> Geometry {
-        self.places.geometry
+        self.layout.geometry
     }
 
     #[inline]
@@ -120,7 +121,7 @@ impl<'m> Registry<'m> {
         self.row_window(row).word(field)
     }
 
-    /// The whole row, so that its bounds are checked once for all its words.
+    /// Returns the window of a whole row, so that its bounds are checked once for all its words.
     #[inline]
     pub(crate) fn row_window(&self, row: usize) -> Window<'m> {
         self.memory().part(self.row_at(row), size_of::<Row>())
@@ -128,7 +129,7 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn row_at(&self, row: usize) -> usize {
-        self.places.rows + row * size_of::<Row>()
+        self.layout.rows + row * size_of::<Row>()
     }
 
     #[inline]
@@ -151,11 +152,11 @@ impl<'m> Registry<'m> {
         self.row(row, offset_of!(Row, next))
     }
 
-    /// The identifier in a row, whatever the row is used for.
+    /// Returns the identifier in a row, whatever the row is used for.
     #[inline]
     pub(crate) fn id_in(&self, row: usize) -> u64 {
-        // relaxed: `generation_matches` tells whether it is of the use that the caller means (C4), and what
-        // an owner reads only an owner stored.
+        // relaxed: `generation_matches` checks that it belongs to the use that the caller means
+        // (C4). What an owner reads only an owner stored.
         let load = |field| self.row(row, field).load(Relaxed);
         let high = load(offset_of!(Row, id_high));
         u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
@@ -163,6 +164,6 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn bucket_word(&self, bucket: usize) -> Word<'m> {
-        self.memory().word(self.places.index + bucket * 4)
+        self.memory().word(self.layout.index + bucket * 4)
     }
 }

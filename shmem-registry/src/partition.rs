@@ -1,25 +1,24 @@
-//! Who is attached to a region, and in which incarnation.
+//! The partitions that are attached to a region, and their incarnations.
 //!
-//! - **P1** A partition's slot is written by that partition alone.
-//! - **P2** `incarnation` is stored behind the rest of the slot when attaching, so that
-//!   whoever sees an incarnation sees its process.
-//! - **P3** `heartbeat` goes on over the incarnations.
-//! - **P4** Whoever sees a word that an incarnation stored, a lock's owner for example, and
-//!   looks at the slot after that, finds that incarnation there or a later one.
-//! - **P5** An evicted partition stores nothing more in its slot: before each store it
-//!   looks whether the slot is still its own.
+//! - **P1** Only the partition itself writes its slot.
+//! - **P2** Attaching stores `incarnation` after the rest of the slot, so a partition that sees an
+//!   incarnation also sees its process.
+//! - **P3** `heartbeat` continues from one incarnation to the next.
+//! - **P4** A partition that sees a word of an incarnation, a lock's owner for example, and reads
+//!   the slot after that, finds that incarnation there or a later one.
+//! - **P5** An evicted partition stores nothing more in its slot: before each store it checks
+//!   whether the slot is still its own.
 //!
-//! Who has which number is agreed beforehand, so attaching needs no
-//! read-modify-write; of two that attach with one number at the same moment, the one
-//! that beats later finds the heartbeat ahead of its own, or the other's process in the
-//! slot, and is evicted.
+//! The numbers of the partitions are agreed beforehand, so attaching needs no read-modify-write. If
+//! two attach with one number at the same moment, one of them is evicted at its next beat: it finds
+//! a heartbeat ahead of its own, or another process in the slot.
 //!
-//! | store                     | paired load         | hands over                  |
-//! |---------------------------|---------------------|-----------------------------|
-//! | `incarnation` in `attach`        | `incarnation` in `look`    | the process, the first beat |
-//! | fence in `attach`, a word | the word, fence in `look` | that it is attached (P4) |
-//! | `incarnation` in `drop`          | `incarnation` in `look`, `attached_word` | what the partition did before it left |
-//! | `heartbeat` in `beat`     | `heartbeat` in `check` | what the same partition's other threads have counted |
+//! | store | paired load | hands over |
+//! |-------|-------------|------------|
+//! | `incarnation` in `attach` | `incarnation` in `read` | the process, the first beat |
+//! | fence in `attach`, a word | the word, fence in `read` | that it is attached (P4) |
+//! | `incarnation` in `drop` | `incarnation` in `read`, `load_incarnation` | work before leaving |
+//! | `heartbeat` in `beat` | `heartbeat` in `check` | the beats that other threads counted |
 
 use core::fmt;
 
@@ -42,21 +41,21 @@ use crate::memory::Registry;
 /// Set in the incarnation of a partition that left.
 const LEFT: u32 = Incarnation::FLAG;
 
-/// How the kernel of a partition knows it, for peers on the same kernel.
+/// How the kernel of a partition identifies its process, for peers on the same kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Tells kernels and process namespaces apart; 0 is unknown.
+    /// Distinguishes kernels and process namespaces; 0 is unknown.
     pub space: u32,
     /// The process's number there.
     pub number: u32,
-    /// When it started, low 32 bits: numbers are used again.
+    /// When it started, low 32 bits: a number is used again for a later process.
     pub start: u32,
-    /// Tells the programs that it runs one after the other apart; 0 is unknown.
+    /// Distinguishes the programs that it runs one after the other; 0 is unknown.
     pub image: u32,
 }
 
 impl Process {
-    /// No process of a kernel that a peer might run on.
+    /// An unknown process, or one that no peer can find on its own kernel.
     pub const UNKNOWN: Self = Self {
         space: 0,
         number: 0,
@@ -75,7 +74,7 @@ pub enum AttachError {
         /// How many slots there are.
         slots: usize,
     },
-    /// An incarnation of this number is attached and has not left.
+    /// An incarnation with this number is attached and has not left.
     Attached {
         /// That incarnation.
         incarnation: Incarnation,
@@ -95,7 +94,7 @@ impl fmt::Display for AttachError {
             ),
             Self::Attached { incarnation } => write!(
                 f,
-                "{incarnation} is attached: take another number, or its place once that incarnation is over"
+                "{incarnation} is attached: use another number, or wait until it is gone"
             ),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
@@ -113,7 +112,7 @@ mod std_error {
 struct Slot<'m>(Window<'m>);
 
 impl<'m> Slot<'m> {
-    fn of(registry: &Registry<'m>, partition: u8) -> Option<Self> {
+    fn new(registry: &Registry<'m>, partition: u8) -> Option<Self> {
         let index = usize::from(partition).checked_sub(1)?;
         if index >= registry.geometry().partitions {
             return None;
@@ -130,10 +129,10 @@ impl<'m> Slot<'m> {
         self.0.word(offset_of!(PartitionSlot, heartbeat))
     }
 
-    /// The incarnation's word, for one that comes after it.
-    fn attached_word(self) -> u32 {
-        // relaxed: before `attach` stores, the fence in `Region::is_stale` pairs with the
-        // store in `drop`: what one did that left is seen.
+    /// Loads `incarnation` for an incarnation that attaches after it.
+    fn load_incarnation(self) -> u32 {
+        // relaxed: before `attach` stores anything, the fence in `Region::is_stale` pairs with the
+        // store in `drop`. So the work of an incarnation that left is seen.
         self.incarnation().load(Relaxed)
     }
 
@@ -150,7 +149,8 @@ impl<'m> Slot<'m> {
 impl Process {
     #[inline(never)]
     fn load(slot: Slot<'_>) -> Self {
-        // relaxed: the load of `incarnation` is before it where it is another's (P2).
+        // relaxed: the load of `incarnation` is before it, where the slot is another partition's
+        // (P2).
         let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Self {
             space,
@@ -162,20 +162,21 @@ impl Process {
 }
 
 impl<'m> Registry<'m> {
-    /// Announces `partition` to the others, as a new incarnation of it.
+    /// Attaches `partition` as a new incarnation.
     ///
     /// # Errors
     ///
-    /// [`AttachError::NoSuchPartition`]; [`AttachError::Attached`] if an earlier
-    /// incarnation has not left: it lives, or it was killed, which
-    /// [`Registry::attach_or_take_over`] finds out; [`AttachError::Corrupt`].
+    /// [`AttachError::NoSuchPartition`] if the registry has no slot for this number;
+    /// [`AttachError::Attached`] if an earlier incarnation has not left. It may be alive or dead:
+    /// [`Registry::attach_or_take_over`] can find out. [`AttachError::Reformatted`] if the region
+    /// was formatted again since the handle was made; [`AttachError::Corrupt`].
     pub fn attach_partition(
         &self,
         partition: u8,
         process: Process,
     ) -> Result<Attachment<'m>, AttachError> {
         let slot = self.slot(partition)?;
-        let word = slot.attached_word();
+        let word = slot.load_incarnation();
         match Incarnation::from_word(word) {
             None if word == 0 => Attachment::attach(self, slot, partition, word, process),
             Some(incarnation) if incarnation.partition() != partition => Err(corrupt(word)),
@@ -185,35 +186,35 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// Announces the incarnation that follows `earlier`, which the caller knows to be gone: it
-    /// ended that partition itself, or an operator says so.
+    /// Attaches the incarnation that follows `earlier`, which the caller knows to be gone: the
+    /// caller ended that partition itself, or an operator says so.
     ///
-    /// From now on `earlier` is gone for everybody. If it is alive, it is evicted: it is
-    /// told so at its next call, and what it stores until then can do harm.
+    /// From now on `earlier` is gone for all partitions. If it is still running, it is evicted: its
+    /// next call reports that, and what it stores before then can damage data of others.
     ///
     /// # Errors
     ///
-    /// As [`Registry::attach_partition`], if another incarnation than `earlier` is attached.
+    /// As [`Registry::attach_partition`], if an incarnation other than `earlier` is attached.
     pub fn attach_after(
         &self,
         earlier: Incarnation,
         process: Process,
     ) -> Result<Attachment<'m>, AttachError> {
         let slot = self.slot(earlier.partition())?;
-        let word = slot.attached_word();
+        let word = slot.load_incarnation();
         if word == earlier.word() {
             return Attachment::attach(self, slot, earlier.partition(), word, process);
         }
         self.attach_partition(earlier.partition(), process)
     }
 
-    /// As [`Registry::attach_partition`], and waits until an earlier incarnation that
-    /// has not left is known to be gone.
+    /// As [`Registry::attach_partition`]. If an earlier incarnation has not left, waits until it is
+    /// gone.
     ///
     /// # Errors
     ///
-    /// As [`Registry::attach_partition`]; [`AttachError::Attached`] if the earlier
-    /// incarnation is not known to be gone when `wait`'s deadline passes.
+    /// As [`Registry::attach_partition`]; [`AttachError::Attached`] if the earlier incarnation is
+    /// not known to be gone at the deadline of `wait`.
     pub fn attach_or_take_over<W: Wait, L: Liveness>(
         &self,
         partition: u8,
@@ -234,7 +235,7 @@ impl<'m> Registry<'m> {
                 Pause::Again => {}
                 Pause::TimedOut => return Err(error),
                 Pause::Sleep => {
-                    // relaxed: only what to sleep on; the loop looks again.
+                    // relaxed: only the value to sleep on; the loop checks again.
                     let word = slot.incarnation().load(Relaxed);
                     wait.sleep(slot.incarnation().as_atomic(), word.to_le());
                 }
@@ -242,18 +243,18 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// What is known of `partition`.
+    /// Reads the slot of `partition`.
     ///
     /// # Errors
     ///
-    /// [`AttachError::NoSuchPartition`]; [`AttachError::Corrupt`] if its slot holds
-    /// no incarnation of it.
+    /// [`AttachError::NoSuchPartition`] if the registry has no slot for this number;
+    /// [`AttachError::Corrupt`] if the slot contains the incarnation of another partition.
     pub fn partition(&self, partition: u8) -> Result<Partition, AttachError> {
-        Partition::look(self.slot(partition)?, partition)
+        Partition::read(self.slot(partition)?, partition)
     }
 
     fn slot(&self, partition: u8) -> Result<Slot<'m>, AttachError> {
-        Slot::of(self, partition).ok_or(AttachError::NoSuchPartition {
+        Slot::new(self, partition).ok_or(AttachError::NoSuchPartition {
             partition,
             slots: self.geometry().partitions,
         })
@@ -267,16 +268,16 @@ fn corrupt(value: u32) -> AttachError {
     })
 }
 
-/// A partition's own attachment in a region; dropped, it has left.
+/// A partition's own attachment in a region. When it is dropped, the partition leaves.
 ///
-/// All threads of the partition may use one.
+/// All threads of the partition may share it.
 pub struct Attachment<'m> {
     region: Region<'m>,
     slot: Slot<'m>,
     incarnation: Incarnation,
-    /// As the slot has it, unless this partition's number was given twice.
+    /// The process in the slot, unless this partition's number was given to two partitions.
     process: Process,
-    /// The last beat. Private to this program; its threads count on together.
+    /// The last beat. Private to this program and shared by its threads.
     heartbeat: AtomicU32,
 }
 
@@ -302,11 +303,12 @@ impl<'m> Attachment<'m> {
         start.store(process.start, Relaxed);
         image.store(process.image, Relaxed);
         slot.heartbeat().store(heartbeat, Relaxed);
-        // Pairs with the load in `Partition::look` (P2).
-        slot.incarnation().store(incarnation.word(), Release); // loom: loom_partition
-                                                               // Pairs with the fence in
-                                                               // `Partition::look` (P4).
-        fence(Release); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
+        // Release: pairs with the load in `Partition::read` (P2).
+        // loom: loom_partition
+        slot.incarnation().store(incarnation.word(), Release);
+        // Pairs with the fence in `Partition::read` (P4).
+        // loom: loom_partition::a_reader_of_a_partitions_word_finds_the_partition_attached
+        fence(Release);
         Ok(Self {
             region: registry.region(),
             slot,
@@ -316,44 +318,46 @@ impl<'m> Attachment<'m> {
         })
     }
 
-    /// Which incarnation of which partition this is.
+    /// Returns the incarnation that is attached.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// Shows that the partition lives: several times in the time after which
-    /// peers take it for silent.
+    /// Changes the heartbeat. Call it several times within the limit after which peers regard a
+    /// partition as silent ([`liveness::LIMIT`](crate::liveness::LIMIT) by default).
     ///
     /// # Errors
     ///
-    /// [`Evicted`] if the slot is not this incarnation's any more; nothing is stored.
+    /// [`Evicted`] if the slot no longer belongs to this incarnation; nothing is stored.
     pub fn beat(&self) -> Result<(), Evicted> {
         self.check()?;
         // relaxed: private to this program, and the store of the beat is after it.
         let beat = self.heartbeat.fetch_add(1, Relaxed).wrapping_add(1);
-        // Release: pairs with the load in `check`; another thread of ours that sees this
-        // beat sees that we counted it.
-        self.slot.heartbeat().store(beat, Release); // loom: loom_partition::threads_of_a_partition_beat_together
+        // Release: pairs with the load in `check`; a thread of ours that sees this beat also sees
+        // that we counted it.
+        // loom: loom_partition::two_threads_of_a_partition_beat_without_eviction
+        self.slot.heartbeat().store(beat, Release);
         Ok(())
     }
 
-    /// Whether the slot is still this incarnation's.
+    /// Checks that the slot still belongs to this incarnation.
     ///
     /// # Errors
     ///
-    /// [`Evicted`] if it is not, or the region was formatted again: this incarnation is to store
+    /// [`Evicted`] if it does not, or the region was formatted again: this incarnation must store
     /// nothing more in the region.
-    // relaxed in all of this: the load of the beat is before them, and shows what our threads
-    // have counted; an old `incarnation` shows the eviction at the next look.
-    #[inline(never)] // One copy: a beat is no hurry.
+    // relaxed in all of this: the load of the beat is before them, and shows the beats that our
+    // threads have counted. After an old `incarnation` the next check reports the eviction.
+    #[inline(never)] // One copy: a beat need not be fast.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
-        let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
+        // loom: loom_partition::two_threads_of_a_partition_beat_without_eviction
+        let beat = self.slot.heartbeat().load(Acquire);
         let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
         let is_ours = !ahead
             && self.slot.incarnation().load(Relaxed) == self.incarnation.word()
             && Process::load(self.slot) == self.process;
-        // Last: the same words can be another's after a format.
+        // Last, because after a format the same words can belong to another partition.
         if !is_ours || self.region.is_stale() {
             return Err(Evicted);
         }
@@ -362,7 +366,8 @@ impl<'m> Attachment<'m> {
 }
 
 impl Attachment<'_> {
-    /// Whether the region was formatted again since: the reason of an eviction.
+    /// Returns true if the region was formatted again since this partition attached: then that is
+    /// the reason for an eviction.
     pub fn is_reformatted(&self) -> bool {
         self.region.is_stale()
     }
@@ -371,35 +376,38 @@ impl Attachment<'_> {
 impl Drop for Attachment<'_> {
     fn drop(&mut self) {
         if self.check().is_ok() {
-            // Pairs with the load in `look`, and with the fence in `Region::is_stale` of who
-            // attaches next: it sees what we did.
+            // Release: pairs with the load in `read`, and with the fence in `Region::is_stale` of
+            // the next incarnation that attaches, which sees our work.
+            // loom: loom_partition::a_partition_that_attaches_after_another_left_sees_its_work
             self.slot
                 .incarnation()
-                .store(self.incarnation.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+                .store(self.incarnation.word() | LEFT, Release);
         }
     }
 }
 
-/// What a partition's slot says of it.
+/// The contents of a partition's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its incarnation, or its last one; `None` if it never attached.
+    /// Its current or last incarnation; `None` if it never attached.
     pub incarnation: Option<Incarnation>,
-    /// Whether it is attached and has not left. One that was killed did not leave.
+    /// True if it is attached and has not left. A partition that was killed has not left.
     pub attached: bool,
-    /// Moves while it lives; only a difference means anything.
+    /// Changes while the partition runs. Only a difference between two values has a meaning.
     pub heartbeat: u32,
-    /// How its kernel knows it.
+    /// How its kernel identifies its process.
     pub process: Process,
 }
 
 impl Partition {
-    fn look(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
-        // Pairs with the fence in `Attachment::attach`: what the caller read of an incarnation
-        // before, that incarnation stored behind its attaching (P4).
-        fence(Acquire); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
-                        // Pairs with the store in `Attachment::attach` (P2).
-        let word = slot.incarnation().load(Acquire); // loom: loom_partition
+    fn read(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
+        // Pairs with the fence in `Attachment::attach`: if the caller has read a word of an
+        // incarnation, that incarnation attached before it stored the word (P4).
+        // loom: loom_partition::a_reader_of_a_partitions_word_finds_the_partition_attached
+        fence(Acquire);
+        // Acquire: pairs with the store in `Attachment::attach` (P2).
+        // loom: loom_partition
+        let word = slot.incarnation().load(Acquire);
         let incarnation = Incarnation::from_word(word);
         if word != 0 && incarnation.map(Incarnation::partition) != Some(partition) {
             return Err(corrupt(word));
@@ -407,8 +415,8 @@ impl Partition {
         Ok(Self {
             incarnation,
             attached: word != 0 && word & LEFT == 0,
-            // relaxed: the load of `incarnation` is before it; a beat that is missed is seen at the
-            // next look.
+            // relaxed: the load of `incarnation` is before it; the next check sees a beat that this
+            // one misses.
             heartbeat: slot.heartbeat().load(Relaxed),
             process: Process::load(slot),
         })

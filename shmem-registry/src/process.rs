@@ -1,9 +1,8 @@
 //! Liveness on one kernel: whether a process still exists.
 //!
-//! A process is known by its number, the tick it started at, and the place of its
-//! program in its memory, all of which are read from `/proc`; the first two mean
-//! something within one kernel, PID namespace and time namespace only, so these are
-//! hashed into `space`.
+//! A process is identified by its number, its start time, and the place of its program in its
+//! memory. All three are read from `/proc`. The first two are valid only within one kernel, one PID
+//! namespace and one time namespace, so these are hashed into `space`.
 
 use std::format;
 use std::fs;
@@ -19,16 +18,16 @@ use shmem_core::{Incarnation, Liveness, PartitionState};
 use crate::memory::Registry;
 use crate::partition::Process;
 
-/// How often it is looked whether a process still runs the program that attached: a
-/// file of `/proc` is read for it.
-const LOOK_AT_IMAGE: Duration = Duration::from_millis(20);
+/// How often to check whether a process still runs the program that attached. Each check reads a
+/// file of `/proc`.
+const IMAGE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Process {
-    /// This process, as peers on the same kernel know it; [`Process::UNKNOWN`]
-    /// where `/proc` is not there, or is of another PID namespace.
+    /// Returns the description of this process for peers on the same kernel; [`Process::UNKNOWN`]
+    /// if `/proc` is not mounted, or shows another PID namespace.
     pub fn this() -> Self {
         let number = getpid();
-        match (space(), look_up(number)) {
+        match (space(), read_stat(number)) {
             (Some(space), Some(found)) => Self {
                 space,
                 number: number.as_raw_nonzero().get().unsigned_abs(),
@@ -39,21 +38,21 @@ impl Process {
         }
     }
 
-    /// Whether this process has ended, or runs another program by now. False if that is not
-    /// known: of [`Process::UNKNOWN`], and of a process of another kernel or namespace.
+    /// Returns true if this process has certainly ended, or runs another program now. Returns false
+    /// for [`Process::UNKNOWN`], and for a process of another kernel or namespace.
     ///
-    /// Looks everything up at each call; [`Processes`] remembers.
+    /// Each call reads everything again; [`Processes`] keeps what cannot change.
     pub fn has_ended(self) -> bool {
-        match open(space(), self) {
-            Some(Known::Process(descriptor)) => has_ended(&descriptor),
-            Some(Known::Gone) => true,
-            Some(Known::Foreign) | None => false,
+        match open_process(space(), self) {
+            Some(ProcessState::Exists(descriptor)) => has_ended(&descriptor),
+            Some(ProcessState::Gone) => true,
+            Some(ProcessState::Foreign) | None => false,
         }
     }
 }
 
-/// A number for this kernel's incarnation and this process's namespaces of processes and of
-/// time; nothing where `/proc` does not speak of this namespace's processes.
+/// Returns a number for this boot of this kernel and for this process's PID and time namespaces;
+/// `None` if `/proc` does not show the processes of this namespace.
 fn space() -> Option<u32> {
     if !proc_is_ours()? {
         return None;
@@ -68,8 +67,8 @@ fn space() -> Option<u32> {
     Some(hash(&bytes))
 }
 
-/// Whether `/proc` was mounted in our PID namespace: then we have one number there,
-/// and it is the one that we know.
+/// Returns true if `/proc` was mounted in our PID namespace. Then we have one number there, and it
+/// is the one that we know.
 fn proc_is_ours() -> Option<bool> {
     let status = fs::read("/proc/self/status").ok()?;
     let mut lines = status.split(|&byte| byte == b'\n');
@@ -81,7 +80,7 @@ fn proc_is_ours() -> Option<bool> {
     Some(numbers.next() == Some(own.as_bytes()) && numbers.next().is_none())
 }
 
-/// 32-bit FNV-1a, and 1 for what hashes to 0.
+/// Returns the 32-bit FNV-1a hash, or 1 if it is 0.
 fn hash(bytes: &[u8]) -> u32 {
     let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -89,21 +88,21 @@ fn hash(bytes: &[u8]) -> u32 {
     hash.max(1)
 }
 
-/// What `/proc` says of a process.
+/// What `/proc` shows of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Found {
+struct ProcStat {
     /// When it started, in the kernel's ticks, low 32 bits.
     start: u32,
-    /// Where its program lies, hashed; 0 if we may not know.
+    /// The hash of where its program lies in memory; 0 if we may not read that.
     image: u32,
 }
 
-fn look_up(number: Pid) -> Option<Found> {
+fn read_stat(number: Pid) -> Option<ProcStat> {
     parse_stat(&fs::read(format!("/proc/{}/stat", number.as_raw_nonzero())).ok()?)
 }
 
-fn parse_stat(stat: &[u8]) -> Option<Found> {
-    // The name, in brackets, may hold anything.
+fn parse_stat(stat: &[u8]) -> Option<ProcStat> {
+    // The name, in parentheses, may contain anything.
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let fields: Vec<u64> = stat[name_end + 1..]
         .split(|byte| byte.is_ascii_whitespace())
@@ -114,22 +113,21 @@ fn parse_stat(stat: &[u8]) -> Option<Found> {
             text.and_then(|text| text.parse().ok()).unwrap_or(0)
         })
         .collect();
-    // The first of them is field 3: `starttime` is 22, `startcode` 26, `startstack` 28.
+    // The first of them is field 3. `starttime` is field 22, `startcode` 26, `startstack` 28.
     let field = |number: usize| fields.get(number - 3).copied();
     let (code, stack) = (field(26)?, field(28)?);
-    let mut places = [0; 16];
-    places[..8].copy_from_slice(&code.to_le_bytes());
-    places[8..].copy_from_slice(&stack.to_le_bytes());
-    Some(Found {
+    let mut addresses = [0; 16];
+    addresses[..8].copy_from_slice(&code.to_le_bytes());
+    addresses[8..].copy_from_slice(&stack.to_le_bytes());
+    Some(ProcStat {
         start: field(22)? as u32,
-        // The kernel says 0, or 1, to whom it does not say.
-        image: if stack <= 1 { 0 } else { hash(&places) },
+        // The kernel shows 0 or 1 to a process that may not read the address.
+        image: if stack <= 1 { 0 } else { hash(&addresses) },
     })
 }
 
-/// Knows of processes of this kernel that attached with [`Process::this`], at once and
-/// for certain, when they have ended or run another program by now; of others no more
-/// than the slot says.
+/// Reports processes of this kernel that attached with [`Process::this`] as gone as soon as they
+/// have ended or run another program. Of other partitions it reports only what their slots show.
 pub struct Processes<'m> {
     registry: Registry<'m>,
     space: Option<u32>,
@@ -139,32 +137,33 @@ pub struct Processes<'m> {
 /// The most partitions that a registry has slots for.
 const SLOTS: usize = 128;
 
-const NOBODY: Option<Watched> = None;
+/// A constant, because `Watched` is not `Copy` and fills an array.
+const UNWATCHED: Option<Watched> = None;
 
 /// An incarnation and its process.
 struct Watched {
     incarnation: Incarnation,
-    state: Known,
-    /// When its program was last looked at.
-    looked: Instant,
+    state: ProcessState,
+    /// When its program was last checked.
+    image_checked: Instant,
 }
 
-/// What cannot change any more of an incarnation's process.
-enum Known {
-    /// While it exists, this descriptor is its.
-    Process(OwnedFd),
-    /// It is of another kernel or namespace, or nobody knows of which.
+/// The facts about an incarnation's process that no longer change.
+enum ProcessState {
+    /// The process, by a descriptor that stays valid after it has ended.
+    Exists(OwnedFd),
+    /// The process belongs to another kernel or namespace, or is unknown.
     Foreign,
     Gone,
 }
 
 impl<'m> Processes<'m> {
-    /// Watches the processes that attached to `registry`.
+    /// Returns a watcher of the processes that attached to `registry`.
     pub fn new(registry: Registry<'m>) -> Self {
         Self {
             registry,
             space: space(),
-            watched: [NOBODY; SLOTS],
+            watched: [UNWATCHED; SLOTS],
         }
     }
 }
@@ -174,83 +173,83 @@ impl Liveness for Processes<'_> {
         let Ok(slot) = self.registry.partition(incarnation.partition()) else {
             return PartitionState::Alive;
         };
-        if let Some(state) = slot.knows_of(incarnation) {
+        if let Some(state) = slot.state_of(incarnation) {
             return state;
         }
         let watched = &mut self.watched[usize::from(incarnation.partition() - 1) % SLOTS];
         if watched.as_ref().map(|watched| watched.incarnation) != Some(incarnation) {
-            // What may be otherwise in a moment is not kept: too many open files.
-            let Some(state) = open(self.space, slot.process) else {
+            // A failure that can pass, such as too many open files, is not kept.
+            let Some(state) = open_process(self.space, slot.process) else {
                 return PartitionState::Alive;
             };
             *watched = Some(Watched {
                 incarnation,
                 state,
-                looked: Instant::now(),
+                image_checked: Instant::now(),
             });
         }
         let Some(watched) = watched else {
             return PartitionState::Alive;
         };
-        if let Known::Process(descriptor) = &watched.state {
-            let is_due = watched.looked.elapsed() >= LOOK_AT_IMAGE;
+        if let ProcessState::Exists(descriptor) = &watched.state {
+            let is_due = watched.image_checked.elapsed() >= IMAGE_CHECK_INTERVAL;
             let runs_another = is_due && {
-                watched.looked = Instant::now();
+                watched.image_checked = Instant::now();
                 runs_another_program(slot.process)
             };
             if has_ended(descriptor) || runs_another {
-                watched.state = Known::Gone;
+                watched.state = ProcessState::Gone;
             }
         }
-        PartitionState::gone_if(matches!(watched.state, Known::Gone))
+        PartitionState::gone_if(matches!(watched.state, ProcessState::Gone))
     }
 }
 
-/// Finds the process of a slot; nothing if it cannot be told now.
-fn open(space: Option<u32>, process: Process) -> Option<Known> {
+/// Opens the process of a slot; returns `None` if its state cannot be found now.
+fn open_process(space: Option<u32>, process: Process) -> Option<ProcessState> {
     let number = i32::try_from(process.number).ok().and_then(Pid::from_raw);
     let Some(number) = number.filter(|_| space == Some(process.space)) else {
-        return Some(Known::Foreign);
+        return Some(ProcessState::Foreign);
     };
     match pidfd_open(number, PidfdFlags::empty()) {
-        // The number may be another's by now; while the descriptor's process has
-        // not ended, `/proc` speaks of that process.
-        Ok(descriptor) => match look_up(number) {
-            Some(found) if found.start != process.start => Some(Known::Gone),
-            Some(found) if found.is_another_image(process) => Some(Known::Gone),
-            Some(_) => Some(Known::Process(descriptor)),
-            None => has_ended(&descriptor).then_some(Known::Gone),
+        // The number may belong to another process by now. As long as the descriptor's process has
+        // not ended, `/proc` shows that process.
+        Ok(descriptor) => match read_stat(number) {
+            Some(found) if found.start != process.start => Some(ProcessState::Gone),
+            Some(found) if found.is_another_image(process) => Some(ProcessState::Gone),
+            Some(_) => Some(ProcessState::Exists(descriptor)),
+            None => has_ended(&descriptor).then_some(ProcessState::Gone),
         },
-        Err(Errno::SRCH) => Some(Known::Gone),
-        // A kernel without them, before 5.3, or a filter that forbids them.
-        Err(Errno::NOSYS | Errno::PERM) => Some(Known::Foreign),
+        Err(Errno::SRCH) => Some(ProcessState::Gone),
+        // A kernel before 5.3 has no process descriptors, or a filter forbids them.
+        Err(Errno::NOSYS | Errno::PERM) => Some(ProcessState::Foreign),
         Err(_) => None,
     }
 }
 
-impl Found {
-    /// Whether it is known to run another program than the one that attached.
+impl ProcStat {
+    /// Returns true if the process certainly runs another program than the one that attached.
     fn is_another_image(&self, process: Process) -> bool {
         self.image != 0 && process.image != 0 && self.image != process.image
     }
 }
 
-/// Whether a process that exists has replaced its program, and with it its mappings:
-/// the same process, but the partition is gone.
+/// Returns true if a process has replaced its program, and with it its mappings. The process
+/// exists, but the partition is gone.
 fn runs_another_program(process: Process) -> bool {
     let number = i32::try_from(process.number).ok().and_then(Pid::from_raw);
-    let found = number.and_then(look_up);
+    let found = number.and_then(read_stat);
     found.is_some_and(|found| found.is_another_image(process))
 }
 
-/// A process's descriptor is readable once it has ended.
+/// Returns true if the process has ended: then its descriptor is readable.
 fn has_ended(process: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(process, PollFlags::IN)];
-    let at_once = Timespec {
+    let no_wait = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready != 0)
+    poll(&mut polled, Some(&no_wait)).is_ok_and(|ready| ready != 0)
 }
 
 #[cfg(test)]
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_any_bytes_does_not_hide_the_start() {
+    fn a_process_name_with_any_bytes_does_not_disturb_the_parser() {
         let fields = "S 1 7 7 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 4711 10000 20 \
                       18446744073709551615 94000 95000 140000 0 0";
         for name in [&b"sh"[..], b"a) S 1 2 (b", b"\xc3", b"a b\n"] {
@@ -272,13 +271,16 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_ended_when_its_kernel_says_so() {
+    fn a_process_has_ended_if_it_was_killed_or_its_start_differs() {
         let own = Process::this();
         assert!(!own.has_ended());
         assert!(!Process::UNKNOWN.has_ended());
         let start = own.start.wrapping_add(1);
         let earlier = Process { start, ..own };
-        assert!(earlier.has_ended(), "an earlier one with this number");
+        assert!(
+            earlier.has_ended(),
+            "an earlier process with this number has ended"
+        );
         let space = own.space ^ 1;
         let foreign = Process { space, ..earlier };
         assert!(!foreign.has_ended());
@@ -288,7 +290,7 @@ mod tests {
             .spawn()
             .unwrap();
         let number = child.id();
-        let found = look_up(Pid::from_raw(number as i32).unwrap()).unwrap();
+        let found = read_stat(Pid::from_raw(number as i32).unwrap()).unwrap();
         let process = Process {
             space: own.space,
             number,
@@ -297,7 +299,7 @@ mod tests {
         };
         assert!(!process.has_ended());
         child.kill().unwrap();
-        while !process.has_ended() {} // Its parent has not waited for it.
+        while !process.has_ended() {} // It has ended, though its parent has not waited for it.
         child.wait().unwrap();
         assert!(process.has_ended());
     }

@@ -1,12 +1,12 @@
-//! How a segment goes, and how what dead partitions left is taken back.
+//! Removes segments, and reaps what dead partitions left.
 //!
-//! One compare-and-swap marks the row's `next`, and with that the segment is gone
-//! for everybody. Who owns the row, or can own it then, takes it down; if that one
-//! dies, `reap` does. What a partition holds that is only silent stays its own.
+//! One compare-and-swap marks the row's `next`: from then on the segment does not exist for any
+//! partition. The row is taken down by its owner, or by the remover if it has none. If that
+//! partition dies, `reap` takes it down. `reap` takes nothing from a partition that is only silent.
 //!
-//! | store               | paired load                    | hands over            |
-//! |---------------------|--------------------------------|-----------------------|
-//! | fence in `claim_row`, row | `next`, fence in `remove`, `is_current` | that the row is used again |
+//! | store                     | paired load                             | hands over             |
+//! |---------------------------|-----------------------------------------|------------------------|
+//! | fence in `claim_row`, row | `next`, fence in `remove`, `is_current` | that the row is reused |
 
 use memoffset::offset_of;
 
@@ -24,55 +24,57 @@ use crate::row::Claim;
 use crate::segment::Segment;
 
 impl<'m> Registry<'m> {
-    /// Removes a segment: its identifier is free at once, its blocks as soon as
-    /// the row is taken down. Whoever still uses its window must have let go, since
-    /// the bytes may become another segment's.
+    /// Removes a segment. Its identifier is free at once, its blocks when the row is taken down. No
+    /// partition may use the segment's window any more, because its bytes may become part of
+    /// another segment.
     ///
     /// Needs compare-and-swap on this memory.
     ///
     /// # Errors
     ///
-    /// [`RemoveError::Stale`] if it was removed before, even if its identifier
-    /// names another segment by now; [`RemoveError::Foreign`] if it is not of this
-    /// registry; [`RemoveError::Reformatted`] if this handle is not the region's any
-    /// more; [`RemoveError::NoReadModifyWrite`] if it is not to remove any;
-    /// [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if the caller was said to be
-    /// gone. If that was before the call, nothing was done; if meanwhile, the segment is removed
-    /// all the same.
+    /// [`RemoveError::Stale`] if it was removed before, even if its identifier names another
+    /// segment now. [`RemoveError::Foreign`] if it belongs to another registry.
+    /// [`RemoveError::Reformatted`] if the region was formatted again since the handle was made.
+    /// [`RemoveError::NoReadModifyWrite`] if the handle may not change the table.
+    /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if a later
+    /// incarnation of the caller's partition has attached, or its row was reaped: before the call,
+    /// nothing was changed; during the call, the segment is removed nevertheless.
     pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
         self.check_may_change()?;
         let by = &Caller::begin(&by)?;
-        if !self.has(segment) {
+        if !self.contains(segment) {
             return Err(RemoveError::Foreign);
         }
         let row = segment.row;
         let next = self.row(row, offset_of!(Row, next));
-        // A successor may be linked meanwhile, once for each row; a hostile
-        // partition could change it for ever.
-        for _ in 0..=self.places.geometry.segments {
+        // A row may be linked after it meanwhile, at most once for each row. Without this limit a
+        // hostile partition could change the word endlessly.
+        for _ in 0..=self.layout.geometry.segments {
             let link = self.link_of(row);
-            // Pairs with the fence in `claim_row`: a link of a later use of the row is
-            // not taken for this one's.
-            fence(Acquire); // loom: loom_removal::a_late_remover_leaves_the_rows_next_segment_alone
+            // Pairs with the fence in `claim_row`: a link of a later use of the row is not mistaken
+            // for a link of this use.
+            // loom: loom_removal::a_late_remover_does_not_remove_the_next_segment_of_the_row
+            fence(Acquire);
             let named = segment.generation << 1 | NAMED;
             // relaxed: the fence is before it.
             if self.state(row).load(Relaxed) != named || link.is_marked() {
                 return Err(RemoveError::Stale);
             }
-            // Release: pairs with the acquire fences of whoever takes the row down; what we
-            // did with the segment is done before its blocks are somebody else's.
-            // loom: none (loom orders by full fences more than C11 does, and there is one on each side)
+            // Release: pairs with the acquire fences of the partition that takes the row down. We
+            // have finished with the segment before its blocks belong to another.
+            // loom: none (loom orders by full fences more than C11, and there is one on each side)
             // relaxed: on failure nothing is read.
             let marked = next.compare_exchange(link.0, link.marked().0, Release, Relaxed);
             if marked.is_err() {
                 continue;
             }
-            // Pairs with the fence in `release`: either we find the row without
-            // an owner, or its owner finds the mark.
-            fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
-            let finished = self.own_row(row, 0, by).map(|claim| finish(claim, 0));
-            // In vain otherwise only if the chain is contended or corrupt; the segment
-            // is gone all the same, and `reap` finds the rest.
+            // Pairs with the fence in `release`: either we find the row without an owner, or its
+            // owner finds the mark.
+            // loom: loom_removal::a_segment_removed_while_its_creator_releases_it_is_taken_down
+            fence(SeqCst);
+            let finished = self.acquire_row(row, 0, by).map(|claim| finish(claim, 0));
+            // Any other error means that the chain is contended or corrupt. The segment is removed
+            // nevertheless, and `reap` takes the row down.
             return match finished {
                 Some(Err(WalkError::Evicted)) => Err(RemoveError::Evicted),
                 _ => Ok(()),
@@ -81,17 +83,18 @@ impl<'m> Registry<'m> {
         Err(RemoveError::Contended)
     }
 
-    /// Takes back what partitions that are gone left half-made or half-removed, and
-    /// returns how many rows that were. Nobody needs to wait for it: it gives back space.
+    /// Takes down what partitions that are gone left half-created or half-removed, and returns the
+    /// number of those rows. It frees space; no other call depends on it.
     ///
     /// Needs compare-and-swap on this memory.
     ///
     /// # Errors
     ///
-    /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]; rows that could
-    /// not be dealt with are left for the next time. [`RemoveError::Evicted`] if the
-    /// caller was said to be gone meanwhile. [`RemoveError::NoReadModifyWrite`] and
-    /// [`RemoveError::Reformatted`] as in [`Registry::remove`].
+    /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]: some rows could not be taken down
+    /// and are left for the next call. [`RemoveError::Evicted`] if a later incarnation of the
+    /// caller's partition has attached, or another partition reaped its row.
+    /// [`RemoveError::NoReadModifyWrite`] and [`RemoveError::Reformatted`] as in
+    /// [`Registry::remove`].
     pub fn reap<L: Liveness>(
         &self,
         by: impl Claimant,
@@ -101,63 +104,65 @@ impl<'m> Registry<'m> {
         let by = &Caller::begin(&by)?;
         let mut count = 0;
         let mut outcome = Ok(());
-        for row in 0..self.places.geometry.segments {
-            // relaxed: the fence in `Partition::look` is after it, and the exchange decides.
+        for row in 0..self.layout.geometry.segments {
+            // relaxed: the fence in `Partition::read` is after it, and the exchange decides.
             let owner = self.owner(row).load(Relaxed);
-            let left = match (owner, Incarnation::from_word(owner)) {
+            let is_left = match (owner, Incarnation::from_word(owner)) {
                 (0, _) => self.is_abandoned(row),
                 (_, Some(incarnation)) if incarnation.word() == owner => {
                     liveness.is_gone(incarnation)
                 }
-                _ => true, // No incarnation's, hence nobody's.
+                _ => true, // Not the word of an incarnation, so no partition owns the row.
             };
-            let claim = left.then(|| self.own_row(row, owner, by)).flatten();
+            let claim = is_left.then(|| self.acquire_row(row, owner, by)).flatten();
             let Some(claim) = claim else {
                 continue;
             };
-            // Pairs with the fence in `insert`, should its owner live after all.
-            fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+            // Pairs with the fence in `insert`, in case the owner is alive nevertheless.
+            // loom: loom_removal::an_evicted_creator_gets_an_error_or_its_segment_stays
+            fence(SeqCst);
             match finish(claim, owner) {
                 Ok(()) => count += 1,
                 Err(WalkError::Evicted) => return Err(RemoveError::Evicted),
-                Err(lost) => outcome = Err(lost),
+                Err(error) => outcome = Err(error),
             }
         }
         outcome.map(|()| count).map_err(RemoveError::from)
     }
 
-    /// Rows that somebody works on or that nobody has taken down yet, for inspection.
+    /// Returns the rows that have an owner, and those that were removed and not yet taken down: for
+    /// inspection.
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished> + 'm {
         let registry = *self;
-        (0..self.places.geometry.segments).filter_map(move |row| {
-            // relaxed: for inspection; it may be old when it is returned.
+        (0..self.layout.geometry.segments).filter_map(move |row| {
+            // relaxed: for inspection; it may have changed when it is returned.
             let owner = registry.owner(row).load(Relaxed);
             (owner != 0 || registry.is_abandoned(row)).then_some(Unfinished { row, owner })
         })
     }
 }
 
-/// Finishes what an earlier owner of a row, which is ours now, had begun; if
-/// the chain does not say what, the row is `from`'s again.
+/// Finishes what the earlier owner `from` of a row had begun, for us as its owner. If the chain
+/// cannot be walked, returns the row to `from`.
 fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), WalkError> {
     let linked = claim.is_named().then(|| claim.is_linked()).transpose();
     match linked {
         Ok(Some(true)) => claim.release(),
         Ok(_) => claim.take_down()?,
         Err(WalkError::Evicted) => return Err(WalkError::Evicted),
-        Err(lost) => {
-            claim.give_back(from);
-            return Err(lost);
+        Err(error) => {
+            claim.restore_owner(from);
+            return Err(error);
         }
     }
     Ok(())
 }
 
-/// A row that somebody works on, or did until it died.
+/// A row that a partition works on, or worked on until it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its number.
     pub row: usize,
-    /// The incarnation's word; 0 if the segment was removed and its remover died.
+    /// The owner's incarnation as a word; 0 if the segment was removed and its remover died.
     pub owner: u32,
 }

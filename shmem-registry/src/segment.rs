@@ -1,4 +1,4 @@
-//! A segment, once it is found.
+//! A segment of a registry.
 
 use shmem_core::Window;
 
@@ -17,43 +17,43 @@ pub struct Segment<'m> {
 }
 
 impl<'m> Segment<'m> {
-    /// Its bytes.
+    /// Returns its bytes.
     pub fn window(&self) -> Window<'m> {
         self.window
     }
 
-    /// Where it starts, from the region's start.
+    /// Returns its offset from the region's start.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// How many bytes it has: what was asked for, rounded up to a multiple of 8.
+    /// Returns its length in bytes: the length that was requested, rounded up to a multiple of 8.
     #[allow(clippy::len_without_is_empty)] // No segment is empty.
     pub fn len(&self) -> usize {
         self.window.len()
     }
 
-    /// Its identifier.
+    /// Returns its identifier.
     pub fn id(&self) -> Id {
         self.id
     }
 
-    /// What it holds.
+    /// Returns what it holds.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its name; empty if it was made without one.
+    /// Returns its name, which is empty if it was created without one.
     pub fn name(&self) -> Name {
         self.name
     }
 
-    /// Its row in the registry.
+    /// Returns the number of its row in the registry.
     pub fn row(&self) -> usize {
         self.row
     }
 
-    /// How often its row was used before.
+    /// Returns how often its row was used before.
     pub fn generation(&self) -> u32 {
         self.generation
     }

@@ -1,8 +1,8 @@
-//! Which segment an identifier names.
+//! Lookup: which segment an identifier names.
 //!
-//! What is stored, and in which order, is in the invariants of `row` and
-//! `chain`. Looking only loads: everything loaded is checked against `TableLayout`,
-//! which each partition computed for itself, and every walk is bounded by the tables.
+//! The invariants of `row` and `chain` state what is stored, and in which order. A lookup only
+//! loads. It checks each loaded value against `TableLayout`, which each partition computes for
+//! itself, and the size of the tables bounds every walk.
 
 use memoffset::offset_of;
 
@@ -12,7 +12,7 @@ use shmem_core::primitive::{
 };
 use shmem_core::{ControlWord, Corrupt};
 
-use crate::chain::{Node, Step, LAPS, RESTARTS};
+use crate::chain::{Node, Step, PASSES, RESTARTS};
 use crate::error::OpenError;
 use crate::id::{Id, Kind, Name, Request};
 use crate::layout::Row;
@@ -21,17 +21,17 @@ use crate::memory::NAMED;
 use crate::segment::Segment;
 
 impl<'m> Registry<'m> {
-    /// Bytes that are free, in whole blocks, not necessarily in one piece.
+    /// Returns the number of free bytes, in whole blocks and not necessarily contiguous.
     pub fn free_len(&self) -> usize {
-        self.blocks().free_blocks() * self.places.geometry.block
+        self.blocks().free_blocks() * self.layout.geometry.block
     }
 
-    /// Finds the segment of `id`. Only loads; O(1).
+    /// Returns the segment of `id`. Only loads; O(1).
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotFound`], [`OpenError::Contended`] if the table changed
-    /// under every look, or [`OpenError::Corrupt`].
+    /// [`OpenError::NotFound`], [`OpenError::Contended`] if the table changed during every attempt,
+    /// or [`OpenError::Corrupt`].
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn lookup(&self, id: Id) -> Result<Segment<'m>, OpenError> {
         if cfg!(not(feature = "small")) {
@@ -55,62 +55,65 @@ impl<'m> Registry<'m> {
             .then_some(segment)
     }
 
-    /// As [`Self::lookup`], with restarts where the chain changes; says which word is corrupt.
+    /// As [`Self::lookup`], but starts again if the chain changes, and reports the word that is
+    /// corrupt.
     #[cold]
     #[inline(never)]
     fn lookup_slow(&self, id: Id) -> Result<Segment<'m>, OpenError> {
         let Some(node) = self.find(id)? else {
             return Err(OpenError::NotFound);
         };
-        // Removed between the two looks, it is not there.
+        // If it was removed between the two steps, it does not exist.
         self.segment(&node)?.ok_or(OpenError::NotFound)
     }
 
-    /// Finds the segment that `request` names, of its kind and length. Only loads; O(1).
+    /// Returns the segment that `request` names, of its kind and length. Only loads; O(1).
     ///
     /// # Errors
     ///
     /// [`OpenError::NotFound`]; [`OpenError::Kind`], [`OpenError::Length`] or
-    /// [`OpenError::Collision`] if the segment is another than asked for;
-    /// [`OpenError::Reformatted`] if the registry is not the region's any more;
-    /// [`OpenError::Corrupt`].
+    /// [`OpenError::Collision`] if the segment differs from the request; [`OpenError::Reformatted`]
+    /// if the region was formatted again since the handle was made; [`OpenError::Contended`] or
+    /// [`OpenError::Corrupt`] as in [`Registry::lookup`].
     pub fn open(&self, request: &Request) -> Result<Segment<'m>, OpenError> {
         let found = self.lookup(request.id);
-        // Last: what was found may be of an earlier or a later format.
+        // Last, because the result may belong to an earlier or a later format.
         if self.region().is_stale() {
             return Err(OpenError::Reformatted);
         }
         check(found?, request)
     }
 
-    /// Every segment there is; one that is created or removed meanwhile may be missing.
+    /// Returns every segment; one that is created or removed meanwhile may be missing.
     ///
-    /// An error stands for a row that is broken; what follows it goes on.
+    /// A row that is corrupt is returned as an error; the rows after it follow.
     pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         self.segments_from(0)
     }
 
-    /// The same from row `first` on, to go on behind [`Segment::row`].
+    /// As [`Registry::segments`], from row `first` on: to continue after [`Segment::row`].
     pub fn segments_from(
         &self,
         first: usize,
     ) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         let registry = *self;
-        let segments = self.places.geometry.segments;
-        // For the rows that somebody works on, all together: few, unless a partition lies.
-        let mut steps = LAPS * segments + RESTARTS;
-        (first..segments).filter_map(move |row| registry.listed(row, &mut steps).transpose())
+        let segments = self.layout.geometry.segments;
+        // For all rows that have an owner together: few, unless a partition is hostile.
+        let mut steps = PASSES * segments + RESTARTS;
+        (first..segments).filter_map(move |row| registry.list_row(row, &mut steps).transpose())
     }
 
-    /// The segment of a row, if there is one.
-    fn listed(&self, row: usize, steps: &mut usize) -> Result<Option<Segment<'m>>, OpenError> {
-        // Acquire: pairs with the exchange in `change_state`; who made it name a segment is
-        // seen to own it, or to have let go since, which is after it was linked.
-        let state = self.state(row).load(Acquire); // loom: loom_registry::a_row_that_is_not_linked_is_not_listed
+    /// Returns the segment of a row, if it names one that is linked.
+    fn list_row(&self, row: usize, steps: &mut usize) -> Result<Option<Segment<'m>>, OpenError> {
+        // Acquire: pairs with the exchange in `change_state`. The creator is seen as the owner, or
+        // as having released the row since, which it did after linking it.
+        // loom: loom_registry::a_row_that_is_not_linked_is_not_listed
+        let state = self.state(row).load(Acquire);
         if state & NAMED == 0 {
             return Ok(None);
         }
-        // relaxed: the load of the state is before it, and the fence in `generation_matches` after it.
+        // relaxed: the load of the state is before it, and the fence in `generation_matches` after
+        // it.
         let owner = self.owner(row).load(Relaxed);
         let next = self.link_of(row);
         let id = self.id_in(row);
@@ -137,29 +140,30 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// Whether `segment` is still what its identifier names: it is of this registry, was
-    /// not removed before this call, and the region was not formatted again.
+    /// Returns true if `segment` is still the segment of its identifier: it belongs to this
+    /// registry, was not removed before this call, and the region was not formatted again.
     pub fn is_current(&self, segment: &Segment<'m>) -> bool {
-        if !self.has(segment) {
+        if !self.contains(segment) {
             return false;
         }
         let link = self.link_of(segment.row);
-        // Pairs with the fence in `claim_row`: a link of a later use of the row is not
-        // taken for this one's.
-        fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
+        // Pairs with the fence in `claim_row`: a link of a later use of the row is not mistaken for
+        // a link of this use.
+        // loom: loom_removal::a_removed_segment_is_not_current
+        fence(Acquire);
         let state = self.state(segment.row).load(Relaxed); // relaxed: the fence is before it
         let is_linked = state == segment.generation << 1 | NAMED && !link.is_marked();
         is_linked && !self.region().is_stale()
     }
 
-    /// Whether `segment` can be one of this registry's.
-    pub(crate) fn has(&self, segment: &Segment<'m>) -> bool {
+    /// Returns true if `segment` can belong to this registry.
+    pub(crate) fn contains(&self, segment: &Segment<'m>) -> bool {
         let inside = self.memory().sub(segment.offset, segment.window.len());
         let is_ours = inside.is_ok_and(|ours| ours.address() == segment.window.address());
-        is_ours && segment.row < self.places.geometry.segments
+        is_ours && segment.row < self.layout.geometry.segments
     }
 
-    /// Reads the rest of a row; `None` if it is used for something else by now.
+    /// Reads the rest of a row; returns `None` if the row is in another use now.
     pub(crate) fn segment(&self, node: &Node) -> Result<Option<Segment<'m>>, OpenError> {
         let found = self.read_segment(node.row, node.id, node.state >> 1);
         if !self.generation_matches(node.row, node.state) {
@@ -168,8 +172,8 @@ impl<'m> Registry<'m> {
         found.map(Some).map_err(OpenError::Corrupt)
     }
 
-    /// What a row says of a segment, to be believed if it [is of it](Self::generation_matches)
-    /// still.
+    /// Reads the words of a row that describe its segment; they are valid if
+    /// [`Self::generation_matches`] confirms the state afterwards.
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub(crate) fn read_segment(
         &self,
@@ -178,12 +182,12 @@ impl<'m> Registry<'m> {
         generation: u32,
     ) -> Result<Segment<'m>, Corrupt> {
         let words = self.row_window(row);
-        // relaxed: the caller asks `generation_matches` after it (C4).
+        // relaxed: the caller calls `generation_matches` after it (C4).
         let load = |field| words.word(field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
-        let (block, blocks) = (self.places.geometry.block, self.places.blocks);
+        let (block, blocks) = (self.layout.geometry.block, self.layout.blocks);
         let len = length as usize;
         if len == 0 || len % 8 != 0 || len > blocks * block {
             return Err(corrupt(ControlWord::RowLength, length));
@@ -192,7 +196,7 @@ impl<'m> Registry<'m> {
         if start > (blocks * block - len) as u64 {
             return Err(corrupt(ControlWord::FirstBlock, first));
         }
-        let offset = self.places.data + start as usize;
+        let offset = self.layout.data + start as usize;
         let window = self.memory().sub(offset, len);
         Ok(Segment {
             window: window.map_err(|_| corrupt(ControlWord::RowLength, length))?,
@@ -236,7 +240,7 @@ mod tests {
 
     const ROWS: usize = 8;
 
-    /// What a lookup answers, as numbers.
+    /// Returns the result of a lookup as numbers.
     fn words(segment: &Segment<'_>) -> (usize, usize, usize, u64, u32, Name, u32) {
         let (offset, row) = (segment.offset, segment.row);
         let (id, kind) = (segment.id.get(), segment.kind.0);
@@ -246,9 +250,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lookup_of_scribbled_tables_answers_as_the_slow_one_does(
+        fn a_fast_lookup_of_corrupt_tables_returns_what_the_slow_lookup_returns(
             removed in proptest::collection::vec(1..=ROWS as u64, 0..4),
-            strokes in proptest::collection::vec((any::<u16>(), any::<u16>(), any::<u32>(), 0..3), 0..6),
+            stores in proptest::collection::vec((any::<u16>(), any::<u16>(), any::<u32>(), 0..3), 0..6),
         ) {
             let heap = Heap::new(8192);
             let region = Region::format(heap.window()).unwrap();
@@ -267,9 +271,9 @@ mod tests {
                 let _ = registry.lookup(id(number)).map(|segment| registry.remove(by, &segment));
                 make(number).unwrap();
             }
-            let (start, end) = (registry.places.index, registry.places.map);
+            let (start, end) = (registry.layout.index, registry.layout.map);
             let word = |at: u16| region.memory().word(start + usize::from(at) * 4 % (end - start));
-            for &(to, from, value, how) in &strokes {
+            for &(to, from, value, how) in &stores {
                 word(to).store(
                     match how {
                         0 => value,
@@ -285,10 +289,10 @@ mod tests {
                 prop_assert_eq!(found, slow);
                 if let Ok((offset, len, _, found, ..)) = found {
                     prop_assert_eq!(found, number);
-                    prop_assert!(offset >= registry.places.data && offset + len <= 8192);
+                    prop_assert!(offset >= registry.layout.data && offset + len <= 8192);
                 }
-                let is_there = number <= ROWS as u64;
-                prop_assert!(!strokes.is_empty() || found.is_ok() == is_there);
+                let exists = number <= ROWS as u64;
+                prop_assert!(!stores.is_empty() || found.is_ok() == exists);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tables as a third party sees them.
+//! Inspection of a registry's tables.
 #![cfg(not(loom))]
 
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn create(registry: &Registry<'_>, ids: impl IntoIterator<Item = u64>) {
 }
 
 #[test]
-fn every_segment_is_in_the_chain_of_the_bucket_that_its_lookup_starts_from() {
+fn every_segment_is_in_the_chain_where_its_lookup_starts() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     create(&registry, 1..=16);
@@ -48,7 +48,7 @@ fn every_segment_is_in_the_chain_of_the_bucket_that_its_lookup_starts_from() {
 }
 
 #[test]
-fn a_row_shows_the_segment_and_its_blocks_belong_to_it() {
+fn a_row_describes_its_segment_and_owns_its_blocks() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let request = Request::named("commands", Kind::RING, 300).unwrap();
@@ -69,15 +69,15 @@ fn a_row_shows_the_segment_and_its_blocks_belong_to_it() {
     assert_eq!(registry.block_word(tables.blocks), None);
     let first = row.first_block as usize;
     assert_eq!(tables.data + first * 128, segment.offset());
-    let of_row =
+    let is_of_row =
         |owner: &BlockOwner| owner.row == row.row && owner.generation_matches(row.generation());
     let ours = owners[first..first + 3].iter().flatten();
-    assert_eq!(ours.filter(|owner| of_row(owner)).count(), 3);
+    assert_eq!(ours.filter(|owner| is_of_row(owner)).count(), 3);
     assert_eq!(owners.iter().flatten().count(), 3);
 }
 
 #[test]
-fn a_chain_that_leads_astray_says_how() {
+fn a_broken_chain_reports_its_fault() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     create(&registry, [1]);
@@ -89,7 +89,7 @@ fn a_chain_that_leads_astray_says_how() {
         word.store(value, Relaxed);
         registry.chain(bucket).find_map(Result::err)
     };
-    // To another use of the row: the end of the chain.
+    // A link to another use of the row is the end of the chain.
     assert_eq!(fault(link + (1 << 17)), None);
     assert_eq!(registry.chain(bucket).count(), 0);
     assert!(matches!(fault(999), Some(ChainFault::Corrupt(_))));
@@ -99,7 +99,7 @@ fn a_chain_that_leads_astray_says_how() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_too_strange_to_look_at(
+    fn inspecting_any_bytes_neither_panics_nor_leaves_the_region(
         words in prop::collection::vec((64_usize..8192, any::<u32>(), 0_u32..40), 0..60),
     ) {
         let heap = Heap::new(1 << 15);

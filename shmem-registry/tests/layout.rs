@@ -1,4 +1,4 @@
-//! Holds docs/layout.md against the code: every field, its offset, its width.
+//! Checks docs/layout.md against the code: every field, its offset, its width.
 #![cfg(not(loom))]
 
 use memoffset::{offset_of, span_of};
@@ -14,7 +14,7 @@ const DOCUMENT: &str = include_str!("../../docs/layout.md");
 
 type Field = (String, usize, usize);
 
-/// The rows `| offset | width | `field` | ...` under the heading of `structure`.
+/// Returns the rows `| offset | width | `field` | ...` under the heading of `structure`.
 fn documented(structure: &str) -> Vec<Field> {
     let heading = format!("### {structure}");
     let mut lines = DOCUMENT
@@ -45,7 +45,7 @@ macro_rules! coded {
 }
 
 #[test]
-fn the_document_gives_every_field_its_offset_and_width() {
+fn the_document_has_the_offset_and_width_of_every_field() {
     let structures: [(&str, Vec<Field>, usize); 15] = [
         (
             "RegionHeader",
@@ -123,7 +123,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
         assert_eq!(documented(name), fields, "{name}");
         let (mut end, total) = (0, fields.iter().map(|field| field.2).sum::<usize>());
         for (field, offset, width) in fields {
-            assert_eq!(offset, end, "{name}.{field} leaves a gap");
+            assert_eq!(offset, end, "there is a gap before {name}.{field}");
             end = offset + width;
         }
         assert_eq!((end, total), (size, size), "{name}");
@@ -131,7 +131,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
 }
 
 #[test]
-fn the_document_gives_the_version_the_magic_and_the_places() {
+fn the_document_has_the_version_the_magic_and_the_table_offsets() {
     assert!(DOCUMENT.starts_with(&format!("# Memory layout, version {VERSION}\n")));
     assert!(DOCUMENT.contains(&format!("`{MAGIC:#010x}`")));
     assert!(DOCUMENT.contains(&format!("### RegistryHeader (at {REGISTRY})")));
@@ -147,7 +147,7 @@ mod peer {
         memory.word(at).load(Acquire) as usize
     }
 
-    /// Offset and length of the segment that `name` names.
+    /// Returns offset and length of the segment that `name` names.
     pub(super) fn lookup(memory: &Window<'_>, name: &str) -> Option<(usize, usize)> {
         let mut id = 0xcbf2_9ce4_8422_2325_u64;
         for byte in name.bytes() {
@@ -175,7 +175,7 @@ mod peer {
             assert_eq!(
                 generation & 0x3fff,
                 link >> 17 & 0x3fff,
-                "nobody else is here"
+                "no other partition changes the table"
             );
             if found == id && next >> 31 == 0 {
                 let offset = data(blocks) + load(memory, row + 24) * block;
@@ -186,7 +186,7 @@ mod peer {
         None
     }
 
-    /// Where the published records end.
+    /// Returns the position after the last published record.
     fn resume(memory: &Window<'_>, segment: (usize, usize)) -> usize {
         let capacity = segment.1 - 512;
         let mut at = load(memory, segment.0).max(load(memory, segment.0 + 128));
@@ -199,7 +199,7 @@ mod peer {
         }
     }
 
-    /// Pushes one record into the ring at `segment`; the caller knows that it fits.
+    /// Pushes one record into the ring at `segment`. The caller knows that it fits.
     pub(super) fn push(memory: &Window<'_>, segment: (usize, usize), payload: &[u8]) {
         let capacity = segment.1 - 512;
         let data = segment.0 + 512;
@@ -224,7 +224,7 @@ mod peer {
         memory.word(segment.0).store(end as u32, Release);
     }
 
-    /// Pops one record, if there is one.
+    /// Pops one record, if the ring is not empty.
     pub(super) fn pop(memory: &Window<'_>, segment: (usize, usize)) -> Option<Vec<u8>> {
         let capacity = segment.1 - 512;
         let data = segment.0 + 512;
@@ -244,15 +244,15 @@ mod peer {
         Some(payload)
     }
 
-    /// The latest of the four stamps at `at`: epoch and position.
+    /// Returns the latest of the four stamps at `at`: epoch and position.
     fn latest(memory: &Window<'_>, at: usize) -> (usize, usize) {
         let stamps = (0..4).map(|n| load(memory, at + 4 * n));
         let stamp = stamps.max_by_key(|stamp| stamp >> 16).unwrap_or(0);
         (stamp >> 16, stamp & 0xffff)
     }
 
-    /// Pushes one record of 12 bytes into the typed ring of 8 slots at `segment`, by its producer
-    /// with epoch 1; the caller knows that it fits.
+    /// Pushes one record of 12 bytes into the typed ring of 8 slots at `segment`, as its producer
+    /// with epoch 1. The caller knows that it fits.
     pub(super) fn typed_push(memory: &Window<'_>, segment: usize, record: &[u8; 12]) {
         let (_, tail) = latest(memory, segment);
         memory.write(segment + 640 + tail % 8 * 16, record);
@@ -261,7 +261,7 @@ mod peer {
         memory.word(segment + 4).store(1 << 16 | tail, Release);
     }
 
-    /// Pops one record of it, by its consumer with epoch 1, if there is one.
+    /// Pops one record from it, as its consumer with epoch 1, if it is not empty.
     pub(super) fn typed_pop(memory: &Window<'_>, segment: usize) -> Option<[u8; 12]> {
         let (_, tail) = latest(memory, segment);
         let (_, position) = latest(memory, segment + 192);
@@ -276,9 +276,8 @@ mod peer {
         Some(record)
     }
 
-    /// Claims an end of a fresh typed ring of records of 12 bytes for the incarnation
-    /// `incarnation`: the claim is at `claim` of the segment, the words that are to hold the first
-    /// epoch at `stamps`.
+    /// Claims an end of a new typed ring of records of 12 bytes for the incarnation `incarnation`.
+    /// The claim is at `claim` in the segment; the first epoch is stored at each of `stamps`.
     pub(super) fn typed_claim(
         memory: &Window<'_>,
         claim: usize,
@@ -294,7 +293,7 @@ mod peer {
 }
 
 #[test]
-fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
+fn a_peer_written_from_the_document_exchanges_records_by_a_typed_ring() {
     use shmem_core::mem::Heap;
     use shmem_core::typed_ring::{OnRestart, TypedRing};
     use shmem_core::Incarnation;
@@ -315,7 +314,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
         if ours_produces {
             peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
             let mut producer = ring.producer(ours).unwrap();
-            assert_eq!(ring.consuming(), Some(theirs));
+            assert_eq!(ring.consumer_owner(), Some(theirs));
             for n in 0..100_000 {
                 producer.push(&[n, !n, 7]).unwrap();
                 assert_eq!(peer::typed_pop(&memory, 0), Some(bytes(&[n, !n, 7])));
@@ -334,7 +333,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
 }
 
 #[test]
-fn a_peer_written_from_the_document_understands_and_is_understood() {
+fn a_peer_written_from_the_document_exchanges_records_by_a_ring() {
     use shmem_core::mem::Heap;
     use shmem_core::ring::{OnRestart, Ring};
     use shmem_core::{Incarnation, Region};

@@ -9,7 +9,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Process, Registry};
 
-/// A registry of two partitions, and memory behind its tables that it does not use.
+/// Returns a registry of two partitions, and memory after its tables that it does not use.
 fn registry() -> (Registry<'static>, Window<'static>) {
     let memory = Heap::leaked(2048).window();
     let geometry = Geometry {
@@ -22,8 +22,8 @@ fn registry() -> (Registry<'static>, Window<'static>) {
     (registry, memory.sub(2048 - 128, 128).unwrap())
 }
 
-#[test] // Kills: Release in `Attachment::attach`, Acquire in `Partition::look`.
-fn an_incarnation_that_is_seen_has_its_process() {
+#[test] // Kills: Release in `Attachment::attach`, Acquire in `Partition::read`.
+fn a_visible_incarnation_has_its_process() {
     loom::model(|| {
         let (registry, _) = registry();
         let process = Process {
@@ -32,7 +32,7 @@ fn an_incarnation_that_is_seen_has_its_process() {
             start: 3,
             image: 4,
         };
-        // It starts first, and may see any of the old values.
+        // It is started first, and may see any of the old values.
         let reader = thread::spawn(move || registry.partition(1).unwrap());
         core::mem::forget(registry.attach_partition(1, process).unwrap());
         let seen = reader.join().unwrap();
@@ -45,12 +45,12 @@ fn an_incarnation_that_is_seen_has_its_process() {
     });
 }
 
-#[test] // Kills: the fence in `Attachment::attach`, the fence in `Partition::look`.
-fn who_sees_a_word_of_a_partition_finds_it_attached() {
+#[test] // Kills: the fence in `Attachment::attach`, the fence in `Partition::read`.
+fn a_reader_of_a_partitions_word_finds_the_partition_attached() {
     loom::model(|| {
         let (registry, apart) = registry();
         let watcher = thread::spawn(move || {
-            // A lock's owner, say.
+            // For example the owner of a lock.
             let owner = apart.word(0).load(Relaxed);
             (owner != 0).then(|| registry.partition(1).unwrap().incarnation)
         });
@@ -62,15 +62,15 @@ fn who_sees_a_word_of_a_partition_finds_it_attached() {
             assert_eq!(
                 found,
                 Some(Incarnation::first(1)),
-                "taken for one that never attached"
+                "it appears never to have attached"
             );
         }
         core::mem::forget(attachment);
     });
 }
 
-#[test] // Kills: Release in `drop`, Acquire in `look`.
-fn who_follows_one_that_left_sees_what_it_did() {
+#[test] // Kills: Release in `drop`, Acquire in `read`.
+fn a_partition_that_attaches_after_another_left_sees_its_work() {
     for follow in [true, false] {
         loom::model(move || {
             let (registry, apart) = registry();
@@ -84,7 +84,7 @@ fn who_follows_one_that_left_sees_what_it_did() {
                     false => !registry.partition(1).unwrap().attached,
                 };
                 if is_ours {
-                    // Not a control word: touched by both at once, it is a race.
+                    // Not a control word: access by both at once is a race.
                     apart.write(8, &[2; 8]);
                 }
             });
@@ -96,7 +96,7 @@ fn who_follows_one_that_left_sees_what_it_did() {
 }
 
 #[test] // Kills: Release in `Attachment::beat`, Acquire in `Attachment::check`.
-fn threads_of_a_partition_beat_together() {
+fn two_threads_of_a_partition_beat_without_eviction() {
     loom::model(|| {
         let (registry, _) = registry();
         let attachment = registry.attach_partition(1, Process::UNKNOWN).unwrap();

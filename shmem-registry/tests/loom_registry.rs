@@ -1,4 +1,4 @@
-//! Models of creation: racers for one identifier get one segment, whole.
+//! Models of creation: partitions that race for one identifier get one complete segment.
 #![cfg(loom)]
 
 use loom::thread;
@@ -6,7 +6,7 @@ use shmem_core::mem::Heap;
 use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, Request};
 
-/// A registry of so many rows and blocks.
+/// Returns a registry with this number of rows and blocks.
 fn registry(segments: usize, blocks: usize) -> Registry<'static> {
     let tables = 256 + 2 * 128 + segments * (2 * 4 + 64);
     let len = (tables + blocks * 4).next_multiple_of(128) + blocks * 128;
@@ -24,8 +24,8 @@ fn request(id: u64) -> Request {
     Request::new(Id::new(id).unwrap(), Kind::RAW, 8).unwrap()
 }
 
-#[test] // Kills: Release of the installing exchange.
-fn a_segment_that_is_found_is_whole() {
+#[test] // Kills: Release of the exchange in `insert`.
+fn a_segment_that_is_found_is_complete() {
     loom::model(|| {
         let registry = registry(2, 2);
         let peer = thread::spawn(move || {
@@ -48,11 +48,11 @@ fn a_segment_that_is_found_is_whole() {
     });
 }
 
-/// One creator loses and gives back what the other then needs for a second segment.
-fn a_loser_gives_back(segments: usize, blocks: usize) {
+/// One creator loses and releases what the other then needs for a second segment.
+fn a_loser_releases(segments: usize, blocks: usize) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(1); // More take minutes, and show nothing more.
-    model.max_branches = 20_000; // It waits for the other to give back.
+    model.preemption_bound = Some(1); // More take minutes and show nothing more.
+    model.max_branches = 20_000; // It waits until the other releases.
     model.check(move || {
         let registry = registry(segments, blocks);
         let peer = thread::spawn(move || {
@@ -80,13 +80,13 @@ fn a_loser_gives_back(segments: usize, blocks: usize) {
 }
 
 #[test] // Kills: Release in `free`, Acquire of the exchange in `claim`.
-fn a_block_that_was_given_back_is_let_go() {
-    a_loser_gives_back(4, 2);
+fn a_released_block_is_no_longer_used() {
+    a_loser_releases(4, 2);
 }
 
 #[test] // Kills: Release in `let_go`, Acquire of the exchange in `own_row`.
-fn a_row_that_was_given_back_is_let_go() {
-    a_loser_gives_back(2, 4);
+fn a_released_row_is_no_longer_used() {
+    a_loser_releases(2, 4);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
 }
 
 #[test]
-fn two_creators_of_one_identifier_with_room_for_one_both_get_it_in_the_end() {
+fn two_creators_of_one_identifier_with_space_for_one_both_get_it() {
     loom::model(|| {
         let registry = registry(2, 1);
         let create = move |by| loop {
@@ -158,6 +158,9 @@ fn a_row_that_is_not_linked_is_not_listed() {
         let lister = thread::spawn(move || registry.segments().filter(Result::is_ok).count());
         create(2);
         one.join().unwrap();
-        assert!(lister.join().unwrap() <= 1, "one identifier, twice");
+        assert!(
+            lister.join().unwrap() <= 1,
+            "one identifier was listed twice"
+        );
     });
 }

@@ -1,4 +1,4 @@
-//! Models of removal: against creation, against readers, and twice at once.
+//! Models of removal: during creation, during a lookup, and by two partitions at once.
 #![cfg(loom)]
 
 use loom::thread;
@@ -37,7 +37,7 @@ fn incarnation(partition: u8) -> Incarnation {
     Incarnation::first(partition)
 }
 
-/// Identifiers of one bucket, of up to eight.
+/// Returns three identifiers of one bucket, for up to eight buckets.
 fn neighbours() -> [u64; 3] {
     let bucket = |id: u64| id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
     let mut ids = (1..).filter(|&id| bucket(id) == bucket(1));
@@ -45,9 +45,9 @@ fn neighbours() -> [u64; 3] {
 }
 
 /// An identifier of another bucket.
-const STRANGER: u64 = 2;
+const OTHER_BUCKET: u64 = 2;
 
-/// Everything is as it was before anybody came.
+/// Asserts that the registry is as empty as after the format.
 fn assert_empty(registry: &Registry<'_>) {
     assert_eq!(registry.unfinished().count(), 0);
     assert_eq!(registry.segments().count(), 0);
@@ -55,7 +55,7 @@ fn assert_empty(registry: &Registry<'_>) {
 }
 
 #[test] // Kills: either fence(SeqCst).
-fn a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down() {
+fn a_segment_removed_while_its_creator_releases_it_is_taken_down() {
     loom::model(|| {
         let registry = registry();
         let peer = thread::spawn(move || {
@@ -76,16 +76,16 @@ fn a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down() {
     });
 }
 
-/// A model of which old values a reader may still see, rather than of when it
-/// looks: it starts first, and runs when the writer is done.
+/// Models which old values a reader may still load, not when it runs: it is started first, and runs
+/// when the writer has finished.
 fn old_values() -> loom::model::Builder {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(0);
     model
 }
 
-/// The row of `id` is used again, for `next`, while somebody looks for `id`; what it names
-/// then has another length. `other` has the other row.
+/// The row of `id` is used again for `next` during a lookup of `id`; the new segment has another
+/// length. `other` has the other row.
 fn a_row_is_used_again_under_a_reader(other: u64, id: u64, next: u64) {
     old_values().check(move || {
         let registry = registry();
@@ -108,28 +108,28 @@ fn a_row_is_used_again_under_a_reader(other: u64, id: u64, next: u64) {
 }
 
 #[test] // Kills: the fence in `claim_row`, the fence in `generation_matches`, Acquire in `read_node`.
-fn a_reader_never_takes_the_rows_next_segment_for_its_own() {
+fn a_reader_never_returns_the_next_segment_of_a_row() {
     let [_, first, second] = neighbours();
-    a_row_is_used_again_under_a_reader(STRANGER, first, second);
+    a_row_is_used_again_under_a_reader(OTHER_BUCKET, first, second);
 }
 
 #[test] // Kills: the fence in `generation_matches`, for `next`.
-fn nor_does_one_that_comes_from_the_row_in_front() {
+fn a_reader_that_comes_from_the_previous_row_never_returns_the_next_segment() {
     let [front, first, second] = neighbours();
     a_row_is_used_again_under_a_reader(front, first, second);
 }
 
-#[test] // Kills: the fence in `generation_matches`, and an answer that `segment_fast` does not confirm.
+#[test] // Kills: the fence in `generation_matches`, a result that `segment_fast` does not confirm.
 fn a_reader_never_mixes_two_segments_that_one_identifier_names_in_one_row() {
     let [_, first, _] = neighbours();
-    a_row_is_used_again_under_a_reader(STRANGER, first, first);
+    a_row_is_used_again_under_a_reader(OTHER_BUCKET, first, first);
 }
 
 #[test]
-fn a_row_behind_one_that_is_taken_out_is_whole() {
+fn a_row_after_an_unlinked_row_is_read_completely() {
     const MARK: u32 = 1 << 31;
     let mut model = old_values();
-    model.preemption_bound = Some(1); // Between the look and the walk of the other.
+    model.preemption_bound = Some(1); // Between the check and the walk of the other.
     model.check(|| {
         let (memory, registry) = memory_and_registry(4, 4);
         let [first, second, third] = neighbours();
@@ -140,15 +140,15 @@ fn a_row_behind_one_that_is_taken_out_is_whole() {
         make(first, 8);
         let next = memory.word(PARTITIONS + 2 * 128 + 8 * 4 + 8);
         let reader = thread::spawn(move || registry.lookup(Id::new(second).unwrap()));
-        // One creates what is behind, and removes what is in front, and dies of it.
+        // One partition creates the second row, marks the first, and dies.
         let dying = thread::spawn(move || {
             make(second, 16);
             let link = next.load(Relaxed);
             next.compare_exchange(link, link | MARK, Relaxed, Relaxed)
                 .unwrap();
         });
-        // Another takes out what is in front, on its way: what is behind came after
-        // everything else that it has looked at.
+        // Another unlinks the first row during its walk. It has seen everything it loaded before
+        // the second row.
         make(third, 8);
         dying.join().unwrap();
         match reader.join().unwrap() {
@@ -160,7 +160,7 @@ fn a_row_behind_one_that_is_taken_out_is_whole() {
 }
 
 #[test]
-fn of_two_that_remove_one_segment_one_does() {
+fn one_of_two_removers_of_a_segment_succeeds() {
     loom::model(|| {
         let registry = registry();
         let segment = registry
@@ -176,7 +176,7 @@ fn of_two_that_remove_one_segment_one_does() {
 }
 
 #[test]
-fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
+fn two_neighbours_removed_at_once_both_leave_the_chain() {
     let mut model = loom::model::Builder::new();
     model.max_branches = 20_000; // A walk may start again many times.
     model.check(|| {
@@ -187,9 +187,9 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
                 .open_or_create(incarnation(1), &request(id, 8))
                 .unwrap()
         };
-        let (front, back) = (make(first), make(second));
+        let (front, next) = (make(first), make(second));
         let peer = thread::spawn(move || registry.remove(incarnation(1), &front).unwrap());
-        registry.remove(incarnation(2), &back).unwrap();
+        registry.remove(incarnation(2), &next).unwrap();
         peer.join().unwrap();
         assert_empty(&registry);
     });
@@ -218,7 +218,7 @@ fn two_creators_in_one_chain_both_stay_in_it() {
 }
 
 #[test]
-fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
+fn a_row_after_an_unlinked_row_is_not_lost_when_another_is_linked() {
     let mut model = old_values();
     model.max_branches = 20_000; // A walk may start again many times.
     model.check(|| {
@@ -230,14 +230,14 @@ fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
         make(second).unwrap();
         registry.remove(incarnation(1), &front).unwrap();
         let others = other.join().unwrap();
-        let there = |id| registry.lookup(Id::new(id).unwrap()).is_ok();
-        assert!(there(second), "lost to the one that came behind");
-        assert!(!others || there(third));
+        let exists = |id| registry.lookup(Id::new(id).unwrap()).is_ok();
+        assert!(exists(second), "lost when the third was linked");
+        assert!(!others || exists(third));
     });
 }
 
 #[test]
-fn who_gets_the_blocks_comes_after_the_remover() {
+fn the_next_owner_of_the_blocks_uses_them_after_the_remover() {
     let mut model = loom::model::Builder::new();
     model.max_branches = 20_000;
     model.preemption_bound = Some(2);
@@ -264,7 +264,7 @@ fn who_gets_the_blocks_comes_after_the_remover() {
 }
 
 #[test] // Kills: Release in `change_state`.
-fn a_row_that_is_used_again_hides_nobody_behind_it() {
+fn a_row_that_is_used_again_hides_no_row_after_it() {
     let mut model = old_values();
     model.max_branches = 20_000; // A walk may start again many times.
     model.check(|| {
@@ -279,7 +279,7 @@ fn a_row_that_is_used_again_hides_nobody_behind_it() {
         make(second);
         let reader = thread::spawn(move || registry.lookup(Id::new(second).unwrap()).map(drop));
         registry.remove(incarnation(1), &front).unwrap();
-        make(STRANGER);
+        make(OTHER_BUCKET);
         let found = reader.join().unwrap();
         assert!(
             matches!(found, Ok(()) | Err(OpenError::Contended)),
@@ -289,7 +289,7 @@ fn a_row_that_is_used_again_hides_nobody_behind_it() {
 }
 
 #[test] // Kills: the fence in `remove`.
-fn a_late_remover_leaves_the_rows_next_segment_alone() {
+fn a_late_remover_does_not_remove_the_next_segment_of_the_row() {
     old_values().check(|| {
         let registry = registry();
         let make = move |id| {
@@ -298,40 +298,40 @@ fn a_late_remover_leaves_the_rows_next_segment_alone() {
                 .unwrap()
         };
         let segment = make(1);
-        make(STRANGER);
+        make(OTHER_BUCKET);
         let late = thread::spawn(move || registry.remove(incarnation(2), &segment));
         let ours = registry.remove(incarnation(1), &segment);
-        let next = registry.open_or_create(incarnation(1), &request(STRANGER + 1, 8));
+        let next = registry.open_or_create(incarnation(1), &request(OTHER_BUCKET + 1, 8));
         let theirs = late.join().unwrap();
         assert_ne!(ours.is_ok(), theirs.is_ok());
         if let Ok(next) = next {
-            assert!(registry.is_current(&next), "taken down by the late one");
+            assert!(registry.is_current(&next), "taken down by the late remover");
         }
     });
 }
 
 #[test] // Kills: the fence in `is_current`.
-fn a_segment_that_was_removed_is_not_current_any_more() {
+fn a_removed_segment_is_not_current() {
     const MARK: u32 = 1 << 31;
     old_values().check(|| {
         let (memory, registry) = memory_and_registry(2, BLOCKS);
         let make = move |id| registry.open_or_create(incarnation(1), &request(id, 8));
         let segment = make(1).unwrap();
-        make(STRANGER).unwrap();
-        // Its remover dies before it takes it down.
+        make(OTHER_BUCKET).unwrap();
+        // Its remover dies before it takes the row down.
         let next = memory.word(PARTITIONS + 2 * 128 + 2 * 2 * 4 + 8);
         let link = next.load(Relaxed);
         next.compare_exchange(link, link | MARK, Relaxed, Relaxed)
             .unwrap();
-        let asker = thread::spawn(move || registry.is_current(&segment));
+        let checker = thread::spawn(move || registry.is_current(&segment));
         registry.reap(incarnation(1), &mut NineIsDead).unwrap();
-        make(STRANGER + 1).unwrap();
-        assert!(!asker.join().unwrap());
+        make(OTHER_BUCKET + 1).unwrap();
+        assert!(!checker.join().unwrap());
     });
 }
 
-#[test] // Partition 9 incarnations, and is said to be gone. Kills: the fences in `insert` and `reap`.
-fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
+#[test] // Partition 9 runs but is reported as gone. Kills: the fences in `insert` and `reap`.
+fn an_evicted_creator_gets_an_error_or_its_segment_stays() {
     loom::model(|| {
         let registry = registry();
         let creator =
@@ -345,14 +345,14 @@ fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
             thread::yield_now();
         }
         let made = creator.join().unwrap();
-        // Whatever the two left half-done.
+        // Takes down what the two left half-done.
         registry.reap(incarnation(1), &mut NineIsDead).unwrap();
         match made {
             Ok(segment) => assert!(registry.is_current(&segment), "reaped: {reaped:?}"),
             Err(OpenError::Evicted) => {}
             Err(error) => panic!("{error}"),
         }
-        // The chain is whole, and nothing is lost.
+        // The chain is complete, and no space is lost.
         let again = registry
             .open_or_create(incarnation(1), &request(7, 8))
             .unwrap();
@@ -363,7 +363,7 @@ fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
     });
 }
 
-/// Partition 9 is dead.
+/// Reports partition 9 as gone.
 struct NineIsDead;
 
 impl Liveness for NineIsDead {
@@ -372,16 +372,16 @@ impl Liveness for NineIsDead {
     }
 }
 
-#[test] // Take-over of a dead owner.
-fn what_a_dead_creator_held_is_taken_back_once_while_others_create() {
+#[test] // Takeover from a dead owner.
+fn the_row_of_a_dead_creator_is_reaped_once() {
     loom::model(|| {
         let (memory, registry) = memory_and_registry(2, BLOCKS);
-        // It died with a row and a block of it.
+        // It died while it owned a row and one block.
         let rows = PARTITIONS + 2 * 128 + 2 * 2 * 4;
         let map = rows + 2 * 64;
         let dead = incarnation(9).word();
         memory.word(rows).store(dead, Relaxed);
-        memory.word(map).store(1, Relaxed); // Of row 0, in generation 0.
+        memory.word(map).store(1, Relaxed); // Row 0 in generation 0.
         let reap = move |by| loop {
             match registry.reap(incarnation(by), &mut NineIsDead) {
                 Ok(count) => break count,

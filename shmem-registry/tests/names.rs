@@ -1,4 +1,4 @@
-//! Names of any bytes, shown to people.
+//! How names with any bytes are shown.
 #![cfg(not(loom))]
 
 use shmem_registry::{Id, Name};
@@ -22,7 +22,7 @@ fn names_that_differ_are_shown_differently_and_stay_on_their_line() {
 }
 
 #[test]
-fn a_name_gives_back_the_bytes_that_its_identifier_is_of() {
+fn a_name_returns_the_bytes_that_its_identifier_hashes() {
     let bytes = b"no text: \xff \xfe";
     let name = Name::new(bytes).unwrap();
     assert_eq!(name.as_bytes(), bytes);

@@ -1,4 +1,4 @@
-//! A registry between two partitions whose caches nothing keeps coherent.
+//! A registry that two partitions share whose caches are not coherent.
 #![cfg(all(feature = "noncoherent", not(loom)))]
 
 #[path = "../../shmem-core/tests/caches/mod.rs"]
@@ -16,7 +16,7 @@ fn ring(name: &str) -> Request {
 }
 
 #[test]
-fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
+fn a_partition_finds_the_segments_created_before_it_attached() {
     for line in [64, 128] {
         let machine = Machine::new(line, LEN);
         let region = Region::format(machine.window(0)).unwrap();
@@ -25,16 +25,17 @@ fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
             ours.open_or_create(Incarnation::first(1), &ring(name))
                 .unwrap()
         };
-        let (asks, passing) = (create("asks"), create("passing"));
-        ours.remove(Incarnation::first(1), &passing).unwrap();
-        let tells = create("tells");
+        let (requests, removed) = (create("requests"), create("removed"));
+        ours.remove(Incarnation::first(1), &removed).unwrap();
+        let replies = create("replies");
 
         let region = Region::attach(machine.window(1)).unwrap();
         let theirs = Registry::attach(region).unwrap();
         let found = |name| theirs.open(&ring(name));
-        assert_eq!(found("passing").err(), Some(OpenError::NotFound));
-        let [there, back] = ["asks", "tells"].map(|name| found(name).unwrap());
-        assert_eq!(there.offset(), asks.offset());
+        assert_eq!(found("removed").err(), Some(OpenError::NotFound));
+        let [their_requests, their_replies] =
+            ["requests", "replies"].map(|name| found(name).unwrap());
+        assert_eq!(their_requests.offset(), requests.offset());
 
         let producer = |segment| {
             Ring::attach(segment)
@@ -45,16 +46,16 @@ fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
             let ring = Ring::attach(segment).unwrap();
             ring.consumer(Incarnation::first(2), OnRestart::Keep)
         };
-        let mut asked = consumer(there.window()).unwrap();
-        let mut ask = producer(asks.window()).unwrap();
-        let mut heard = consumer(tells.window()).unwrap();
-        let mut tell = producer(back.window()).unwrap();
+        let mut server_in = consumer(their_requests.window()).unwrap();
+        let mut client_out = producer(requests.window()).unwrap();
+        let mut client_in = consumer(replies.window()).unwrap();
+        let mut server_out = producer(their_replies.window()).unwrap();
         let mut record = [0; 100];
         for number in 0..200 {
-            ask.push(&[number; 100]).unwrap();
-            assert_eq!(asked.pop(&mut record), Ok(100));
-            tell.push(&record).unwrap();
-            assert_eq!(heard.pop(&mut record), Ok(100));
+            client_out.push(&[number; 100]).unwrap();
+            assert_eq!(server_in.pop(&mut record), Ok(100));
+            server_out.push(&record).unwrap();
+            assert_eq!(client_in.pop(&mut record), Ok(100));
             assert_eq!(record, [number; 100]);
         }
     }

@@ -1,4 +1,4 @@
-//! What partitions know of each other's incarnations.
+//! What partitions know about each other's incarnations.
 #![cfg(not(loom))]
 
 use std::cell::Cell;
@@ -41,7 +41,7 @@ fn a_partition_shows_its_incarnation_in_its_own_slot() {
 }
 
 #[test]
-fn a_number_without_a_slot_is_an_error_that_says_how_many_there_are() {
+fn attaching_without_a_slot_reports_the_number_of_slots() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     for partition in [0, 65, 255] {
@@ -56,7 +56,7 @@ fn a_number_without_a_slot_is_an_error_that_says_how_many_there_are() {
 }
 
 #[test]
-fn a_number_is_not_attached_twice_while_the_first_lives() {
+fn a_number_is_not_attached_twice_while_its_partition_is_alive() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
@@ -70,8 +70,8 @@ fn a_number_is_not_attached_twice_while_the_first_lives() {
     let mut wait = Spin::checks(10);
     let error = registry.attach_or_take_over(3, Process::UNKNOWN, &mut wait, &mut AssumeAlive);
     assert_eq!(error.err(), attached);
-    assert_eq!(first.beat(), Ok(()), "the region is as it was");
-    // Another incarnation than the one that is over has it.
+    assert_eq!(first.beat(), Ok(()), "the region is unchanged");
+    // The incarnation that is attached is not the one that is gone.
     let error = registry
         .attach_after(incarnation(3, 9), Process::UNKNOWN)
         .err();
@@ -79,7 +79,7 @@ fn a_number_is_not_attached_twice_while_the_first_lives() {
 }
 
 #[test]
-fn who_was_taken_for_dead_learns_it_with_its_next_beat_and_touches_nothing() {
+fn an_evicted_partition_gets_an_error_at_its_next_beat_and_stores_nothing() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let slow = registry.attach_partition(3, Process::UNKNOWN).unwrap();
@@ -94,7 +94,7 @@ fn who_was_taken_for_dead_learns_it_with_its_next_beat_and_touches_nothing() {
 }
 
 #[test]
-fn two_that_were_given_one_number_learn_it_by_the_heartbeat() {
+fn one_of_two_partitions_with_one_number_is_evicted_by_the_heartbeat() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
@@ -108,7 +108,7 @@ fn two_that_were_given_one_number_learn_it_by_the_heartbeat() {
 }
 
 #[test]
-fn a_slot_that_holds_another_partitions_incarnation_is_corrupt() {
+fn a_slot_with_the_incarnation_of_another_partition_is_corrupt() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     for word in [incarnation(4, 1).word(), 7, 0x100] {
@@ -121,11 +121,11 @@ fn a_slot_that_holds_another_partitions_incarnation_is_corrupt() {
 }
 
 #[test]
-fn a_new_incarnation_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
+fn a_new_incarnation_attaches_once_the_old_one_is_known_to_be_gone() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     core::mem::forget(registry.attach_partition(2, Process::UNKNOWN).unwrap());
-    let looks = Cell::new(0);
+    let checks = Cell::new(0);
     struct After<'a>(&'a Cell<u32>);
     impl Liveness for After<'_> {
         fn state(&mut self, _: Incarnation) -> PartitionState {
@@ -138,17 +138,17 @@ fn a_new_incarnation_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
             2,
             Process::UNKNOWN,
             &mut Spin::forever(),
-            &mut After(&looks),
+            &mut After(&checks),
         )
         .unwrap();
     assert_eq!(
-        (attachment.incarnation(), looks.get()),
+        (attachment.incarnation(), checks.get()),
         (incarnation(2, 2), 6)
     );
 }
 
 #[test]
-fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name() {
+fn a_partition_from_before_a_format_changes_no_slot_when_it_leaves() {
     let heap = Heap::new(1 << 16);
     let format = || {
         let region = Region::format(heap.window()).unwrap();
@@ -160,7 +160,7 @@ fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name()
     assert_eq!(
         before.incarnation(),
         now.incarnation(),
-        "the memory counts from the beginning"
+        "a format starts the incarnations again"
     );
     assert_eq!(before.check(), Err(Evicted));
     assert_eq!(before.beat(), Err(Evicted));
@@ -169,7 +169,7 @@ fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name()
 }
 
 #[test]
-fn nobody_attaches_by_the_registry_of_before_the_format() {
+fn a_registry_handle_from_before_a_format_attaches_no_partition() {
     let heap = Heap::new(1 << 16);
     let format = |partitions| {
         let region = Region::format(heap.window()).unwrap();
@@ -180,37 +180,33 @@ fn nobody_attaches_by_the_registry_of_before_the_format() {
         Registry::format(region, geometry).unwrap()
     };
     let (before, registry) = (format(64), format(4));
-    let refused = before.attach_partition(50, Process::UNKNOWN).map(drop);
-    assert_eq!(refused, Err(AttachError::Reformatted));
-    let refused = before
+    let error = before.attach_partition(50, Process::UNKNOWN).map(drop);
+    assert_eq!(error, Err(AttachError::Reformatted));
+    let error = before
         .attach_after(incarnation(3, 1), Process::UNKNOWN)
         .map(drop);
-    assert_eq!(refused, Err(AttachError::Reformatted));
-    assert_eq!(
-        registry.segments().count(),
-        0,
-        "its tables are as they were"
-    );
+    assert_eq!(error, Err(AttachError::Reformatted));
+    assert_eq!(registry.segments().count(), 0, "its tables are unchanged");
 }
 
 #[test]
-fn of_twins_that_attached_at_one_moment_the_one_whose_process_is_not_in_the_slot_is_evicted() {
+fn the_one_of_two_attached_at_once_whose_process_is_not_in_the_slot_is_evicted() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let process = |number| Process {
         number,
         ..Process::UNKNOWN
     };
-    let quick = registry.attach_partition(2, process(7)).unwrap();
-    quick.beat().unwrap();
-    // The slow one had looked before, and stores the same incarnation and its own process.
+    let fast = registry.attach_partition(2, process(7)).unwrap();
+    fast.beat().unwrap();
+    // The slow one had loaded the slot before, and stores the same incarnation and its own process.
     let slots = shmem_registry::layout::PARTITIONS + shmem_core::layout::LINE;
     heap.window().word(slots + 12).store(8, Relaxed);
-    assert_eq!(quick.beat(), Err(Evicted));
-    drop(quick);
+    assert_eq!(fast.beat(), Err(Evicted));
+    drop(fast);
     assert!(
         registry.partition(2).unwrap().attached,
-        "the slot is the other's"
+        "the slot belongs to the other"
     );
 }
 
@@ -228,19 +224,20 @@ mod processes {
 
     use super::*;
 
-    /// Where the region of a child's is.
+    /// The variable with the path of a child's region.
     const REGION: &str = "SHMEM_TEST_REGION";
 
-    /// This test program, as partition 2 of a region, which does what it is told.
+    /// This test program as partition 2 of a region; it follows commands.
     struct Peer(Child);
 
     impl Peer {
-        /// It attaches; `front` is what starts it, and `name` what the kernel calls it.
-        fn start(memory: &Mapping, front: &[&str], name: &[u8]) -> Self {
+        /// Starts it, by the command `launcher` if that is not empty, and waits until it is
+        /// attached. `name` is the process name that it takes.
+        fn start(memory: &Mapping, launcher: &[&str], name: &[u8]) -> Self {
             let us = env::current_exe().unwrap();
             let us = us.to_str().unwrap();
             let test = "processes::a_peer_of_the_other_tests";
-            let line = [front, &[us, "--exact", test, "--nocapture"]].concat();
+            let line = [launcher, &[us, "--exact", test, "--nocapture"]].concat();
             let fd = std::os::fd::AsRawFd::as_raw_fd(&memory.as_fd());
             let mut child = Command::new(line[0])
                 .args(&line[1..])
@@ -252,22 +249,22 @@ mod processes {
             let name: Vec<_> = name.iter().map(u8::to_string).collect();
             writeln!(child.stdin.as_mut().unwrap(), "{}", name.join(" ")).unwrap();
             let mut peer = Self(child);
-            peer.hear("attached");
+            peer.wait_for_line("attached");
             peer
         }
 
-        /// Waits for a line.
-        fn hear(&mut self, wanted: &str) {
+        /// Waits until it prints a line.
+        fn wait_for_line(&mut self, wanted: &str) {
             let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
-            let heard = lines.map_while(Result::ok).any(|line| line == wanted);
-            assert!(heard, "the peer ended without {wanted:?}");
+            let found = lines.map_while(Result::ok).any(|line| line == wanted);
+            assert!(found, "the peer ended without {wanted:?}");
         }
 
-        fn tell(&mut self, line: &str) {
+        fn send_line(&mut self, line: &str) {
             writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
         }
 
-        fn end(&mut self) {
+        fn kill(&mut self) {
             self.0.kill().unwrap();
             self.0.wait().unwrap();
         }
@@ -283,7 +280,7 @@ mod processes {
     #[test]
     fn a_peer_of_the_other_tests() {
         let Ok(region) = env::var(REGION) else {
-            return; // Nobody's peer.
+            return; // Not started by another test.
         };
         let mut lines = std::io::stdin().lines();
         let name = lines.next().unwrap().unwrap();
@@ -292,7 +289,7 @@ mod processes {
             .map(|byte| byte.parse().unwrap())
             .collect();
         if !name.is_empty() {
-            // The process's name is that of its first thread.
+            // The name of a process is that of its first thread.
             let comm = format!("/proc/self/task/{}/comm", std::process::id());
             std::fs::write(comm, name).unwrap();
         }
@@ -311,7 +308,7 @@ mod processes {
         if let Some(Ok(line)) = lines.next() {
             assert_eq!(line, "exec");
             let error = Command::new("/bin/sleep").arg("1000").exec();
-            panic!("no exec: {error}");
+            panic!("exec failed: {error}");
         }
         drop(attachment);
     }
@@ -331,7 +328,7 @@ mod processes {
         Registry::attach(Region::attach(memory.window()).unwrap()).unwrap()
     }
 
-    /// The state of partition 2 once it is `wanted`, or what it still is after a while.
+    /// Returns the state of partition 2 once it is `wanted`, or its state after a while.
     fn state_soon(liveness: &mut Processes<'_>, wanted: PartitionState) -> PartitionState {
         let mut state = liveness.state(incarnation(2, 1));
         for _ in 0..100 {
@@ -345,64 +342,64 @@ mod processes {
     }
 
     #[test]
-    fn a_process_that_was_killed_is_known_to_be_gone_at_once() {
+    fn a_killed_process_is_reported_gone_at_once() {
         let memory = memory();
         let registry = attach(&memory);
         let mut liveness = Processes::new(registry);
         let mut peer = Peer::start(&memory, &[], b"");
         assert_eq!(liveness.state(incarnation(2, 1)), Alive);
-        peer.end();
+        peer.kill();
         assert_eq!(liveness.state(incarnation(2, 1)), Gone);
-        // Asked for the first time when it is gone.
+        // The first check is after it has ended.
         assert_eq!(Processes::new(registry).state(incarnation(2, 1)), Gone);
     }
 
     #[test]
-    fn a_process_whose_name_is_no_text_is_known() {
+    fn a_process_whose_name_is_not_text_is_watched() {
         let memory = memory();
         let mut peer = Peer::start(&memory, &[], b"ab\xc3) Z\xff");
         let mut liveness = Processes::new(attach(&memory));
         assert_eq!(liveness.state(incarnation(2, 1)), Alive);
-        peer.end();
+        peer.kill();
         assert_eq!(liveness.state(incarnation(2, 1)), Gone);
     }
 
     #[test]
-    fn a_process_that_runs_another_program_is_gone_as_a_partition() {
+    fn a_process_that_runs_another_program_is_reported_gone() {
         let memory = memory();
         let registry = attach(&memory);
         let mut liveness = Processes::new(registry);
         let mut peer = Peer::start(&memory, &[], b"");
         assert_eq!(state_soon(&mut liveness, Gone), Alive);
-        peer.tell("exec");
+        peer.send_line("exec");
         assert_eq!(state_soon(&mut liveness, Gone), Gone);
         assert_eq!(Processes::new(registry).state(incarnation(2, 1)), Gone);
     }
 
     #[test]
-    fn a_process_in_another_time_namespace_is_not_taken_for_gone() {
+    fn a_process_in_another_time_namespace_is_not_reported_gone() {
         let memory = memory();
-        let front = ["unshare", "--fork", "-T", "--boottime", "1000"];
-        let may_try = Command::new(front[0])
-            .args(&front[1..])
+        let launcher = ["unshare", "--fork", "-T", "--boottime", "1000"];
+        let attempt = Command::new(launcher[0])
+            .args(&launcher[1..])
             .arg("true")
             .status();
-        if !may_try.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: no time namespaces here");
+        if !attempt.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: time namespaces are not available");
             return;
         }
-        let _peer = Peer::start(&memory, &front, b"");
+        let _peer = Peer::start(&memory, &launcher, b"");
         let mut liveness = Processes::new(attach(&memory));
         assert_eq!(state_soon(&mut liveness, Gone), Alive);
     }
 
     #[test]
-    fn a_failure_that_can_pass_is_not_remembered() {
+    fn a_temporary_failure_does_not_hide_a_later_death() {
         let memory = memory();
         let mut peer = Peer::start(&memory, &[], b"");
         let us = env::current_exe().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&memory.as_fd());
-        // A process of its own, since it runs out of descriptors.
+        // A process of its own, because it uses up its descriptors.
         let mut watcher = Command::new("sh")
             .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
             .arg(us)
@@ -417,22 +414,22 @@ mod processes {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
-        let heard = lines
+        let found = lines
             .by_ref()
             .map_while(Result::ok)
             .any(|line| line == "alive");
-        assert!(heard);
-        peer.end();
+        assert!(found);
+        peer.kill();
         drop(watcher.stdin.take());
-        let heard = lines.map_while(Result::ok).any(|line| line == "gone");
-        assert!(heard, "the death was never noticed");
+        let found = lines.map_while(Result::ok).any(|line| line == "gone");
+        assert!(found, "the death was never reported");
         watcher.wait().unwrap();
     }
 
     #[test]
     fn a_watcher_without_descriptors() {
         let Ok(region) = env::var(REGION) else {
-            return; // Nobody asked.
+            return; // Not started by another test.
         };
         let memory = Mapping::file(region.as_ref(), None).unwrap();
         let mut liveness = Processes::new(attach(&memory));
@@ -442,14 +439,14 @@ mod processes {
         assert_eq!(liveness.state(incarnation(2, 1)), Alive);
         drop(taken);
         println!("\nalive");
-        // Until the peer has ended.
+        // Blocks until the peer has ended.
         let _ = std::io::stdin().lines().count();
         assert_eq!(liveness.state(incarnation(2, 1)), Gone);
         println!("\ngone");
     }
 
     #[test]
-    fn a_process_number_that_is_used_again_is_not_taken_for_the_same_process() {
+    fn a_reused_process_number_is_not_the_same_process() {
         let heap = Heap::new(1 << 16);
         let registry = registry(&heap);
         let mut other = Process::this();
@@ -461,16 +458,16 @@ mod processes {
     }
 
     #[test]
-    fn of_a_process_of_another_kernel_nothing_is_known() {
+    fn a_process_of_another_kernel_is_never_reported_gone() {
         let heap = Heap::new(1 << 16);
         let registry = registry(&heap);
-        let far = Process {
+        let foreign = Process {
             space: Process::this().space ^ 1,
             number: 4_000_000,
             start: 1,
             image: 1,
         };
-        let attachment = registry.attach_partition(2, far).unwrap();
+        let attachment = registry.attach_partition(2, foreign).unwrap();
         assert!(!Processes::new(registry).is_gone(attachment.incarnation()));
         let unknown = registry.attach_partition(3, Process::UNKNOWN).unwrap();
         assert!(!Processes::new(registry).is_gone(unknown.incarnation()));

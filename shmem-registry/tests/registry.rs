@@ -1,4 +1,4 @@
-//! What a registry promises the partitions that share it.
+//! What a registry guarantees to the partitions that share it.
 #![cfg(not(loom))]
 
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ fn the_first_use_inserts_a_row_and_later_uses_return_the_same_segment() {
 }
 
 #[test]
-fn another_kind_length_or_name_is_its_own_error() {
+fn another_kind_length_or_name_returns_its_own_error() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let make = |name, kind, len| Request::named(name, kind, len).unwrap();
@@ -63,7 +63,7 @@ fn another_kind_length_or_name_is_its_own_error() {
     assert_eq!(kind, OpenError::Kind { found: Kind::RING });
     let length = error(make("a", Kind::RING, 640));
     assert_eq!(length, OpenError::Length { found: 576 });
-    // A name made to collide: its row carries another identifier's name.
+    // Forces a collision: the row of the identifier gets another name.
     let window = heap.window();
     let at = (0..heap.window().len())
         .step_by(8)
@@ -79,7 +79,7 @@ fn another_kind_length_or_name_is_its_own_error() {
 }
 
 #[test]
-fn a_full_table_is_an_error_and_leaves_the_region_as_it_was() {
+fn a_full_table_is_an_error_and_leaves_the_region_unchanged() {
     let heap = Heap::new(1 << 16);
     let geometry = Geometry {
         segments: 8,
@@ -105,7 +105,7 @@ fn a_full_table_is_an_error_and_leaves_the_region_as_it_was() {
 }
 
 #[test]
-fn no_space_is_an_error_and_leaves_the_region_as_it_was() {
+fn no_space_is_an_error_and_leaves_the_region_unchanged() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let free = registry.free_len();
@@ -122,11 +122,11 @@ fn no_space_is_an_error_and_leaves_the_region_as_it_was() {
 }
 
 #[test]
-fn a_segment_is_zero_and_aligned_as_asked_for() {
+fn a_segment_is_zero_and_aligned_as_requested() {
     let heap = Heap::new(1 << 18);
     let window = heap.window();
     let registry = registry(&heap, Geometry::default());
-    // What was in the memory before does not show.
+    // The earlier contents of the memory must not be visible.
     for at in (100_000..window.len() - 8).step_by(8) {
         window.write(at / 8 * 8, &[0xff; 8]);
     }
@@ -200,7 +200,7 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
 }
 
 #[test]
-fn a_region_without_a_registry_or_too_short_for_one_is_said_to_be_so() {
+fn a_missing_registry_a_short_region_and_a_wrong_geometry_are_reported() {
     let heap = Heap::new(4096);
     let region = Region::format(heap.window()).unwrap();
     assert_eq!(
@@ -232,7 +232,7 @@ fn a_region_without_a_registry_or_too_short_for_one_is_said_to_be_so() {
 }
 
 #[test]
-fn a_scribbled_table_is_corrupt_and_no_panic() {
+fn a_table_of_random_words_causes_no_panic() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     for n in 1..=30 {
@@ -297,7 +297,7 @@ proptest! {
 }
 
 #[test]
-fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() {
+fn a_handle_without_read_modify_write_opens_segments_and_changes_nothing() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let segment = registry
@@ -320,6 +320,6 @@ fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() 
         handle.lookup(id(1)).map(|found| found.row()),
         Ok(segment.row())
     );
-    // Another handle is as it was.
+    // The other handle still works.
     assert_eq!(registry.remove(Incarnation::first(1), &segment), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! What becomes of segments that are removed, and of what the dead leave.
+//! Removal of segments, and reaping what dead partitions left.
 #![cfg(not(loom))]
 
 use std::collections::HashMap;
@@ -20,17 +20,17 @@ fn raw(id: u64, len: usize) -> Request {
     Request::new(Id::new(id).unwrap(), Kind::RAW, len).unwrap()
 }
 
-/// Everybody but `0` is dead.
-struct OnlyLives(Incarnation);
+/// Reports every incarnation except this one as gone.
+struct OnlyAlive(Incarnation);
 
-impl Liveness for OnlyLives {
+impl Liveness for OnlyAlive {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         PartitionState::gone_if(incarnation != self.0)
     }
 }
 
 #[test]
-fn a_removed_segment_is_gone_and_its_handle_is_stale() {
+fn a_removed_segment_is_not_found_and_its_handle_is_stale() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let free = registry.free_len();
@@ -47,7 +47,7 @@ fn a_removed_segment_is_gone_and_its_handle_is_stale() {
         (registry.free_len(), registry.segments().count()),
         (free, 0)
     );
-    // The same identifier again is another segment, and zero.
+    // A new segment with the same identifier is another one, and zero.
     segment.window().write(0, &[1; 8]);
     let again = registry.open_or_create(ME, &raw(7, 2000)).unwrap();
     assert_eq!(registry.remove(ME, &segment), Err(RemoveError::Stale));
@@ -58,7 +58,7 @@ fn a_removed_segment_is_gone_and_its_handle_is_stale() {
 }
 
 #[test]
-fn a_row_that_is_used_again_does_not_bring_a_stale_handle_back() {
+fn a_stale_handle_stays_stale_when_its_row_is_used_again() {
     let heap = Heap::new(1 << 16);
     let geometry = Geometry {
         segments: 2,
@@ -76,27 +76,27 @@ fn a_row_that_is_used_again_does_not_bring_a_stale_handle_back() {
 }
 
 #[test]
-fn chains_lose_their_first_middle_and_last_rows_and_keep_the_others() {
+fn removing_any_row_of_a_chain_keeps_the_others() {
     let heap = Heap::new(1 << 16);
     let geometry = Geometry {
         segments: 64,
         ..Geometry::default()
     };
-    for gone in 0..6_u64 {
+    for removed in 0..6_u64 {
         let registry = registry(&heap, geometry);
-        // Of one bucket of 128: the top 7 bits of the hash are equal.
+        // Identifiers of one bucket of 128: the top 7 bits of the hash are equal.
         let bucket = |id: u64| id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57;
         let ids: Vec<u64> = (1..).filter(|&id| bucket(id) == 5).take(6).collect();
         let made: Vec<_> = ids
             .iter()
             .map(|&id| registry.open_or_create(ME, &raw(id, 64)).unwrap())
             .collect();
-        registry.remove(ME, &made[gone as usize]).unwrap();
+        registry.remove(ME, &made[removed as usize]).unwrap();
         for (n, &id) in ids.iter().enumerate() {
             let found = registry.lookup(Id::new(id).unwrap());
-            assert_eq!(found.is_ok(), n as u64 != gone);
+            assert_eq!(found.is_ok(), n as u64 != removed);
         }
-        let back = registry.open_or_create(ME, &raw(ids[gone as usize], 64));
+        let back = registry.open_or_create(ME, &raw(ids[removed as usize], 64));
         assert!(registry.is_current(&back.unwrap()));
         assert_eq!(registry.segments().count(), 6);
     }
@@ -110,7 +110,7 @@ fn freed_space_is_merged_and_used_again() {
     let small: Vec<_> = (1..=40)
         .map(|n| registry.open_or_create(ME, &raw(n, 1000)).unwrap())
         .collect();
-    // Every other one first, so that the rest has to be merged with it.
+    // Every second one first, so that the rest must be merged with its space.
     for (n, segment) in small.iter().enumerate() {
         if n % 2 == 0 {
             registry.remove(ME, segment).unwrap();
@@ -127,7 +127,7 @@ fn freed_space_is_merged_and_used_again() {
 
 /// A create or a remove every 0.3 s for 24 hours.
 #[test]
-fn a_day_of_creating_and_removing_at_random_sizes_does_not_fragment_to_death() {
+fn a_day_of_creating_and_removing_leaves_space_for_each_request() {
     let heap = Heap::new(1 << 20);
     let registry = registry(
         &heap,
@@ -152,11 +152,11 @@ fn a_day_of_creating_and_removing_at_random_sizes_does_not_fragment_to_death() {
             registry.remove(ME, &segment).unwrap();
             continue;
         }
-        // From 1 byte to 16 KiB, small ones more often.
+        // 1 byte to 16 KiB, small lengths more often.
         let most = 1 << random(15);
         let len = 1 + random(most) as usize;
-        // Half of the space is in use at the most, and no request is for more
-        // than a thirtieth of what is free: it must always be served.
+        // At most half of the space is in use, and no request exceeds a thirtieth of the free
+        // space: every request must succeed.
         if used + len > total / 2 {
             continue;
         }
@@ -177,7 +177,7 @@ fn cost(segment: &shmem_registry::Segment<'_>) -> usize {
 }
 
 #[test]
-fn partitions_that_create_and_remove_the_same_identifiers_leave_nothing_behind() {
+fn partitions_that_create_and_remove_the_same_identifiers_leak_nothing() {
     let heap = Heap::new(1 << 16);
     let registry = registry(
         &heap,
@@ -219,8 +219,8 @@ mod deaths {
     use super::*;
     use shmem_core::crash::{self, Ended};
 
-    /// Lets `work` of partition 2 die at each of its stores, in a registry that
-    /// `setup` prepared, and then lets partition 1 go on.
+    /// Lets partition 2 die at each store of `work`, in a registry that `setup` prepared. Then
+    /// partition 1 continues.
     fn at_each_store(
         setup: impl Fn(&Registry<'_>),
         work: impl Fn(&Registry<'_>, Incarnation),
@@ -239,10 +239,10 @@ mod deaths {
             setup(&registry);
             let ended = crash::run(Some(at), || work(&registry, victim));
             check(&registry, &format!("death at store {at}"));
-            let taken = registry.reap(ME, &mut OnlyLives(ME)).unwrap();
+            let taken = registry.reap(ME, &mut OnlyAlive(ME)).unwrap();
             assert_eq!(registry.unfinished().count(), 0);
             assert_eq!(
-                registry.reap(ME, &mut OnlyLives(ME)),
+                registry.reap(ME, &mut OnlyAlive(ME)),
                 Ok(0),
                 "{taken} before"
             );
@@ -261,7 +261,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_creator_that_dies_at_any_store_holds_nobody_up_and_leaves_nothing() {
+    fn a_creator_that_dies_at_any_store_blocks_no_other_and_leaks_nothing() {
         at_each_store(
             |registry| {
                 registry.open_or_create(ME, &raw(1, 500)).unwrap();
@@ -270,7 +270,7 @@ mod deaths {
                 let _ = registry.open_or_create(incarnation, &raw(2, 500));
             },
             |registry, _| {
-                // At once, before anything is reaped.
+                // Before anything is reaped.
                 let segment = registry.open_or_create(ME, &raw(2, 500)).unwrap();
                 assert!(registry.is_current(&segment));
                 assert_eq!(registry.segments().count(), 2);
@@ -279,7 +279,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_remover_that_dies_at_any_store_holds_nobody_up_and_leaves_nothing() {
+    fn a_remover_that_dies_at_any_store_blocks_no_other_and_leaks_nothing() {
         at_each_store(
             |registry| {
                 registry.open_or_create(ME, &raw(2, 500)).unwrap();
@@ -298,7 +298,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_reaper_that_dies_at_any_store_leaves_what_the_next_one_reaps() {
+    fn what_a_reaper_leaves_when_it_dies_at_any_store_is_reaped() {
         at_each_store(
             |registry| {
                 let third = Incarnation::first(3);
@@ -310,7 +310,7 @@ mod deaths {
                 assert_eq!(registry.unfinished().count(), 1);
             },
             |registry, incarnation| {
-                let _ = registry.reap(incarnation, &mut OnlyLives(incarnation));
+                let _ = registry.reap(incarnation, &mut OnlyAlive(incarnation));
             },
             |registry, _| {
                 registry.open_or_create(ME, &raw(3, 500)).unwrap();
@@ -320,14 +320,14 @@ mod deaths {
 }
 
 #[test]
-fn reaping_takes_nothing_from_the_living() {
+fn reaping_takes_nothing_from_a_partition_that_is_alive() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let segment = registry.open_or_create(ME, &raw(1, 100)).unwrap();
     assert_eq!(registry.reap(ME, &mut AssumeAlive), Ok(0));
     assert_eq!(
-        registry.reap(Incarnation::first(2), &mut OnlyLives(Incarnation::first(2))),
+        registry.reap(Incarnation::first(2), &mut OnlyAlive(Incarnation::first(2))),
         Ok(0)
     );
-    assert!(registry.is_current(&segment), "who made it is of no matter");
+    assert!(registry.is_current(&segment), "its creator may be gone");
 }

@@ -1,5 +1,5 @@
-//! Partitions that are only slow: what others may do meanwhile, and what a late one can
-//! still do when it goes on. A long call is stopped where it beats.
+//! Partitions that are only slow: what others may do meanwhile, and what a late partition can still
+//! do when it continues. A long call is stopped at a beat.
 #![cfg(not(loom))]
 
 use std::cell::RefCell;
@@ -28,10 +28,10 @@ fn raw(id: u64, len: usize) -> Request {
     Request::new(Id::new(id).unwrap(), Kind::RAW, len).unwrap()
 }
 
-/// What everybody is told of the slow one.
-struct Says(PartitionState);
+/// Reports this state for the slow partition.
+struct Reports(PartitionState);
 
-impl Liveness for Says {
+impl Liveness for Reports {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         match incarnation == SLOW {
             true => self.0,
@@ -40,7 +40,7 @@ impl Liveness for Says {
     }
 }
 
-/// The slow one, stopped in its call number `at` of `beat`, while `others` go on.
+/// The slow partition. Its call number `at` of `beat` runs `others` before it returns.
 struct Stopped<F> {
     at: u32,
     calls: RefCell<(u32, F)>,
@@ -79,21 +79,21 @@ fn bytes(registry: &Registry<'_>, id: u64) -> Vec<u8> {
     bytes
 }
 
-/// Fills all space with a segment of somebody else's.
+/// Creates a segment of another partition's and fills it.
 fn occupy(registry: &Registry<'_>, id: u64, len: usize) {
     let segment = registry.open_or_create(US, &raw(id, len)).unwrap();
     segment.window().write(0, &vec![0xab; len]);
 }
 
 #[test]
-fn a_creator_that_is_silent_loses_nothing_and_others_go_on() {
+fn a_silent_creator_loses_nothing_and_others_continue() {
     let heap = Heap::new(4 * LONG);
     let registry = registry(&heap);
     for at in [1, 2, 8] {
         let slow = Stopped::at(at, || {
-            let mut silent = Says(PartitionState::Silent);
+            let mut silent = Reports(PartitionState::Silent);
             assert_eq!(registry.reap(US, &mut silent), Ok(0));
-            // The same identifier is still to be had, by whoever is faster.
+            // Others can create segments meanwhile.
             occupy(&registry, 9, MIB);
             assert_eq!(registry.reap(US, &mut silent), Ok(0));
         });
@@ -111,13 +111,13 @@ fn a_creator_that_is_silent_loses_nothing_and_others_go_on() {
 }
 
 #[test]
-fn a_creator_that_was_evicted_is_told_before_its_next_page_and_touches_nothing_more() {
+fn an_evicted_creator_gets_an_error_before_its_next_page_and_stores_nothing_more() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
     let free = registry.free_len();
     for at in [1, 2, 8] {
         let slow = Stopped::at(at, || {
-            assert_eq!(registry.reap(US, &mut Says(PartitionState::Gone)), Ok(1));
+            assert_eq!(registry.reap(US, &mut Reports(PartitionState::Gone)), Ok(1));
             occupy(&registry, 7, LONG);
         });
         let made = registry.open_or_create(&slow, &raw(7, LONG));
@@ -132,14 +132,17 @@ fn a_creator_that_was_evicted_is_told_before_its_next_page_and_touches_nothing_m
 }
 
 #[test]
-fn a_remover_that_was_evicted_frees_nothing_of_the_next_segment() {
+fn an_evicted_remover_frees_nothing_of_the_next_segment() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
     let free = registry.free_len();
     let segment = registry.open_or_create(US, &raw(7, LONG)).unwrap();
     let slow = Stopped::at(1, || {
-        assert_eq!(registry.reap(US, &mut Says(PartitionState::Silent)), Ok(0));
-        assert_eq!(registry.reap(US, &mut Says(PartitionState::Gone)), Ok(1));
+        assert_eq!(
+            registry.reap(US, &mut Reports(PartitionState::Silent)),
+            Ok(0)
+        );
+        assert_eq!(registry.reap(US, &mut Reports(PartitionState::Gone)), Ok(1));
         occupy(&registry, 9, LONG);
     });
     assert_eq!(registry.remove(&slow, &segment), Err(RemoveError::Evicted));
@@ -149,7 +152,7 @@ fn a_remover_that_was_evicted_frees_nothing_of_the_next_segment() {
 }
 
 #[test]
-fn a_long_call_is_not_silence() {
+fn a_partition_beats_during_a_long_call() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
     let us = registry.attach_partition(1, Process::UNKNOWN).unwrap();
@@ -168,7 +171,7 @@ fn a_long_call_is_not_silence() {
 }
 
 #[test]
-fn a_partition_whose_place_another_took_is_told_before_it_does_anything() {
+fn an_evicted_partition_gets_an_error_before_it_changes_anything() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
     let slow = registry.attach_partition(2, Process::UNKNOWN).unwrap();
@@ -181,16 +184,16 @@ fn a_partition_whose_place_another_took_is_told_before_it_does_anything() {
     let segment = registry.lookup(Id::new(7).unwrap()).unwrap();
     assert_eq!(registry.remove(&slow, &segment), Err(RemoveError::Evicted));
     assert!(registry.is_current(&segment));
-    let reaped = registry.reap(&slow, &mut Says(PartitionState::Gone));
+    let reaped = registry.reap(&slow, &mut Reports(PartitionState::Gone));
     assert_eq!(reaped, Err(RemoveError::Evicted));
 }
 
 #[test]
-fn blocks_that_an_evicted_creator_claimed_late_are_found_when_space_runs_out() {
+fn blocks_that_an_evicted_creator_claimed_late_are_freed_when_space_runs_out() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let all = registry.free_len();
-    // Row 0 is used and given back: its generation is 1 now.
+    // Row 0 is used and released: its generation is 1 now.
     let segment = registry.open_or_create(US, &raw(7, 8)).unwrap();
     registry.remove(US, &segment).unwrap();
     let tables = registry.tables();
@@ -205,12 +208,12 @@ fn blocks_that_an_evicted_creator_claimed_late_are_found_when_space_runs_out() {
 }
 
 #[test]
-fn a_link_that_an_evicted_creator_made_late_ends_its_chain_and_is_replaced() {
+fn a_late_link_of_an_evicted_creator_ends_its_chain_and_is_replaced() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let segment = registry.open_or_create(US, &raw(7, 8)).unwrap();
     registry.remove(US, &segment).unwrap();
-    // To row 0 in generation 0, which is over.
+    // A link to row 0 in generation 0, which has ended.
     let bucket = registry.tables().index + 4 * registry.bucket_of(9);
     heap.window().word(bucket).store(1, Relaxed);
     let nine = Id::new(9).unwrap();
@@ -223,14 +226,14 @@ fn a_link_that_an_evicted_creator_made_late_ends_its_chain_and_is_replaced() {
 }
 
 #[test]
-fn a_late_link_behind_a_removed_row_ends_its_chain_before_anybody_takes_the_row_out() {
+fn a_late_link_in_a_removed_row_ends_its_chain_before_the_row_is_unlinked() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let segment = registry.open_or_create(US, &raw(7, 8)).unwrap();
     registry.remove(US, &segment).unwrap();
     let nine = Id::new(9).unwrap();
     let segment = registry.open_or_create(US, &raw(9, 8)).unwrap();
-    // Marked by a remover that died, and linked to row 0 in generation 0, which is over.
+    // Marked by a remover that died, and linked to row 0 in generation 0, which has ended.
     let next = registry.tables().rows + 64 * segment.row() + 8;
     heap.window().word(next).store(1 << 31 | 1, Relaxed);
     assert_eq!(registry.lookup(nine).err(), Some(OpenError::NotFound));
@@ -268,13 +271,13 @@ fn a_segment_of_another_registry_is_not_current_and_not_removed() {
     }
     let made = big.open_or_create(US, &raw(5000, 8)).err();
     assert_eq!(made, Some(OpenError::Reformatted));
-    let reaped = big.reap(US, &mut Says(PartitionState::Gone));
+    let reaped = big.reap(US, &mut Reports(PartitionState::Gone));
     assert_eq!(reaped, Err(RemoveError::Reformatted));
 }
 
 #[test]
-fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
-    // Looked at row by row, and each row from the bucket on, these would be 2^32 steps.
+fn a_circular_chain_is_corrupt_and_listing_walks_it_once() {
+    // If each row were looked up from its bucket, listing would take 2^32 steps.
     let geometry = Geometry {
         segments: 1 << 16,
         ..Geometry::default()
@@ -287,7 +290,7 @@ fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
     let rows = geometry.segments;
     for row in 0..rows {
         let at = tables.rows + 64 * row;
-        store(at, Incarnation::first(9).word()); // Somebody works on it.
+        store(at, Incarnation::first(9).word()); // It has an owner.
         store(at + 4, 1);
         store(at + 8, (row as u32 + 1) % rows as u32 + 1);
         store(at + 16, row as u32 + 1);
@@ -295,10 +298,10 @@ fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
     for bucket in 0..tables.buckets {
         store(tables.index + 4 * bucket, 1);
     }
-    let looked = registry.lookup(Id::new(1 << 40).unwrap()).err();
+    let found = registry.lookup(Id::new(1 << 40).unwrap()).err();
     assert!(
-        matches!(looked, Some(OpenError::Corrupt(_) | OpenError::Contended)),
-        "{looked:?}"
+        matches!(found, Some(OpenError::Corrupt(_) | OpenError::Contended)),
+        "{found:?}"
     );
     assert!(registry.segments().all(|found| found.is_err()));
     let made = registry.open_or_create(US, &raw(1 << 40, 8)).err();
@@ -306,7 +309,7 @@ fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
 }
 
 #[test]
-fn a_length_is_rounded_up_once_and_for_all() {
+fn a_length_is_rounded_up_when_the_segment_is_created() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let segment = registry.open_or_create(US, &raw(7, 639)).unwrap();
@@ -330,7 +333,7 @@ fn a_length_is_rounded_up_once_and_for_all() {
 }
 
 #[test]
-fn a_first_block_that_there_is_not_is_corrupt() {
+fn a_first_block_out_of_range_is_corrupt() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     registry.open_or_create(US, &raw(7, 256)).unwrap();

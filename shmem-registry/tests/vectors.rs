@@ -1,4 +1,4 @@
-//! The test vectors of `docs/layout.md`: what a peer by somebody else can be held against.
+//! The test vectors of `docs/layout.md`, which another implementation can be checked against.
 #![cfg(not(loom))]
 
 use std::fmt::Write;
@@ -25,12 +25,12 @@ const GEOMETRY: Geometry = Geometry {
     block: 128,
 };
 
-/// The rows of the table below a heading of the document, cell by cell.
+/// Returns the cells of the table below a heading of the document, row by row.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let section = DOCUMENT
         .split(heading)
         .nth(1)
-        .expect("a heading of the document");
+        .expect("the document has this heading");
     let lines = section.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
     let cells = |line: &'static str| {
@@ -48,7 +48,7 @@ fn number(text: &str) -> u64 {
 }
 
 #[test]
-fn identifiers_and_buckets_are_as_the_document_has_them() {
+fn identifiers_and_buckets_match_the_document() {
     let heap = Heap::new(1 << 16);
     let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, Geometry::default()).unwrap();
@@ -62,7 +62,7 @@ fn identifiers_and_buckets_are_as_the_document_has_them() {
 }
 
 #[test]
-fn geometries_are_as_the_document_has_them() {
+fn geometries_match_the_document() {
     let rows = table("#### Vectors: geometry");
     assert!(rows.len() >= 3);
     for row in rows {
@@ -95,7 +95,7 @@ fn geometries_are_as_the_document_has_them() {
     }
 }
 
-/// A small region in which a bit of everything has happened.
+/// Makes a small region that contains one of each structure, some of them used again.
 fn region(heap: &Heap) {
     let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, GEOMETRY).unwrap();
@@ -133,12 +133,13 @@ fn region(heap: &Heap) {
     for command in [&b"uname -a"[..], b"date", b"ls"] {
         producer.push(command).unwrap();
     }
-    // The first is given back, the second only read; of the third the tail does not tell.
+    // The first record is released, the second only read, and the third is published but not
+    // counted in `tail`.
     for _ in 0..2 {
         consumer.pop(&mut [0; 16]).unwrap();
     }
     core::mem::forget((producer, consumer));
-    // As late as they may be.
+    // The lowest values that these words may have here.
     for (word, value) in [
         (offset_of!(RingControl, tail), 32),
         (offset_of!(RingControl, head), 16),
@@ -157,7 +158,7 @@ fn region(heap: &Heap) {
     core::mem::forget((one, two));
 }
 
-/// Every word that is not 0, one a line.
+/// Returns every word that is not 0, one on each line.
 fn dump(heap: &Heap) -> String {
     let mut text = String::new();
     for at in (0..LEN).step_by(4) {
@@ -170,7 +171,7 @@ fn dump(heap: &Heap) -> String {
 }
 
 #[test]
-fn the_dumped_region_is_what_the_library_makes() {
+fn the_library_makes_the_region_of_the_dump() {
     let heap = Heap::new(LEN);
     region(&heap);
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(DUMP);
@@ -178,15 +179,18 @@ fn the_dumped_region_is_what_the_library_makes() {
     if std::env::var_os("UPDATE_VECTORS").is_some() {
         std::fs::write(&path, &made).unwrap();
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(made, kept, "UPDATE_VECTORS=1 writes docs/region.txt anew");
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        made, stored,
+        "UPDATE_VECTORS=1 writes docs/region.txt again"
+    );
 }
 
 #[test]
-fn the_dumped_region_is_read_as_it_was_made() {
-    let kept = include_str!("../../docs/region.txt");
+fn the_library_reads_the_region_of_the_dump() {
+    let stored = include_str!("../../docs/region.txt");
     let heap = Heap::new(LEN);
-    for line in kept.lines() {
+    for line in stored.lines() {
         let (at, value) = line.trim().split_once(' ').unwrap();
         let value = u32::from_str_radix(value, 16).unwrap();
         heap.window()

@@ -13,29 +13,27 @@ use crate::protected::Protected;
 use crate::raw::{bakery, RawBakeryMutex};
 use crate::Liveness;
 
-/// A robust mutex for memory on which compare-and-swap does not work, and the value in it
-/// that it protects: a `T`, or bytes whose number the segment's length says.
+/// A robust mutex for memory on which compare-and-swap does not work, and the value in it that it
+/// protects: a `T`, or bytes whose number follows from the segment's length.
 ///
-/// The value is reached through the [`Guard`] alone.
+/// The value is reached only through the [`Guard`].
 ///
-/// Device mappings and some emulators have loads and stores only. Where
-/// compare-and-swap works, [`Mutex`](crate::Mutex) costs less: here every locking
-/// reads the tickets of all partitions that may take part, twice.
+/// Device mappings and some emulators have loads and stores only. Where compare-and-swap works,
+/// [`Mutex`](crate::Mutex) costs less: here every call that locks reads the tickets of all
+/// partitions that may take part, twice.
 ///
-/// Fair, first come first served: once a partition has drawn its ticket, which
-/// takes one look at every other's, each other partition goes in before it once
-/// at the most, and whoever comes later goes in later. So one that has its turn and
-/// is not running holds up all the others, where they would pass it at a
-/// [`Mutex`](crate::Mutex). A call that gives up, at its deadline or because it does
-/// not wait, loses its place.
+/// It is fair: first come, first served. Drawing a ticket takes one check of every other ticket.
+/// After that, each other partition enters before us at most once, and partitions that arrive later
+/// enter later. So a partition that is next in turn and does not run delays all the others; they
+/// would pass it at a [`Mutex`](crate::Mutex). A call that ends without the lock, at its deadline
+/// or because it does not wait, loses its place.
 ///
-/// Nobody rings when it is unlocked, so wait with what looks by itself:
-/// [`Spin`](shmem_core::wait::Spin), [`SpinYield`](crate::SpinYield),
-/// [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is woken looks
-/// again after [`RECHECK`](shmem_core::wait::RECHECK).
+/// Unlocking rings no bell, so use a wait that checks by itself: [`Spin`](shmem_core::wait::Spin),
+/// [`SpinYield`](crate::SpinYield), [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is
+/// woken checks again after [`RECHECK`](shmem_core::wait::RECHECK).
 ///
-/// A partition has one handle to a mutex, and one thread uses it at a time, which
-/// `&mut` sees to. One that forgets its guard and locks again waits for itself.
+/// A partition has one handle to a mutex, and `&mut` ensures that one thread uses it at a time. A
+/// partition that forgets its guard and locks again waits for itself.
 ///
 /// # Examples
 ///
@@ -51,7 +49,7 @@ use crate::Liveness;
 /// let mut guard = match mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
 ///     Err(LockError::OwnerDied(mut guard)) => {
-///         guard.set(0); // Whatever makes it whole again.
+///         guard.set(0); // Repairs the value.
 ///         guard.make_consistent();
 ///         guard
 ///     }
@@ -69,29 +67,29 @@ pub struct BakeryMutex<'m, T: ?Sized> {
 }
 
 impl<T: Pod> BakeryMutex<'_, T> {
-    /// Bytes of the segment.
+    /// The length of the segment.
     pub const SEGMENT_LEN: usize = RawBakeryMutex::segment_len(size_of::<T>());
 }
 
 impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
-    /// The mutex in `segment`, used by `incarnation`, among partitions 1 to `partitions`, 64 at
-    /// the most ([`BAKERY_PARTITIONS`](crate::layout::BAKERY_PARTITIONS)). A zeroed segment
-    /// is a free mutex.
+    /// Returns the mutex in `segment`, used by `incarnation`, among partitions 1 to `partitions`,
+    /// at most 64 ([`BAKERY_PARTITIONS`](crate::layout::BAKERY_PARTITIONS)). A zeroed segment is a
+    /// free mutex.
     ///
-    /// All must say the same number of partitions, or they do not exclude each other. The
-    /// fewer, the sooner it is acquired: locking reads the entry of each twice, and a read of
-    /// a device takes about a microsecond.
+    /// All partitions must use the same number, otherwise they do not exclude each other. A smaller
+    /// number makes locking faster: it reads the entry of each partition twice, and a read from a
+    /// device takes about a microsecond.
     ///
-    /// It stores the incarnation in its partition's entry, and takes away the ticket that an
-    /// earlier incarnation may have left there.
+    /// It stores the incarnation in its partition's entry, and removes the ticket that an earlier
+    /// incarnation may have left there.
     ///
     /// # Errors
     ///
-    /// [`AttachError::Partition`] if the number of this one is larger;
+    /// [`AttachError::Partition`] if this partition's number is larger than `partitions`;
     /// [`AttachError::Length`] if the segment is not as long as
     /// [`SEGMENT_LEN`](BakeryMutex::SEGMENT_LEN), or too short for any bakery mutex;
-    /// [`AttachError::Shape`] if a partition uses the mutex for another type, or tries to at
-    /// the same time.
+    /// [`AttachError::Shape`] if a partition uses the mutex for another type, or tries to at the
+    /// same time; [`AttachError::Evicted`] if a later incarnation of this partition has attached.
     ///
     /// # Safety
     ///
@@ -102,54 +100,53 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
         incarnation: Incarnation,
         partitions: u8,
     ) -> Result<Self, AttachError> {
-        let data = T::part(segment, RawBakeryMutex::segment_len(0))?;
+        let data = T::data_window(segment, RawBakeryMutex::segment_len(0))?;
         let limit = bakery::limit(incarnation, partitions)?;
-        bakery::agree(segment, incarnation.partition(), limit, T::SHAPE)?;
+        bakery::declare(segment, incarnation.partition(), limit, T::SHAPE)?;
         // SAFETY: the caller's.
         let raw = unsafe { RawBakeryMutex::attach(segment, incarnation, limit) }?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
     }
 
-    /// Locks the mutex if nobody is inside or before us but those that are gone.
+    /// Locks the mutex if no partition is inside or before us, except partitions that are gone.
     ///
-    /// Of several that try at the same moment, all may fail.
+    /// If several partitions try at the same moment, all may fail.
     ///
     /// # Errors
     ///
     /// As [`BakeryMutex::lock`], but [`Busy`](crate::LockFailure::Busy) instead of waiting.
     pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.try_lock(liveness)?.guard(self.guard())
+        self.raw.try_lock(liveness)?.into_result(self.guard())
     }
 
-    /// Locks the mutex, and waits for it until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
+    /// Locks the mutex, and waits for it until the deadline of `wait`. If the deadline has already
+    /// passed, checks once.
     ///
-    /// Those that are gone are passed over. For silent ones it waits.
+    /// It passes over partitions that are gone. It waits for silent ones.
     ///
     /// # Errors
     ///
-    /// As [`Mutex::lock`](crate::Mutex::lock), and
-    /// [`Evicted`](crate::LockFailure::Evicted) if a later incarnation of this partition
-    /// has attached, or others passed this one over as gone.
+    /// As [`Mutex::lock`](crate::Mutex::lock), and [`Evicted`](crate::LockFailure::Evicted) if a
+    /// later incarnation of this partition has attached, or others passed this one over as gone.
     pub fn lock<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
         liveness: &mut L,
     ) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.lock(wait, liveness)?.guard(self.guard())
+        self.raw.lock(wait, liveness)?.into_result(self.guard())
     }
 
-    /// Which incarnation is inside now: for inspection, it may have changed since.
+    /// Returns the incarnation that is inside: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition stores what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.owner()
     }
 
-    /// Of the mutex, which was acquired.
+    /// Returns the guard of the mutex, which was acquired.
     fn guard(&mut self) -> Guard<'_, 'm, T> {
         Guard::new(Held::Bakery(&mut self.raw), self.data)
     }

@@ -1,24 +1,24 @@
-//! What waits that sleep have in common: a deadline, and looks before each sleep.
+//! What waits that sleep have in common: a deadline, and checks before each sleep.
 
 use core::time::Duration;
 use std::time::Instant;
 
 use shmem_core::wait::Pause;
 
-/// Looks this often between two looks at the clock.
+/// Checks between two readings of the clock.
 const SPINS: u32 = 64;
 
-/// A sleep that the kernel takes for one, whatever was asked for.
+/// The longest sleep that the kernel accepts here.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1 << 20);
 
-/// When a wait gives up, and how often it looks before each of its sleeps.
+/// When a wait times out, and how often it checks before each of its sleeps.
 #[derive(Debug)]
 pub(crate) struct Deadline {
-    /// None is never.
+    /// `None`: never.
     pub(crate) at: Option<Instant>,
-    /// Looks before each sleep.
+    /// Checks before each sleep.
     pub(crate) spins: u32,
-    /// Looks since the last sleep.
+    /// Checks since the last sleep.
     spun: u32,
 }
 
@@ -32,9 +32,9 @@ impl Deadline {
         }
     }
 
-    /// In `timeout`, or never if that is longer than the clock can say.
+    /// Returns a deadline after `timeout`, or none if the clock cannot represent that time.
     #[inline]
-    pub(crate) fn after(timeout: Duration) -> Self {
+    pub(crate) fn with_timeout(timeout: Duration) -> Self {
         Self::new(Instant::now().checked_add(timeout))
     }
 
@@ -52,7 +52,7 @@ impl Deadline {
         }
     }
 
-    /// Time left, `longest` at the most.
+    /// Returns the time that is left, at most `longest`.
     pub(crate) fn left(&self, longest: Duration) -> Duration {
         self.at.map_or(longest, |at| {
             longest.min(at.saturating_duration_since(Instant::now()))

@@ -10,9 +10,9 @@ use crate::shape::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "what a dead owner left may be half-changed"]
 pub enum Acquired {
-    /// What it protects is whole.
+    /// The data that it protects is whole.
     Clean,
-    /// The last owner died inside: what it protects may be half-changed.
+    /// The last owner died inside: the data that it protects may be half-changed.
     OwnerDied,
 }
 
@@ -24,8 +24,8 @@ impl Acquired {
         }
     }
 
-    /// The guard with the warning where there is one.
-    pub(crate) fn guard<G>(self, guard: G) -> LockResult<G> {
+    /// Returns the guard, with the warning if there is one.
+    pub(crate) fn into_result<G>(self, guard: G) -> LockResult<G> {
         match self {
             Self::Clean => Ok(guard),
             Self::OwnerDied => Err(LockError::OwnerDied(guard)),
@@ -36,18 +36,19 @@ impl Acquired {
 /// Why a lock was not acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFailure {
-    /// An owner found what a dead one left and did not repair it. For good.
+    /// An owner did not repair the data that a dead owner had left. Permanent.
     Poisoned,
-    /// Somebody else has it, and this call does not wait.
+    /// Another partition has the lock, and this call does not wait.
     Busy,
-    /// The deadline passed first, and nothing is known against who was in the way.
+    /// The deadline passed. The holder is not known to be silent or gone.
     TimedOut,
-    /// The deadline passed first, and this incarnation, which was in the way, is silent: nobody
-    /// takes over from it until it is known to be gone. Wait again, or have it ended.
+    /// The deadline passed, and this incarnation, which holds the lock or is before us, is silent.
+    /// No partition takes over from it until it is known to be gone. Wait again, or end that
+    /// partition.
     HolderSilent(Incarnation),
-    /// This incarnation was taken for gone: a later one of its partition has its place, or the
-    /// others passed it over. Only a [`BakeryMutex`](crate::BakeryMutex), where each
-    /// partition has a place, reports it here.
+    /// This incarnation was treated as gone: a later one of its partition has its place, or the
+    /// others passed it over. Only a [`BakeryMutex`](crate::BakeryMutex), where each partition has
+    /// a place, reports it here.
     Evicted,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -57,32 +58,36 @@ impl fmt::Display for LockFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Poisoned => f.write_str(
-                "the lock is poisoned: what a dead owner left was not repaired; format its segment anew",
+                "the lock is poisoned, because what a dead owner left was not repaired: \
+                 create its segment again",
             ),
-            Self::Busy => f.write_str("somebody else has the lock"),
+            Self::Busy => f.write_str("another partition has the lock"),
             Self::TimedOut => f.write_str("the deadline passed before the lock was free"),
             Self::HolderSilent(incarnation) => {
-                write!(f, "the deadline passed while {incarnation}, which is silent, had the lock")
+                write!(
+                    f,
+                    "the deadline passed while {incarnation}, which is silent, had the lock"
+                )
             }
             Self::Evicted => {
-                f.write_str("this partition was said to be gone, and others have its place")
+                f.write_str("this partition was treated as gone, and others have its place")
             }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
 }
 
-/// Why there is no guard, or one with a warning.
+/// Why a call returned no guard, or a guard with a warning.
 pub enum LockError<G> {
-    /// The lock is acquired, but its last owner died inside: what it protects may be
-    /// half-changed. Repair it, then call the guard's `make_consistent`; a guard that
-    /// is unlocked without it poisons the lock for good.
+    /// The lock is acquired, but its last owner died inside: the data that it protects may be
+    /// half-changed. Repair the data, then call the guard's `make_consistent`. A guard that is
+    /// unlocked without it poisons the lock permanently.
     OwnerDied(G),
     /// The lock is not acquired.
     Failed(LockFailure),
 }
 
-/// A guard; or why there is none, or one with a warning.
+/// A guard; or the reason why there is none, or one with a warning.
 pub type LockResult<G> = Result<G, LockError<G>>;
 
 impl<G> From<LockFailure> for LockError<G> {
@@ -95,7 +100,7 @@ impl<G> fmt::Display for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerDied(_) => f.write_str(
-                "the last owner died inside: repair what the lock protects, then make it consistent",
+                "the last owner died inside: repair the protected data, then declare it consistent",
             ),
             Self::Failed(failure) => failure.fmt(f),
         }
@@ -111,19 +116,19 @@ impl<G> fmt::Debug for LockError<G> {
     }
 }
 
-/// Something was unlocked or released that the caller does not hold: it never did, or
-/// it was taken for gone and another has it.
+/// The caller unlocked or released something that it does not hold: it never did, or it was treated
+/// as gone and another took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotHeld {
-    /// Who holds it instead, if anybody.
+    /// The incarnation that holds it instead; `None` if none does.
     pub holder: Option<Incarnation>,
 }
 
 impl fmt::Display for NotHeld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.holder {
-            Some(holder) => write!(f, "given back by one who does not hold it: {holder} does"),
-            None => f.write_str("given back by one who does not hold it: nobody does"),
+            Some(holder) => write!(f, "this incarnation does not hold it: {holder} does"),
+            None => f.write_str("this incarnation does not hold it, and no other does"),
         }
     }
 }
@@ -131,19 +136,18 @@ impl fmt::Display for NotHeld {
 /// Why a partition cannot use the lock in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachError {
-    /// The segment has another length than the lock and what it protects.
+    /// The segment's length differs from that of the lock and what it protects.
     Length {
         /// Bytes of the segment.
         segment: usize,
-        /// Bytes of the lock with what it protects; at least so many where that has no
-        /// size of its own.
+        /// Bytes of the lock with what it protects; a minimum if that has no size of its own.
         needed: usize,
     },
     /// Another partition uses the lock for a value of another shape.
     Shape {
-        /// Of the value that the lock protects.
+        /// The shape of the value that the lock protects.
         found: Shape,
-        /// Of ours.
+        /// The shape of our value.
         ours: Shape,
     },
     /// The partition is not one of those that take part in a
@@ -155,7 +159,7 @@ pub enum AttachError {
         limit: u8,
     },
     /// A later incarnation of this partition uses the [`BakeryMutex`](crate::BakeryMutex): this one
-    /// was taken for gone.
+    /// was treated as gone.
     Evicted,
 }
 
@@ -172,7 +176,7 @@ impl fmt::Display for AttachError {
                 write!(f, "the lock protects a value of {found}, not one of {ours}")
             }
             Self::Evicted => f.write_str(
-                "this partition was taken for gone, and a later incarnation of it uses the lock",
+                "this partition was treated as gone, and a later incarnation of it uses the lock",
             ),
             Self::Partition { partition, limit } => write!(
                 f,

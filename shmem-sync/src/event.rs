@@ -1,7 +1,7 @@
-//! Sleeping and waking by an eventfd: what a program sees of an interrupt.
+//! Sleeping and waking by an eventfd, which is how a program gets an interrupt.
 //!
-//! The `ring` of a peer on the same kernel is a write to it; that of another guest
-//! comes through it as an interrupt of ivshmem (vfio) or an ioeventfd of KVM.
+//! A peer on the same kernel rings by a write to the eventfd. A peer in another guest rings through
+//! an interrupt of ivshmem (vfio) or an ioeventfd of KVM.
 
 use core::time::Duration;
 use std::io;
@@ -16,37 +16,37 @@ use shmem_core::wait::{Pause, Wait, RECHECK};
 
 use crate::deadline::{Deadline, LONGEST};
 
-/// An eventfd that is written by who rings and read by who sleeps.
+/// An eventfd: the partition that rings writes it, and the one that sleeps reads it.
 ///
-/// It is one sleeper's: of several, one would find the event and the others sleep
-/// on until their re-check.
+/// Only one partition may sleep on it: of several, one would read the event, and the others would
+/// sleep until their re-check.
 #[derive(Debug)]
 pub struct EventBell(OwnedFd);
 
 impl EventBell {
-    /// A new one; peers get it by its descriptor.
+    /// Returns a new bell; peers get its descriptor.
     ///
     /// # Errors
     ///
-    /// The kernel's reason.
+    /// The error of the kernel.
     pub fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(eventfd(0, flags)?))
     }
 
-    /// The eventfd behind a descriptor that a peer, or the device, gave; from now on it
-    /// does not block, for none of those that share it.
+    /// Returns the bell of a descriptor from a peer or a device. From now on the eventfd does not
+    /// block, for any process that shares it.
     ///
     /// # Errors
     ///
-    /// The kernel's reason.
+    /// The error of the kernel.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         ioctl_fionbio(&fd, true)?;
         Ok(Self(fd))
     }
 
-    /// Takes the rings that have come, so that the next sleep is one; false if there are none.
-    /// For a loop of one's own that polls the descriptor with others.
+    /// Removes the rings that have arrived, so that the next sleep waits for a new one; returns
+    /// false if there are none. For programs that poll the descriptor together with others.
     pub fn take(&self) -> bool {
         read(&self.0, &mut [0; 8]).is_ok()
     }
@@ -60,7 +60,7 @@ impl AsFd for EventBell {
 
 impl Doorbell for EventBell {
     fn ring(&self, _: &AtomicU32) {
-        // It fails only where nobody has read 2^64 - 2 rings: it is readable.
+        // It fails only if 2^64 - 2 rings are unread: then the eventfd is readable anyway.
         let _ = write(&self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -74,26 +74,27 @@ pub struct EventWait<'e> {
 }
 
 impl<'e> EventWait<'e> {
-    /// Waits for ever.
+    /// Returns a wait without a deadline.
     #[inline]
     pub fn forever(bell: &'e EventBell) -> Self {
-        Self::with(bell, Deadline::new(None))
+        Self::with_deadline(bell, Deadline::new(None))
     }
 
-    /// Gives up after `timeout`.
+    /// Returns a wait that times out after `timeout`.
     #[inline]
     pub fn timeout(bell: &'e EventBell, timeout: Duration) -> Self {
-        Self::with(bell, Deadline::after(timeout))
+        Self::with_deadline(bell, Deadline::with_timeout(timeout))
     }
 
-    /// Gives up at `deadline`; one that has passed leaves time for one look.
+    /// Returns a wait that times out at `deadline`. If that has already passed, the caller checks
+    /// once.
     #[inline]
     pub fn until(bell: &'e EventBell, deadline: Instant) -> Self {
-        Self::with(bell, Deadline::new(Some(deadline)))
+        Self::with_deadline(bell, Deadline::new(Some(deadline)))
     }
 
     #[inline]
-    fn with(bell: &'e EventBell, deadline: Deadline) -> Self {
+    fn with_deadline(bell: &'e EventBell, deadline: Deadline) -> Self {
         Self {
             bell,
             deadline,
@@ -101,8 +102,8 @@ impl<'e> EventWait<'e> {
         }
     }
 
-    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a processor
-    /// that is to be left asleep. A lost ring, and a peer that died, costs as much.
+    /// Sleeps up to `longest` between two checks instead of [`RECHECK`], so that the processor
+    /// stays asleep for longer. After a lost ring or the death of a peer the wait takes as long.
     #[must_use]
     pub fn recheck(self, longest: Duration) -> Self {
         Self {
@@ -111,7 +112,7 @@ impl<'e> EventWait<'e> {
         }
     }
 
-    /// Looks `spins` times before each sleep, for peers that answer at once.
+    /// Checks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
     #[inline]
     pub fn spin_first(mut self, spins: u32) -> Self {
@@ -136,7 +137,7 @@ impl Wait for EventWait<'_> {
             tv_nsec: left.subsec_nanos().into(),
         };
         let mut event = [PollFd::new(self.bell, PollFlags::IN)];
-        // Every outcome is a reason to look again: rung, already rung, time, a signal.
+        // Each result is a reason to check again: rung now or before, time, or a signal.
         if poll(&mut event, Some(&timeout)) == Ok(1) {
             self.bell.take();
         }

@@ -15,53 +15,54 @@ use crate::poll::Backoff;
 
 /// Sleeps in the kernel on the doorbell's word, after a short spin.
 ///
-/// Works between processes of one kernel over any mapping of ordinary memory; the peer
-/// rings with [`FutexBell`]. On memory that has no futex (`/dev/mem`, a PCI device's) it
-/// looks again and again as [`crate::SleepPoll`] does, every [`RECHECK`] in the end.
+/// Works between processes of one kernel, on any mapping of ordinary memory; the peer rings with
+/// [`FutexBell`]. On memory without futexes (`/dev/mem`, the memory of a PCI device) it checks
+/// again and again as [`crate::SleepPoll`] does, in the end every [`RECHECK`].
 #[derive(Debug)]
 pub struct Futex {
     deadline: Deadline,
-    /// Between two looks where there is no futex.
+    /// The delay between two checks where there is no futex.
     backoff: Backoff,
 }
 
 impl Futex {
-    /// Waits for ever.
+    /// Returns a wait without a deadline.
     #[inline]
     pub fn forever() -> Self {
-        Self::with(Deadline::new(None))
+        Self::with_deadline(Deadline::new(None))
     }
 
-    /// Gives up after `timeout`.
+    /// Returns a wait that times out after `timeout`.
     #[inline]
     pub fn timeout(timeout: Duration) -> Self {
-        Self::with(Deadline::after(timeout))
+        Self::with_deadline(Deadline::with_timeout(timeout))
     }
 
-    /// Gives up at `deadline`; one that has passed leaves time for one look.
+    /// Returns a wait that times out at `deadline`. If that has already passed, the caller checks
+    /// once.
     #[inline]
     pub fn until(deadline: Instant) -> Self {
-        Self::with(Deadline::new(Some(deadline)))
+        Self::with_deadline(Deadline::new(Some(deadline)))
     }
 
     #[inline]
-    fn with(deadline: Deadline) -> Self {
+    fn with_deadline(deadline: Deadline) -> Self {
         Self {
             deadline,
-            backoff: Backoff::up_to(RECHECK),
+            backoff: Backoff::with_limit(RECHECK),
         }
     }
 
-    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a processor
-    /// that is to be left asleep. A lost ring, and a peer that died, costs as much.
+    /// Sleeps up to `longest` between two checks instead of [`RECHECK`], so that the processor
+    /// stays asleep for longer. After a lost ring or the death of a peer the wait takes as long.
     #[must_use]
     #[inline]
     pub fn recheck(mut self, longest: Duration) -> Self {
-        self.backoff = Backoff::up_to(longest);
+        self.backoff = Backoff::with_limit(longest);
         self
     }
 
-    /// Looks `spins` times before each sleep, for peers that answer at once.
+    /// Checks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
     #[inline]
     pub fn spin_first(mut self, spins: u32) -> Self {
@@ -82,15 +83,15 @@ impl Wait for Futex {
             tv_nsec: left.subsec_nanos().into(),
         };
         match futex::wait(rings, futex::Flags::empty(), seen, Some(&timeout)) {
-            // Each a reason to look again: rung, already rung, a signal, time.
+            // Each is a reason to check again: rung now or before, a signal, or time.
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
-            // No futex here: the kernel would refuse the next one as fast.
+            // There is no futex here: the next call would fail as fast.
             Err(_) => thread::sleep(self.backoff.next().min(left)),
         }
     }
 }
 
-/// Wakes whoever sleeps with [`Futex`].
+/// Wakes partitions that sleep with [`Futex`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FutexBell;
 
@@ -105,6 +106,6 @@ impl Doorbell for FutexBell {
 }
 
 fn wake(rings: &AtomicU32, sleepers: u32) {
-    // It fails where memory has no futex: there nobody sleeps on one, who waits polls.
+    // It fails where memory has no futex. There no partition sleeps on one: all waiters poll.
     let _ = futex::wake(rings, futex::Flags::empty(), sleepers);
 }

@@ -1,10 +1,11 @@
 //! Guards: the bytes of a lock are reached through them alone.
 //!
-//! - **G1** There is a guard only while its lock is acquired: it is made from an
-//!   `Acquired`, and unlocks once, when it is dropped or unlocked.
-//! - **G2** The window on the bytes leaves a guard only with the lifetime of a borrow of
-//!   it, exclusive where it can be written through: there is none when it unlocks.
-//! - **G3** A guard's window is never exchanged for another lock's: no `&mut` to it leaves.
+//! - **G1** A guard exists only while its lock is acquired: it is made from an `Acquired`, and
+//!   unlocks once, when it is dropped or unlocked.
+//! - **G2** The window on the bytes leaves a guard only with the lifetime of a borrow of the guard;
+//!   the borrow is exclusive if the window can write. So no window exists when the guard unlocks.
+//! - **G3** A guard's window is never exchanged for another lock's: no `&mut` to it leaves the
+//!   guard.
 
 use core::marker::PhantomData;
 use core::mem::{size_of, ManuallyDrop};
@@ -27,14 +28,14 @@ pub(crate) enum Held<'l, 'm> {
 }
 
 /// A [`Mutex`](crate::Mutex) or [`BakeryMutex`](crate::BakeryMutex) that is locked, or an
-/// [`RwLock`](crate::RwLock) that is locked for writing; unlocked when it is dropped.
+/// [`RwLock`](crate::RwLock) that is locked for writing. Dropping it unlocks the lock.
 ///
-/// One that came with [`OwnerDied`](crate::LockError::OwnerDied) and is unlocked without
-/// [`make_consistent`](Guard::make_consistent) poisons the lock.
+/// A guard from [`OwnerDied`](crate::LockError::OwnerDied) poisons the lock if it is unlocked
+/// without [`make_consistent`](Guard::make_consistent).
 ///
 /// # Examples
 ///
-/// The value is not reached without the guard: not by a window that was kept,
+/// The value is not reached without the guard: not through a window that was kept,
 ///
 /// ```compile_fail,E0505
 /// # use shmem_sync::{Guard, NotHeld};
@@ -46,7 +47,7 @@ pub(crate) enum Held<'l, 'm> {
 /// }
 /// ```
 ///
-/// nor by one that outlives the guard,
+/// nor through a window that outlives the guard,
 ///
 /// ```compile_fail,E0515
 /// # use shmem_core::Window;
@@ -56,7 +57,7 @@ pub(crate) enum Held<'l, 'm> {
 /// }
 /// ```
 ///
-/// nor by a guard that was unlocked.
+/// nor through a guard that was unlocked.
 ///
 /// ```compile_fail,E0382
 /// # use shmem_sync::{Guard, NotHeld};
@@ -74,7 +75,7 @@ pub struct Guard<'l, 'm, T: ?Sized> {
 }
 
 impl<'l, 'm, T: Protected + ?Sized> Guard<'l, 'm, T> {
-    /// Of a lock that is acquired, and the bytes that it protects.
+    /// Returns the guard of a lock that is acquired, and of the bytes that it protects.
     #[inline]
     pub(crate) fn new(held: Held<'l, 'm>, data: Window<'m>) -> Self {
         let value = PhantomData;
@@ -83,7 +84,7 @@ impl<'l, 'm, T: Protected + ?Sized> Guard<'l, 'm, T> {
 }
 
 impl<T: Pod> Guard<'_, '_, T> {
-    /// A copy of the value.
+    /// Returns a copy of the value.
     #[inline]
     pub fn get(&self) -> T {
         copy(self.data)
@@ -106,16 +107,16 @@ impl<T: Pod> Guard<'_, '_, T> {
 }
 
 impl<T: ?Sized> Guard<'_, '_, T> {
-    /// The protected bytes, as long as the guard is borrowed.
+    /// Returns the protected bytes, while the guard is borrowed.
     pub fn window(&mut self) -> Window<'_> {
         self.data // G2
     }
 
-    /// Declares what a dead owner left repaired. If this incarnation was taken for gone
-    /// meanwhile, it changes nothing, and [`Guard::unlock`] reports it.
+    /// Declares that the data that a dead owner left is repaired. If this incarnation was treated
+    /// as gone meanwhile, it changes nothing, and [`Guard::unlock`] reports it.
     pub fn make_consistent(&mut self) {
         let _ = match &mut self.held {
-            // SAFETY: acquired, by G1; the caller's word for the repair.
+            // SAFETY: acquired, by G1; the caller states that it repaired the data.
             Held::Mutex(mutex) => unsafe { mutex.make_consistent() },
             // SAFETY: as above.
             Held::Writer(lock) => unsafe { lock.make_consistent() },
@@ -128,8 +129,8 @@ impl<T: ?Sized> Guard<'_, '_, T> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation was taken for gone and the lock taken from it: others
-    /// were inside meanwhile.
+    /// [`NotHeld`] if this incarnation was treated as gone and the lock was taken over: others were
+    /// inside meanwhile.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {
         ManuallyDrop::new(self).release()
@@ -152,16 +153,16 @@ impl<T: ?Sized> Guard<'_, '_, T> {
 impl<T: ?Sized> Drop for Guard<'_, '_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Whoever wants to know whether it was still held calls `unlock`.
+        // To learn whether the lock was still held, call `unlock`.
         let _ = self.release();
     }
 }
 
-/// An [`RwLock`](crate::RwLock) that is locked for reading; unlocked when it is dropped.
+/// An [`RwLock`](crate::RwLock) that is locked for reading. Dropping it unlocks the lock.
 ///
 /// # Examples
 ///
-/// A reader writes nothing.
+/// A reader cannot write.
 ///
 /// ```compile_fail,E0599
 /// # use shmem_sync::ReadGuard;
@@ -170,7 +171,7 @@ impl<T: ?Sized> Drop for Guard<'_, '_, T> {
 /// }
 /// ```
 ///
-/// Nor does it read after it has left.
+/// It cannot read after it has unlocked.
 ///
 /// ```compile_fail,E0505
 /// # use shmem_sync::{NotHeld, ReadGuard};
@@ -184,14 +185,14 @@ impl<T: ?Sized> Drop for Guard<'_, '_, T> {
 #[must_use = "the lock is unlocked at once if the guard is dropped"]
 pub struct ReadGuard<'l, 'm, T: ?Sized> {
     lock: &'l RawRwLock<'m>,
-    /// Its reader word.
+    /// The index of its reader word.
     place: usize,
     data: Window<'m>,
     value: PhantomData<T>,
 }
 
 impl<'l, 'm, T: Protected + ?Sized> ReadGuard<'l, 'm, T> {
-    /// Of a lock that is acquired for reading, and the bytes that it protects.
+    /// Returns the guard of a lock that is acquired for reading, and of the bytes that it protects.
     pub(crate) fn new(lock: &'l RawRwLock<'m>, place: usize, data: Window<'m>) -> Self {
         Self {
             lock,
@@ -203,7 +204,7 @@ impl<'l, 'm, T: Protected + ?Sized> ReadGuard<'l, 'm, T> {
 }
 
 impl<T: Pod> ReadGuard<'_, '_, T> {
-    /// A copy of the value.
+    /// Returns a copy of the value.
     #[inline]
     pub fn get(&self) -> T {
         copy(self.data)
@@ -211,7 +212,7 @@ impl<T: Pod> ReadGuard<'_, '_, T> {
 }
 
 impl<T: ?Sized> ReadGuard<'_, '_, T> {
-    /// The protected bytes, to read, as long as the guard is borrowed.
+    /// Returns the protected bytes for reading, while the guard is borrowed.
     pub fn window(&self) -> ReadWindow<'_> {
         self.data.into() // G2
     }
@@ -220,7 +221,7 @@ impl<T: ?Sized> ReadGuard<'_, '_, T> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation was taken for gone: what it read may be a mixture.
+    /// [`NotHeld`] if this incarnation was treated as gone: what it read may be inconsistent.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {
         ManuallyDrop::new(self).release()
@@ -228,7 +229,7 @@ impl<T: ?Sized> ReadGuard<'_, '_, T> {
 
     #[inline]
     fn release(&mut self) -> Result<(), NotHeld> {
-        // SAFETY: as of a `Guard`.
+        // SAFETY: as for a `Guard`.
         unsafe { self.lock.unlock_read(self.place) }
     }
 }
@@ -236,7 +237,7 @@ impl<T: ?Sized> ReadGuard<'_, '_, T> {
 impl<T: ?Sized> Drop for ReadGuard<'_, '_, T> {
     #[inline]
     fn drop(&mut self) {
-        // As of a `Guard`.
+        // As for a `Guard`.
         let _ = self.release();
     }
 }

@@ -1,16 +1,19 @@
-//! Whether what a lock protects is whole: a word that only the lock's owner writes.
+//! Whether the bytes that a lock protects are whole: a word that only the lock's owner writes.
 //!
-//! | value  | meaning                                          | becomes                     |
-//! |--------|--------------------------------------------------|-----------------------------|
-//! | 0 whole | no owner died inside, or one repaired it        | *l*, by incarnation *l* that takes over |
-//! | *l* suspect | an owner died inside, and incarnation *l* took over | 0 by `make_consistent` of *l*, 2 if *l* gives it back without; *m*, by the next owner *m* |
-//! | 2 poisoned | nobody repaired it                            | nothing else                |
+//! | value       | meaning                                             | becomes                  |
+//! |-------------|-----------------------------------------------------|--------------------------|
+//! | 0 whole     | no owner died inside, or the bytes were repaired    | *l*, when *l* takes over |
+//! | *l* suspect | an owner died inside, and incarnation *l* took over | 0, 2 or *m*: see below   |
+//! | 2 poisoned  | no owner repaired the bytes                         | never changes            |
 //!
-//! The word carries the incarnation that answers for it, and that incarnation changes it by an
-//! exchange of its own value. So one that was said to be gone while it lived, and repairs or
-//! poisons late, changes nothing once the next owner has put its own incarnation there. What it may
-//! do late is to say *suspect* of bytes that are whole: the next owner is warned without need. (A
-//! [`BakeryMutex`](crate::BakeryMutex) has no exchange; its module says what holds there.)
+//! *Suspect* becomes 0 by `make_consistent` of *l*; 2 if *l* unlocks without that; *m* if *l* dies
+//! and incarnation *m* takes over.
+//!
+//! The word names the incarnation that is responsible for the bytes, which changes the word by an
+//! exchange of its own value. So an incarnation that ran but was treated as gone, and repairs or
+//! poisons late, changes nothing once the next owner has stored its own incarnation there. It may
+//! still mark whole bytes as *suspect* late: the next owner is warned unnecessarily. (A
+//! [`BakeryMutex`](crate::BakeryMutex) has no exchange; its module states what holds there.)
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::{
@@ -20,35 +23,39 @@ use shmem_core::primitive::{
 use shmem_core::{ControlWord, Corrupt, Incarnation};
 
 use crate::error::LockFailure;
-use crate::owner::{plain, Owner};
+use crate::owner::{incarnation_without_flag, Owner};
 
-/// No owner died inside, or what it left was repaired.
+/// No owner died inside, or the bytes that it left were repaired.
 pub const WHOLE: u32 = 0;
-/// What a dead owner left was not repaired; for good.
+/// The bytes that a dead owner left were not repaired. Permanent.
 pub const POISONED: u32 = 2;
 
-/// Exchanges that others may spoil before an owner gives up: each incarnation that was said to
-/// be gone while it lived has one under way.
+/// The most exchanges that may fail before an owner gives up. Each incarnation that runs but was
+/// treated as gone can make one fail.
 const ATTEMPTS: u32 = 128;
 
-/// What `value`, the `name`d health of a lock, says to one who has the lock; `died` if
-/// it was had of an owner that died inside. Whether the bytes are suspect.
+/// Checks `value`, the health word `name` of a lock that the caller has just acquired; `died` if it
+/// was acquired from an owner that died inside. Returns true if the bytes are suspect.
 #[inline]
-pub(crate) fn examine(value: u32, name: ControlWord, died: bool) -> Result<bool, LockFailure> {
+pub(crate) fn check_after_acquire(
+    value: u32,
+    name: ControlWord,
+    died: bool,
+) -> Result<bool, LockFailure> {
     match value {
         WHOLE => Ok(died),
         POISONED => Err(LockFailure::Poisoned),
-        _ => match plain(value) {
+        _ => match incarnation_without_flag(value) {
             Some(_) => Ok(true),
             None => Err(LockFailure::Corrupt(Corrupt { word: name, value })),
         },
     }
 }
 
-/// As [`examine`], of the `word` itself, for one who has the lock of `owner` now and
-/// answers for suspect bytes from here on.
+/// As [`check_after_acquire`], for the `word` itself. The caller has the lock of `owner`. If the
+/// bytes are suspect, stores its incarnation: from then on it is responsible for them.
 #[inline]
-pub(crate) fn take_on(
+pub(crate) fn claim_if_suspect(
     word: Word<'_>,
     name: ControlWord,
     owner: &Owner<'_>,
@@ -56,17 +63,18 @@ pub(crate) fn take_on(
 ) -> Result<bool, LockFailure> {
     // relaxed: the word goes from owner to owner with the lock.
     let found = word.load(Relaxed);
-    if !examine(found, name, died)? {
+    if !check_after_acquire(found, name, died)? {
         return Ok(false);
     }
     put_incarnation(word, found, owner, |value| {
-        examine(value, name, true).map(drop)
+        check_after_acquire(value, name, true).map(drop)
     })?;
     Ok(true)
 }
 
-/// Puts the incarnation that has the lock of `owner` into `word`, which was `found`, if `check`
-/// says so of what is there. One that is late changes nothing of the next owner's.
+/// Stores the incarnation that has the lock of `owner` into `word`, which contained `found`.
+/// `check` decides whether a value may be replaced. A late caller changes nothing of the next
+/// owner's.
 pub(crate) fn put_incarnation(
     word: Word<'_>,
     mut found: u32,
@@ -75,16 +83,16 @@ pub(crate) fn put_incarnation(
 ) -> Result<(), LockFailure> {
     for _ in 0..ATTEMPTS {
         if found != 0 {
-            // Pairs with the exchange below, in one that took over from us: if we found its
-            // incarnation, we find it in `owner` as well, and leave it alone.
+            // Pairs with the exchange below, in an incarnation that took over from us: if we found
+            // its incarnation here, we also find it in `owner`, and leave the word unchanged.
             // loom: loom_mutex::one_that_is_late_leaves_the_suspicion_to_the_next_owner
             fence(Acquire);
             if owner.check().is_err() {
-                return Ok(()); // We are told when we give the lock back.
+                return Ok(()); // The unlock reports it.
             }
             check(found)?;
         }
-        // Release: pairs with the fence above; that we took over is seen.
+        // Release: pairs with the fence above; our takeover of the lock is seen.
         // loom: loom_mutex::one_that_is_late_leaves_the_suspicion_to_the_next_owner
         // relaxed: on failure, the fence above comes next.
         let put = word.compare_exchange(found, owner.incarnation().word(), Release, Relaxed);
@@ -93,24 +101,24 @@ pub(crate) fn put_incarnation(
             Err(other) => found = other,
         }
     }
-    Ok(()) // A peer scribbles; the lock is its own to break.
+    Ok(()) // A hostile peer changes the word; it could break the lock anyway.
 }
 
-/// Whether `incarnation` has taken on suspect bytes and not repaired them.
+/// Returns true if `incarnation` is responsible for suspect bytes.
 #[inline]
 pub(crate) fn is_suspect(word: Word<'_>, incarnation: Incarnation) -> bool {
-    // relaxed: only this incarnation stores this value, and another only takes it away.
+    // relaxed: only this incarnation stores this value, and another only replaces it.
     word.load(Relaxed) == incarnation.word()
 }
 
-/// Says that the bytes that `incarnation` has taken on are whole.
+/// Marks the bytes that `incarnation` is responsible for as whole.
 pub(crate) fn repair(word: Word<'_>, incarnation: Incarnation) {
-    // relaxed: goes to the next owner with the lock; failed, another has taken over.
+    // relaxed: goes to the next owner with the lock; if it fails, another has taken over.
     let _ = word.compare_exchange(incarnation.word(), WHOLE, Relaxed, Relaxed);
 }
 
-/// Says that `incarnation` gives the bytes that it has taken on back unrepaired.
+/// Marks the bytes that `incarnation` is responsible for as poisoned.
 pub(crate) fn poison(word: Word<'_>, incarnation: Incarnation) {
-    // relaxed: goes to the next owner with the lock; failed, another has taken over.
+    // relaxed: goes to the next owner with the lock; if it fails, another has taken over.
     let _ = word.compare_exchange(incarnation.word(), POISONED, Relaxed, Relaxed);
 }

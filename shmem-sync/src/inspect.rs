@@ -1,8 +1,8 @@
-//! Locks as a third party sees them: by loads alone, whatever is in them.
+//! The words of locks, read by loads alone, whatever they contain.
 //!
-//! Nothing here takes part, so no incarnation is needed and the memory may be mapped
-//! read-only. Each call loads its words once, one after another while others
-//! change them: they need not be of one moment.
+//! Inspection does not take part in the protocols, so it needs no incarnation, and the memory may
+//! be mapped read-only. Each call loads its words once, one after another, while others change
+//! them: they need not belong to one moment.
 
 use memoffset::offset_of;
 
@@ -15,32 +15,32 @@ use crate::layout::{
     BakeryControl, BakeryEntry, BarrierControl, BarrierEntry, MutexControl, RwLockControl,
     SemaphoreControl, SemaphorePlace, BAKERY_PARTITIONS, PERMITS, PERMIT_FREE, READERS,
 };
-use crate::owner::plain;
+use crate::owner::incarnation_without_flag;
 use crate::Shape;
 
-/// Whose something is.
+/// The holder in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody's.
+    /// No partition holds it.
     Nobody,
-    /// This incarnation's.
+    /// This incarnation holds it.
     Incarnation(Incarnation),
     /// No honest partition leaves this word.
     Corrupt(u32),
 }
 
 impl Holder {
-    /// Of a word that has no flag.
-    fn plain(word: u32) -> Self {
-        match plain(word) {
+    /// Returns the holder in a word that has no flag.
+    fn from_word(word: u32) -> Self {
+        match incarnation_without_flag(word) {
             Some(incarnation) => Self::Incarnation(incarnation),
             None if word == 0 => Self::Nobody,
             _ => Self::Corrupt(word),
         }
     }
 
-    /// The same of an entry that only incarnations of `partition` use.
-    fn among(self, partition: u8) -> Self {
+    /// Returns the holder in an entry that only incarnations of `partition` use.
+    fn in_entry_of(self, partition: u8) -> Self {
         match self {
             Self::Incarnation(incarnation) if incarnation.partition() != partition => {
                 Self::Corrupt(incarnation.word())
@@ -50,20 +50,20 @@ impl Holder {
     }
 }
 
-/// A word that says whose a lock is.
+/// The owner word of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Whose.
+    /// The incarnation that has the lock.
     pub holder: Holder,
-    /// Whether somebody may sleep for it.
+    /// True if a partition may sleep until the lock is free.
     pub contended: bool,
 }
 
 impl Owner {
-    fn of(word: u32) -> Self {
+    fn from_word(word: u32) -> Self {
         let holder = match word {
-            Incarnation::FLAG => Holder::Corrupt(word), // Nobody's needs no flag.
-            _ => match Holder::plain(word & !Incarnation::FLAG) {
+            Incarnation::FLAG => Holder::Corrupt(word), // A free word has no flag.
+            _ => match Holder::from_word(word & !Incarnation::FLAG) {
                 Holder::Corrupt(_) => Holder::Corrupt(word),
                 holder => holder,
             },
@@ -74,10 +74,10 @@ impl Owner {
         }
     }
 
-    /// The same of an entry that only incarnations of `partition` use.
-    fn among(self, partition: u8) -> Self {
+    /// Returns the owner in an entry that only incarnations of `partition` use.
+    fn in_entry_of(self, partition: u8) -> Self {
         Self {
-            holder: self.holder.among(partition),
+            holder: self.holder.in_entry_of(partition),
             ..self
         }
     }
@@ -86,22 +86,22 @@ impl Owner {
 /// State of the bytes that a lock protects; see [`crate::health`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// No owner died inside, or what it left was repaired.
+    /// No owner died inside, or the bytes that it left were repaired.
     Whole,
     /// An owner died inside.
     Suspect,
-    /// Nobody repaired what a dead owner left; for good.
+    /// The bytes that a dead owner left were not repaired. Permanent.
     Poisoned,
     /// No honest partition leaves this word.
     Corrupt(u32),
 }
 
 impl Health {
-    fn of(word: u32) -> Self {
+    fn from_word(word: u32) -> Self {
         match word {
             WHOLE => Self::Whole,
             POISONED => Self::Poisoned,
-            _ if plain(word).is_some() => Self::Suspect,
+            _ if incarnation_without_flag(word).is_some() => Self::Suspect,
             _ => Self::Corrupt(word),
         }
     }
@@ -112,7 +112,7 @@ impl Health {
 pub struct MutexWords<'m>(Window<'m>);
 
 impl<'m> MutexWords<'m> {
-    /// Of the mutex in `segment`.
+    /// Returns the words of the mutex in `segment`.
     ///
     /// # Errors
     ///
@@ -121,17 +121,17 @@ impl<'m> MutexWords<'m> {
         control::<MutexControl>(segment).map(Self)
     }
 
-    /// Whose it is.
+    /// Returns the owner.
     pub fn owner(&self) -> Owner {
-        Owner::of(load(self.0.word(offset_of!(MutexControl, owner))))
+        Owner::from_word(load(self.0.word(offset_of!(MutexControl, owner))))
     }
 
-    /// State of the bytes.
+    /// Returns the state of the bytes.
     pub fn health(&self) -> Health {
-        Health::of(load(self.0.word(offset_of!(MutexControl, health))))
+        Health::from_word(load(self.0.word(offset_of!(MutexControl, health))))
     }
 
-    /// What it protects, if a partition has declared it.
+    /// Returns what it protects, if a partition has declared it.
     pub fn protects(&self) -> Option<Shape> {
         declared(self.0.word(offset_of!(MutexControl, protects)))
     }
@@ -144,18 +144,18 @@ pub struct BakeryWords<'m>(Window<'m>);
 /// A partition's place in a bakery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BakeryPlace {
-    /// Whose place it is.
+    /// The partition whose place it is.
     pub partition: u8,
-    /// Its incarnation that attached last.
+    /// The incarnation of it that attached last.
     pub incarnation: Holder,
-    /// What it has drawn; `None` if it waits for nothing.
+    /// Its ticket; `None` if it does not wait for the lock.
     pub ticket: Option<Ticket>,
 }
 
 /// A ticket of a bakery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Whether it is being drawn; then it has no number yet.
+    /// True if it is being drawn; then it has no number yet.
     pub is_being_drawn: bool,
     /// Its colour, 0 or 1.
     pub colour: u32,
@@ -164,7 +164,7 @@ pub struct Ticket {
 }
 
 impl<'m> BakeryWords<'m> {
-    /// Of the bakery mutex in `segment`.
+    /// Returns the words of the bakery mutex in `segment`.
     ///
     /// # Errors
     ///
@@ -173,9 +173,9 @@ impl<'m> BakeryWords<'m> {
         control::<BakeryControl>(segment).map(Self)
     }
 
-    /// Who is inside, or died there.
+    /// Returns the incarnation that is inside, or died there.
     pub fn holder(&self) -> Holder {
-        match Holder::plain(load(self.0.word(offset_of!(BakeryControl, holder)))) {
+        match Holder::from_word(load(self.0.word(offset_of!(BakeryControl, holder)))) {
             Holder::Incarnation(incarnation)
                 if usize::from(incarnation.partition()) > BAKERY_PARTITIONS =>
             {
@@ -185,23 +185,24 @@ impl<'m> BakeryWords<'m> {
         }
     }
 
-    /// State of the bytes.
+    /// Returns the state of the bytes.
     pub fn health(&self) -> Health {
-        Health::of(load(self.0.word(offset_of!(BakeryControl, health))))
+        Health::from_word(load(self.0.word(offset_of!(BakeryControl, health))))
     }
 
-    /// What it protects, as the first partition says that has declared it.
+    /// Returns what it protects, as declared by the first partition that has declared it.
     pub fn protects(&self) -> Option<Shape> {
         let word = |index| self.0.word(offset_of!(BakeryControl, protects) + index * 4);
         (0..BAKERY_PARTITIONS).find_map(|index| declared(word(index)))
     }
 
-    /// Colour of the tickets that are drawn now; more than 0 and 1 is not honest.
+    /// Returns the colour of the tickets that are drawn now. An honest partition stores only 0 and
+    /// 1.
     pub fn colour(&self) -> u32 {
         load(self.0.word(offset_of!(BakeryControl, colour)))
     }
 
-    /// Every partition's place.
+    /// Returns every partition's place.
     pub fn places(&self) -> impl Iterator<Item = BakeryPlace> + 'm {
         let control = self.0;
         (0..BAKERY_PARTITIONS).map(move |index| {
@@ -212,7 +213,7 @@ impl<'m> BakeryWords<'m> {
             let incarnation = load(control.word(at + offset_of!(BakeryEntry, incarnation)));
             BakeryPlace {
                 partition,
-                incarnation: Holder::plain(incarnation).among(partition),
+                incarnation: Holder::from_word(incarnation).in_entry_of(partition),
                 ticket: (ticket != 0).then_some(Ticket {
                     is_being_drawn: ticket & 1 != 0,
                     colour: ticket >> 1 & 1,
@@ -223,19 +224,19 @@ impl<'m> BakeryWords<'m> {
     }
 }
 
-/// Bytes of a semaphore's place.
+/// The length of a semaphore's place.
 const PLACE: usize = core::mem::size_of::<SemaphorePlace>();
 
 /// The words of a [`crate::Semaphore`].
 #[derive(Clone, Copy)]
 pub struct SemaphoreWords<'m>(Window<'m>);
 
-/// What a semaphore's word says of one permit.
+/// The state of one permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// There is none in this place.
+    /// This place has no permit.
     None,
-    /// Nobody holds it.
+    /// No partition holds it.
     Free,
     /// This incarnation holds it.
     Held(Incarnation),
@@ -244,7 +245,7 @@ pub enum Permit {
 }
 
 impl<'m> SemaphoreWords<'m> {
-    /// Of the semaphore in `segment`.
+    /// Returns the words of the semaphore in `segment`.
     ///
     /// # Errors
     ///
@@ -254,13 +255,13 @@ impl<'m> SemaphoreWords<'m> {
         Ok(Self(segment))
     }
 
-    /// Every place for a permit, and whether somebody may sleep for that permit.
+    /// Returns every place for a permit, and whether a partition may sleep for that permit.
     pub fn permits(&self) -> impl Iterator<Item = (Permit, bool)> + 'm {
         let (segment, start) = (self.0, core::mem::size_of::<SemaphoreControl>());
         let capacity = ((segment.len() - start) / PLACE).min(PERMITS);
         (0..capacity).map(move |at| {
             let word = load(segment.word(start + at * PLACE + offset_of!(SemaphorePlace, permit)));
-            let permit = match (word, Owner::of(word).holder) {
+            let permit = match (word, Owner::from_word(word).holder) {
                 (0 | Incarnation::FLAG, _) => Permit::None,
                 (PERMIT_FREE, _) => Permit::Free,
                 (_, Holder::Incarnation(incarnation)) => Permit::Held(incarnation),
@@ -276,7 +277,7 @@ impl<'m> SemaphoreWords<'m> {
 pub struct RwLockWords<'m>(Window<'m>);
 
 impl<'m> RwLockWords<'m> {
-    /// Of the reader-writer lock in `segment`.
+    /// Returns the words of the reader-writer lock in `segment`.
     ///
     /// # Errors
     ///
@@ -285,31 +286,31 @@ impl<'m> RwLockWords<'m> {
         control::<RwLockControl>(segment).map(Self)
     }
 
-    /// Who writes, or waits for the readers to leave.
+    /// Returns the incarnation that writes, or waits for the readers to leave.
     pub fn writer(&self) -> Owner {
-        Owner::of(load(self.0.word(offset_of!(RwLockControl, writer))))
+        Owner::from_word(load(self.0.word(offset_of!(RwLockControl, writer))))
     }
 
-    /// Whether the writer is inside.
+    /// Returns true if the writer is inside.
     pub fn is_writing(&self) -> bool {
         load(self.0.word(offset_of!(RwLockControl, writing))) != 0
     }
 
-    /// State of the bytes.
+    /// Returns the state of the bytes.
     pub fn health(&self) -> Health {
-        Health::of(load(self.0.word(offset_of!(RwLockControl, health))))
+        Health::from_word(load(self.0.word(offset_of!(RwLockControl, health))))
     }
 
-    /// What it protects, if a partition has declared it.
+    /// Returns what it protects, if a partition has declared it.
     pub fn protects(&self) -> Option<Shape> {
         declared(self.0.word(offset_of!(RwLockControl, protects)))
     }
 
-    /// Who reads; a place that nobody has is left out.
+    /// Returns the incarnations that read; free places are left out.
     pub fn readers(&self) -> impl Iterator<Item = Holder> + 'm {
         let control = self.0;
         let word = move |place| load(control.word(offset_of!(RwLockControl, readers) + place * 4));
-        let holder = move |place| Holder::plain(word(place));
+        let holder = move |place| Holder::from_word(word(place));
         (0..READERS)
             .map(holder)
             .filter(|holder| *holder != Holder::Nobody)
@@ -323,16 +324,16 @@ pub struct BarrierWords<'m>(Window<'m>);
 /// A partition at a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Whose entry it is.
+    /// The partition whose entry it is.
     pub partition: u8,
-    /// Its incarnation that arrived last, and whether it may sleep.
+    /// The incarnation of it that arrived last, and whether that may sleep.
     pub incarnation: Owner,
-    /// The last phase it arrived at.
+    /// The last phase at which it arrived.
     pub arrived: u32,
 }
 
 impl<'m> BarrierWords<'m> {
-    /// Of the barrier in `segment`.
+    /// Returns the words of the barrier in `segment`.
     ///
     /// # Errors
     ///
@@ -343,12 +344,12 @@ impl<'m> BarrierWords<'m> {
         Ok(Self(segment))
     }
 
-    /// The last phase that was complete, as far as somebody stored it.
+    /// Returns the last complete phase that a partition has stored.
     pub fn phase(&self) -> u32 {
         load(self.0.word(offset_of!(BarrierControl, phase)))
     }
 
-    /// Every partition that has ever arrived.
+    /// Returns every partition that has ever arrived.
     pub fn parties(&self) -> impl Iterator<Item = Party> + 'm {
         let (segment, start) = (self.0, core::mem::size_of::<BarrierControl>());
         let size = core::mem::size_of::<BarrierEntry>();
@@ -359,18 +360,18 @@ impl<'m> BarrierWords<'m> {
             let word = field(offset_of!(BarrierEntry, incarnation));
             Party {
                 partition,
-                incarnation: Owner::of(word).among(partition),
+                incarnation: Owner::from_word(word).in_entry_of(partition),
                 arrived: field(offset_of!(BarrierEntry, arrived)),
             }
         };
-        let has_come =
+        let has_arrived =
             |party: &Party| party.arrived != 0 || party.incarnation.holder != Holder::Nobody;
-        (0..entries).map(party).filter(has_come)
+        (0..entries).map(party).filter(has_arrived)
     }
 }
 
 fn declared(protects: Word<'_>) -> Option<Shape> {
-    Some(Shape::from_word(load(protects))).filter(|shape| *shape != Shape::UNSAID)
+    Some(Shape::from_word(load(protects))).filter(|shape| *shape != Shape::UNDECLARED)
 }
 
 fn control<T>(segment: Window<'_>) -> Result<Window<'_>, OutOfWindow> {

@@ -1,15 +1,15 @@
 //! Offsets of the locks and of the litmus in their segments; `docs/layout.md` is the
 //! specification.
 //!
-//! Zeroed memory is an unlocked lock, a semaphore of no permits, a barrier that nobody
-//! has passed, and a litmus that nobody has asked for.
+//! Zeroed memory is an unlocked lock, a semaphore without permits, a barrier that no partition has
+//! passed, and a litmus that no partition has asked for.
 
 use shmem_core::layout::LINE;
 
-/// What stands in front of the bytes that a mutex protects.
+/// The control line before the bytes that a mutex protects.
 #[repr(C)]
 pub struct MutexControl {
-    /// 0, or the incarnation that holds the mutex; bit 31 if somebody may sleep for it.
+    /// 0, or the incarnation that holds the mutex; bit 31 is set if a partition may sleep for it.
     pub owner: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
@@ -22,18 +22,19 @@ pub struct MutexControl {
 /// Partitions that can share a bakery mutex: numbers 1 to this.
 pub const BAKERY_PARTITIONS: usize = 64;
 
-/// What stands in front of the bytes that a bakery mutex protects.
+/// The control block before the bytes that a bakery mutex protects.
 #[repr(C)]
 pub struct BakeryControl {
-    /// 0, or the incarnation that is inside; only who is inside writes it.
+    /// 0, or the incarnation that is inside, which alone writes it.
     pub holder: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// Colour of the tickets that are drawn now, 0 or 1; only who is inside writes it.
+    /// Colour of the tickets that are drawn now, 0 or 1; only the incarnation that is inside writes
+    /// it.
     pub colour: u32,
     /// Zero.
     pub reserved: [u32; 29],
-    /// One for each partition; entry *n* - 1 is partition *n*'s, and only it writes it.
+    /// One for each partition; entry *n* - 1 belongs to partition *n*, which alone writes it.
     pub entries: [BakeryEntry; BAKERY_PARTITIONS],
     /// What the mutex protects, as each partition has declared it: see [`crate::Shape`].
     pub protects: [u32; BAKERY_PARTITIONS],
@@ -44,20 +45,20 @@ pub struct BakeryControl {
 pub struct BakeryEntry {
     /// The incarnation that drew the ticket.
     pub incarnation: u32,
-    /// 0 none; bit 0 it is being drawn; bit 1 its colour; bits 2 to 31 its number.
+    /// 0: no ticket. Bit 0: it is being drawn; bit 1: its colour; bits 2 to 31: its number.
     pub ticket: u32,
 }
 
-/// Permits of a semaphore, at most.
+/// The most permits of a semaphore.
 pub const PERMITS: usize = 1024;
 
-/// The word of a permit that nobody holds: no incarnation is 1.
+/// The word of a free permit: no incarnation has the word 1.
 pub const PERMIT_FREE: u32 = 1;
 
-/// The control line in front of a semaphore's places, one [`SemaphorePlace`] each.
+/// The control line before a semaphore's places, which are one [`SemaphorePlace`] for each permit.
 #[repr(C)]
 pub struct SemaphoreControl {
-    /// Changed by who gives a permit back while somebody may sleep.
+    /// Changed by the partition that releases a permit for which another may sleep.
     pub rings: u32,
     /// Zero.
     pub reserved: [u32; 31],
@@ -66,25 +67,25 @@ pub struct SemaphoreControl {
 /// A place for one permit of a semaphore.
 #[repr(C)]
 pub struct SemaphorePlace {
-    /// 0 is no permit, or [`PERMIT_FREE`], or the incarnation that holds it; bit 31 of the
-    /// first and last if somebody may sleep for it.
+    /// 0 if there is no permit; or [`PERMIT_FREE`]; or the incarnation that holds it. With 0 or an
+    /// incarnation, bit 31 is set if a partition may sleep for it.
     pub permit: u32,
     /// 0, or the incarnation that is about to add a permit here.
     pub adder: u32,
 }
 
-/// Partitions that can read under one lock at a time.
+/// The most readers under one lock at a time.
 pub const READERS: usize = 128;
 
-/// What stands in front of the bytes that a reader-writer lock protects.
+/// The control block before the bytes that a reader-writer lock protects.
 #[repr(C)]
 pub struct RwLockControl {
-    /// 0, or the incarnation that writes or waits for the readers to leave; bit 31 if
-    /// somebody may sleep for it.
+    /// 0, or the incarnation that writes or waits for the readers to leave; bit 31 is set if a
+    /// partition may sleep for it.
     pub writer: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// 0, or the incarnation that is inside as the writer; only the writer writes it.
+    /// 0, or the incarnation that is inside as the writer, which alone writes it.
     pub writing: u32,
     /// What the lock protects: see [`crate::Shape`].
     pub protects: u32,
@@ -94,13 +95,13 @@ pub struct RwLockControl {
     pub readers: [u32; READERS],
 }
 
-/// The control line in front of a barrier's entries; entry *n* - 1 is partition
-/// *n*'s, and only it writes it.
+/// The control line before a barrier's entries. Entry *n* - 1 belongs to partition *n*, which alone
+/// writes it.
 #[repr(C)]
 pub struct BarrierControl {
-    /// The last phase that was complete; who sees that on arrival stores it.
+    /// The last complete phase; a partition that finds it complete when it arrives stores it.
     pub phase: u32,
-    /// Changed by who sees a phase complete while somebody may sleep: the low 24 bits
+    /// Changed by a partition that finds a phase complete while another may sleep: the low 24 bits
     /// of the phase, and above them the number of the partition.
     pub rings: u32,
     /// Zero.
@@ -110,23 +111,23 @@ pub struct BarrierControl {
 /// A partition's arrival at a barrier.
 #[repr(C)]
 pub struct BarrierEntry {
-    /// The incarnation that arrived; bit 31 if it may sleep.
+    /// The incarnation that arrived; bit 31 is set if it may sleep.
     pub incarnation: u32,
-    /// The last phase it arrived at, from 1; 0 is none yet.
+    /// The last phase at which it arrived, from 1; 0 if it has not arrived yet.
     pub arrived: u32,
 }
 
-/// Rounds of a batch of a litmus, at most.
+/// The most rounds of a batch of a litmus.
 pub const LITMUS_ROUNDS: usize = 256;
 
 /// A litmus. The upper half of every word is the number of its session.
 #[repr(C)]
 pub struct LitmusControl {
-    /// How many rounds a batch has; its session is the one that is asked for.
+    /// The number of rounds of a batch, in the session that is asked for.
     pub asked: u32,
-    /// How far the asker has come; `0xffff` if it has ended.
+    /// The step that the asker has reached; `0xffff` if it has ended.
     pub asker_step: u32,
-    /// What the asker has found: rounds of each party,
+    /// The findings of the asker: rounds of each party,
     pub rounds: u32,
     /// additions that were lost,
     pub lost: u32,
@@ -136,11 +137,11 @@ pub struct LitmusControl {
     pub enough: u32,
     /// Zero.
     pub asker_reserved: [u32; 26],
-    /// How far the answerer has come; `0xffff` if it has ended.
+    /// The step that the answerer has reached; `0xffff` if it has ended.
     pub answerer_step: u32,
     /// Zero.
     pub answerer_reserved: [u32; 31],
-    /// To this both add.
+    /// Both parties add to this word.
     pub count: u32,
     /// Zero.
     pub count_reserved: [u32; 31],
@@ -152,9 +153,9 @@ pub struct LitmusControl {
     pub answerer_flag: u32,
     /// Zero.
     pub answerer_flag_reserved: [u32; 31],
-    /// Which of the answerer's rounds the asker saw, in each round of a batch.
+    /// The round of the answerer that the asker saw, for each round of a batch.
     pub asker_saw: [u32; LITMUS_ROUNDS],
-    /// Which of the asker's rounds the answerer saw.
+    /// The round of the asker that the answerer saw.
     pub answerer_saw: [u32; LITMUS_ROUNDS],
 }
 

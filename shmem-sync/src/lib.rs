@@ -1,60 +1,56 @@
 //! Waiting and synchronisation between partitions that may die at any time.
 //!
-//! | lock            | lets in                         | after a death                             | needs on its memory |
-//! |-----------------|---------------------------------|-------------------------------------------|------------------|
-//! | [`Mutex`]       | one incarnation                        | the next owner is warned                  | compare-and-swap |
-//! | [`RwLock`]      | many that read, or one          | after a writer's, the next ones are warned | compare-and-swap |
-//! | [`Semaphore`]   | as many as there are permits    | the permits come back                     | compare-and-swap |
-//! | [`BakeryMutex`] | one incarnation                        | the next owner is warned                  | loads and stores |
-//! | [`Barrier`]     | all, when all have come         | those that wait are told whose            | loads and stores |
+//! | lock | inside together | after a death | its memory needs |
+//! |------|-----------------|---------------|------------------|
+//! | [`Mutex`] | one incarnation | the next owner is warned | compare-and-swap |
+//! | [`RwLock`] | many readers or one writer | if it was a writer's, as above | compare-and-swap |
+//! | [`Semaphore`] | one holder for each permit | the permits return | compare-and-swap |
+//! | [`BakeryMutex`] | one incarnation | the next owner is warned | loads and stores |
+//! | [`Barrier`] | all, when all have arrived | those that wait get an error | loads and stores |
 //!
-//! **Zeroed memory is ready**: a free lock, a semaphore of no permits, a barrier that nobody has
-//! passed. There is no race for who initialises. Each use is by one
+//! **Zeroed memory is ready**: it is a free lock, a semaphore without permits, a barrier that no
+//! partition has passed. So partitions do not race to initialise it. Each handle is used by one
 //! [`Incarnation`](shmem_core::Incarnation) of a partition; threads of a partition share its
-//! incarnation. [`inspect`] is for those that only look.
+//! incarnation. [`inspect`] is for programs that only read the words.
 //!
-//! **Guards.** What a lock protects, a value or bytes, is reached through a [`Guard`] or a
-//! [`ReadGuard`] alone, and no safe call unlocks without one. Whoever attaches with a type
-//! declares its size and alignment in the lock, and one that comes with others is refused.
-//! Whoever keeps a [`Window`](shmem_core::Window) on the segment reaches the bytes as a
-//! peer does.
-//! [`raw`] has the locks without guards and without bytes, for other languages.
+//! **Guards.** The value or bytes that a lock protects are reached only through a [`Guard`] or a
+//! [`ReadGuard`], and no safe call unlocks without one. A partition that attaches with a type
+//! declares its size and alignment in the lock; attaching with other sizes or alignments then
+//! fails. Code that has a [`Window`](shmem_core::Window) on the segment reaches the bytes as a peer
+//! does. [`raw`] has the locks without guards and without bytes, for other languages.
 //!
-//! **Death.** Whoever waits asks a [`Liveness`] whether those in its way still live,
-//! and takes what the dead held. What a dead owner's lock protects may be half-changed:
-//! the next owner gets it with a warning ([`LockError::OwnerDied`]), repairs it and
-//! says so, or the lock is [poisoned](health). An incarnation that was taken for dead while it
-//! lived learns it when it unlocks what it no longer has: [`NotHeld`].
+//! **Death.** A waiter asks a [`Liveness`] about the incarnations that it waits for, and takes over
+//! what an incarnation that is gone held. The data of a lock whose owner died may be half-changed:
+//! the next owner gets the lock with a warning ([`LockError::OwnerDied`]). It repairs the data and
+//! declares that, or the lock is [poisoned](health). An incarnation that ran but was treated as
+//! gone gets [`NotHeld`] when it unlocks what it no longer has.
 //!
-//! **Fairness.** Only the bakery is fair: first come, first served. With the others,
-//! whoever comes while there is room goes in before those that are still waking
-//! up; a wait has no bound but its deadline. Under a [`RwLock`] writers go before
-//! readers.
+//! **Fairness.** Only the bakery mutex is fair: first come, first served. With the others, a
+//! partition that arrives while the lock is free enters before those that are still waking up; only
+//! its deadline limits a wait. In a [`RwLock`] writers go before readers.
 //!
-//! Not every memory has compare-and-swap, or fences that work together with the other
-//! partition's: two partitions find out by a [`litmus`], before they attach to a lock.
+//! Not every memory has compare-and-swap, or fences that also work for the other partition: before
+//! they attach to a lock, two partitions test it with a [`litmus`].
 //!
 //! # Waits
 //!
-//! `shmem-core` says what a wait is ([`shmem_core::wait::Wait`]) and has the one
-//! that needs nothing, [`shmem_core::wait::Spin`]. Here are those that need a
-//! scheduler and a clock, and what wakes them:
+//! `shmem-core` defines waits ([`shmem_core::wait::Wait`]) and has the one that needs nothing,
+//! [`shmem_core::wait::Spin`]. These need a scheduler and a clock:
 //!
-//! | wait          | needs                         | woken by             |
-//! |---------------|-------------------------------|----------------------|
-//! | [`SpinYield`] | `std`                         | looking              |
-//! | [`SleepPoll`] | `std`                         | looking, less and less often |
-//! | [`Futex`]     | `linux`, one kernel           | [`FutexBell`]        |
-//! | [`EventWait`] | `linux`, an eventfd           | [`EventBell`]        |
+//! | wait          | needs               | ends a sleep       |
+//! |---------------|---------------------|--------------------|
+//! | [`SpinYield`] | `std`               | does not sleep     |
+//! | [`SleepPoll`] | `std`               | a delay that grows |
+//! | [`Futex`]     | `linux`, one kernel | [`FutexBell`]      |
+//! | [`EventWait`] | `linux`, an eventfd | [`EventBell`]      |
 //!
-//! Each has a deadline, and each sleep ends by itself after
-//! [`shmem_core::wait::RECHECK`] at the latest, so that nothing but time is lost
-//! with a waker that dies.
+//! Each has a deadline, and each sleep ends after [`shmem_core::wait::RECHECK`] at the latest, so a
+//! partition that dies before it wakes another costs only time.
 //!
 //! # Features
 //!
-//! None is on by default, and the crate is `no_std` without allocation. `std`:
-//! waits by the scheduler. `linux`: waits in the kernel.
+//! None is on by default, and the crate is `no_std` without allocation. `std`: waits by the
+//! scheduler. `linux`: waits in the kernel.
 #![no_std]
 #![deny(unsafe_code, missing_docs)]
 
@@ -65,23 +61,23 @@ pub mod health;
 pub mod inspect;
 pub mod layout;
 pub mod litmus;
-#[allow(unsafe_code)] // Who unlocks promises to hold the lock.
+#[allow(unsafe_code)] // Its callers guarantee that they hold the lock.
 pub mod raw;
 
-#[allow(unsafe_code)] // Attaching promises one handle.
+#[allow(unsafe_code)] // Callers of `attach` guarantee that there is one handle.
 mod bakery;
-#[allow(unsafe_code)] // As of the bakery.
+#[allow(unsafe_code)] // As for the bakery.
 mod barrier;
 #[cfg(feature = "std")]
 mod deadline;
 mod error;
-#[allow(unsafe_code)] // Keeps the promises of `raw`.
+#[allow(unsafe_code)] // Satisfies the conditions of `raw`.
 mod guard;
 mod mutex;
 mod owner;
 mod protected;
 mod rwlock;
-#[allow(unsafe_code)] // As the guards.
+#[allow(unsafe_code)] // As for the guards.
 mod semaphore;
 mod shape;
 mod waiter;

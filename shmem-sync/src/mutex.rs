@@ -15,16 +15,16 @@ use crate::protected::Protected;
 use crate::raw::{DoorbellRef, RawMutex};
 use crate::Liveness;
 
-/// A robust mutex, and the value in shared memory that it protects: a `T`, or bytes
-/// whose number the segment's length says.
+/// A robust mutex, and the value in shared memory that it protects: a `T`, or bytes whose number
+/// follows from the segment's length.
 ///
-/// The value is reached through the [`Guard`] alone.
+/// The value is reached only through the [`Guard`].
 ///
 /// Its owner is an incarnation of a partition, not a thread: handles and threads of one partition
 /// exclude each other. One that locks twice waits for itself.
 ///
-/// Not fair: whoever comes while it is free acquires it, before those that wake up for
-/// it. Locking and unlocking cost one compare-and-swap each while nobody waits.
+/// It is not fair: a partition that arrives while it is free acquires it before those that are
+/// still waking up. Locking and unlocking cost one compare-and-swap each while no partition waits.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ use crate::Liveness;
 /// let mut guard = match mutex.lock(&mut Futex::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
 ///     Err(LockError::OwnerDied(mut guard)) => {
-///         guard.set(0); // Whatever makes it whole again.
+///         guard.set(0); // Repairs the value.
 ///         guard.make_consistent();
 ///         guard
 ///     }
@@ -52,7 +52,7 @@ use crate::Liveness;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// There is no unlocking without the guard.
+/// It cannot be unlocked without the guard.
 ///
 /// ```compile_fail,E0599
 /// # use shmem_sync::Mutex;
@@ -67,13 +67,13 @@ pub struct Mutex<'m, T: ?Sized> {
 }
 
 impl<T: Pod> Mutex<'_, T> {
-    /// Bytes of the segment.
+    /// The length of the segment.
     pub const SEGMENT_LEN: usize = RawMutex::segment_len(size_of::<T>());
 }
 
 impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
-    /// The mutex in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
-    /// zeroed segment is a free mutex.
+    /// Returns the mutex in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a free mutex.
     ///
     /// # Errors
     ///
@@ -85,34 +85,33 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
         incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
-        let data = T::part(segment, RawMutex::segment_len(0))?;
+        let data = T::data_window(segment, RawMutex::segment_len(0))?;
         let raw = RawMutex::attach(segment, incarnation, bell)?;
-        T::SHAPE.install(segment.word(offset_of!(MutexControl, protects)))?;
+        T::SHAPE.declare(segment.word(offset_of!(MutexControl, protects)))?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
     }
 
-    /// Locks the mutex if it is free, or its owner is gone.
+    /// Locks the mutex if it is free or its owner is gone.
     ///
     /// # Errors
     ///
     /// As [`Mutex::lock`], but [`Busy`](crate::LockFailure::Busy) instead of waiting.
     #[inline]
     pub fn try_lock<L: Liveness>(&self, liveness: &mut L) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.try_lock(liveness)?.guard(self.guard())
+        self.raw.try_lock(liveness)?.into_result(self.guard())
     }
 
-    /// Locks the mutex, and waits for it until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
+    /// Locks the mutex, and waits for it until the deadline of `wait`. If the deadline has already
+    /// passed, checks once.
     ///
-    /// It is taken over from an owner that is gone. For one that is silent it waits.
+    /// It takes the mutex over from an owner that is gone. It waits for a silent one.
     ///
     /// # Errors
     ///
-    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if the last owner died
-    /// inside; otherwise `Failed` with
-    /// [`Poisoned`](crate::LockFailure::Poisoned) if nobody repaired what such a one left;
-    /// [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
+    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if the last owner died inside;
+    /// otherwise `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the value that a dead
+    /// owner left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
     /// [`HolderSilent`](crate::LockFailure::HolderSilent) if the owner is silent then;
     /// [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
     #[inline]
@@ -121,19 +120,19 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
         wait: &mut W,
         liveness: &mut L,
     ) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.lock(wait, liveness)?.guard(self.guard())
+        self.raw.lock(wait, liveness)?.into_result(self.guard())
     }
 
-    /// Which incarnation has the mutex now: for inspection, it may have changed since.
+    /// Returns the incarnation that has the mutex: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition stores what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.owner()
     }
 
-    /// Of the mutex, which was acquired.
+    /// Returns the guard of the mutex, which was acquired.
     #[inline]
     fn guard(&self) -> Guard<'_, 'm, T> {
         Guard::new(Held::Mutex(&self.raw), self.data)

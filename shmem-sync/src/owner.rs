@@ -1,33 +1,33 @@
-//! The word that says whose a lock is.
+//! The word that contains the owner of a lock.
 //!
-//! | `owner`     | meaning                                 | becomes                       |
-//! |-------------|-----------------------------------------|-------------------------------|
-//! | 0           | nobody's                                | *l* or *l* + flag, by who takes it |
-//! | *l*         | incarnation *l*'s; nobody sleeps for it        | 0 when given back; *l* + flag |
-//! | *l* + flag  | incarnation *l*'s; somebody may sleep for it   | 0 when given back, and a ring |
-//! | either      | and *l* is gone                         | *m* + flag, by incarnation *m*       |
+//! | `owner`    | meaning | becomes |
+//! |------------|---------|---------|
+//! | 0          | free    | *l* or *l* + flag, by incarnation *l* that takes it |
+//! | *l*        | *l* has the lock; no partition sleeps for it | 0 when released; *l* + flag |
+//! | *l* + flag | *l* has the lock; a partition may sleep for it | 0 when released, and a ring |
+//! | either     | *l* is gone | *m* + flag, by incarnation *m* |
 //!
-//! - **O1** An incarnation's word becomes 0 by that incarnation alone, and another incarnation's
-//!   only when the first is gone. All changes are exchanges of the exact word, so what an
-//!   incarnation that was said to be gone stores late changes nothing of another's.
-//! - **O2** Whoever sleeps on the word saw the flag in it, and sleeps only while
-//!   the word is the one it saw.
-//! - **O3** Whoever has slept for the word takes it with the flag: one ring wakes
-//!   one sleeper, and there may be others.
+//! - **O1** An incarnation's word becomes 0 only by that incarnation, and another incarnation's
+//!   word only after the first is gone. All changes are exchanges of the exact word. So what an
+//!   incarnation stores late that ran but was treated as gone changes nothing of another's.
+//! - **O2** A partition that sleeps on the word saw the flag in it, and sleeps only while the word
+//!   is the one that it saw.
+//! - **O3** A partition that has slept for the word takes it with the flag: one ring wakes one
+//!   sleeper, and there may be others.
 //!
-//! Owner and flag are one word, so that giving it back and asking to be woken are
-//! ordered by the word itself: no fence is needed, as one would be between two.
+//! Owner and flag are in one word, so the word itself orders its release and the request to be
+//! woken. With two words this would need a fence.
 //!
-//! | store                | paired load                   | hands over             |
-//! |----------------------|-------------------------------|------------------------|
-//! | `owner` in `free`    | `owner` in `exchange`, `look` | what the lock protects |
+//! | store             | paired load                           | hands over             |
+//! |-------------------|---------------------------------------|------------------------|
+//! | `owner` in `free` | `owner` in `exchange`, `load_acquire` | what the lock protects |
 //!
-//! An exchange that takes over, or sets the flag, continues what the last `free`
-//! began: who takes from a dead owner sees what the one before it did, too. What
-//! the dead one did is seen as far as its death is known ([`crate::Liveness`]).
+//! An exchange that takes over, or sets the flag, continues the release sequence of the last
+//! `free`. So a partition that takes over from a dead owner also sees the work of the owner before
+//! it. The work of the dead one is seen as far as its death is known ([`crate::Liveness`]).
 //!
-//! A waiter that dies between its wake-up and its turn, or gives up just then, and
-//! an owner that dies between giving back and ringing, cost the others at most one
+//! A waiter that dies or gives up between its wake-up and its exchange, or an owner that dies
+//! between its release and its ring, costs the others at most one
 //! [`RECHECK`](shmem_core::wait::RECHECK).
 
 use shmem_core::mem::Word;
@@ -37,14 +37,14 @@ use shmem_core::{ControlWord, Corrupt, Incarnation};
 use crate::error::{LockFailure, NotHeld};
 use crate::waiter::{WaitStep, Waiter};
 
-/// The flag: somebody may sleep on the word.
+/// The flag: a partition may sleep on the word.
 const SLEEPERS: u32 = Incarnation::FLAG;
 
 /// An owner word and the incarnation that uses it here.
 pub(crate) struct Owner<'m> {
     word: Word<'m>,
     incarnation: Incarnation,
-    /// Which one it is.
+    /// The name of the word.
     name: ControlWord,
 }
 
@@ -57,15 +57,15 @@ impl<'m> Owner<'m> {
         }
     }
 
-    /// Takes the word if it is free.
+    /// Takes the word if it is free. Returns true if it did.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
         self.exchange(0, self.incarnation.word()).is_ok()
     }
 
-    /// Takes the word from nobody or from the dead. Whether it was from the dead.
+    /// Takes the word, if it is free or its owner is gone. Returns true if its owner was gone.
     #[cold]
-    pub(crate) fn take(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
+    pub(crate) fn acquire(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         loop {
             let sleepers = if waiter.has_slept() { SLEEPERS } else { 0 }; // O3
             let ours = self.incarnation.word() | sleepers;
@@ -83,17 +83,17 @@ impl<'m> Owner<'m> {
         }
     }
 
-    /// Spends a turn on waiting for `found` to leave the word. Whether its incarnation was
-    /// over, and the word is ours now.
+    /// Waits one step until the word is no longer `found`. Returns true if the incarnation in it
+    /// was gone and we have the word now.
     pub(crate) fn wait_step(
         &self,
         found: u32,
         waiter: &mut Waiter<'_>,
     ) -> Result<bool, LockFailure> {
         let holder = self.incarnation_in(found).map_err(LockFailure::Corrupt)?;
-        // We live, whatever is said of us: another thread of ours has it.
+        // We are alive, whatever `Liveness` reports: another thread of ours has it.
         let other = (holder != self.incarnation).then_some(holder);
-        match waiter.longer_wait_step(other) {
+        match waiter.wait_step_with_backoff(other) {
             WaitStep::Again => {}
             WaitStep::Gone => {
                 return Ok(self
@@ -101,14 +101,14 @@ impl<'m> Owner<'m> {
                     .is_ok())
             }
             WaitStep::Sleep => {
-                if let Some(seen) = self.flag(found) {
+                if let Some(seen) = self.set_flag(found) {
                     waiter.sleep(self.word, seen);
                 }
             }
             WaitStep::GiveUp(failure) => {
-                // The ring that ended our sleep was perhaps another's as well.
+                // The ring that ended our sleep may have been meant for another, too.
                 if waiter.has_slept() {
-                    self.flag(found);
+                    self.set_flag(found);
                 }
                 return Err(failure);
             }
@@ -116,7 +116,7 @@ impl<'m> Owner<'m> {
         Ok(false)
     }
 
-    /// Gives the word back. Whether somebody may sleep on it, who is to be rung.
+    /// Releases the word. Returns true if a partition may sleep on it, which must be rung.
     #[inline]
     pub(crate) fn release(&self) -> Result<bool, NotHeld> {
         let ours = self.incarnation.word();
@@ -130,44 +130,44 @@ impl<'m> Owner<'m> {
         }
     }
 
-    /// The word, for one who will look again before relying on it.
+    /// Loads the word, as a hint.
     #[inline]
-    pub(crate) fn glance(&self) -> u32 {
+    pub(crate) fn load_relaxed(&self) -> u32 {
         // relaxed: a hint, or a check of our own word, which another changes only when we are
-        // taken for gone (O1); an exchange decides. `release_read` has a fence before it.
+        // treated as gone (O1). An exchange decides. `release_reader` has a fence before it.
         self.word.load(Relaxed)
     }
 
-    /// The word; 0 lets us see what its last owner did.
+    /// Loads the word. If it is 0, the work of its last owner is visible.
     #[inline]
-    pub(crate) fn look(&self) -> u32 {
+    pub(crate) fn load_acquire(&self) -> u32 {
         // Acquire: pairs with the exchange in `free`.
         // loom: loom_rwlock
         self.word.load(Acquire)
     }
 
-    /// Who has the word.
+    /// Returns the incarnation that has the word.
     pub(crate) fn holder(&self) -> Result<Option<Incarnation>, Corrupt> {
-        match self.glance() {
+        match self.load_relaxed() {
             0 => Ok(None),
             found => self.incarnation_in(found).map(Some),
         }
     }
 
-    /// An error unless the word is our incarnation's.
+    /// Returns an error unless our incarnation has the word.
     pub(crate) fn check(&self) -> Result<(), NotHeld> {
-        match self.glance() {
+        match self.load_relaxed() {
             found if found & !SLEEPERS == self.incarnation.word() => Ok(()),
             found => Err(not_held(found)),
         }
     }
 
-    /// The word itself, to sleep on and to ring.
+    /// Returns the word itself, to sleep on and to ring.
     pub(crate) fn word(&self) -> Word<'m> {
         self.word
     }
 
-    /// Whose locking this is.
+    /// Returns the incarnation that uses the word.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
@@ -179,44 +179,43 @@ impl<'m> Owner<'m> {
         })
     }
 
-    /// Puts the flag to `found`, and returns what the word is now: `None` if it
-    /// was no longer `found`.
-    fn flag(&self, found: u32) -> Option<u32> {
+    /// Sets the flag if the word is still `found`. Returns the word with the flag; `None` if it was
+    /// no longer `found`.
+    fn set_flag(&self, found: u32) -> Option<u32> {
         let flagged = found | SLEEPERS;
-        // relaxed: the owner's exchange in `free` meets the flag in the word itself (O2), and
-        // this one continues what the last `free` began.
-        let flag = || self.word.compare_exchange(found, flagged, Relaxed, Relaxed);
-        (found == flagged || flag().is_ok()).then_some(flagged)
+        // relaxed: the owner's exchange in `free` finds the flag in the word itself (O2), and this
+        // exchange continues the release sequence of the last `free`.
+        let exchange = || self.word.compare_exchange(found, flagged, Relaxed, Relaxed);
+        (found == flagged || exchange().is_ok()).then_some(flagged)
     }
 
-    /// Takes the word from `found`, or says what it was instead.
+    /// Exchanges `found` for `ours`; returns what the word was instead.
     #[inline]
     fn exchange(&self, found: u32, ours: u32) -> Result<u32, u32> {
-        // Acquire: pairs with the exchange in `free`; what the last owner did is
-        // seen.
+        // Acquire: pairs with the exchange in `free`; the work of the last owner is visible.
         // loom: loom_mutex
-        // relaxed: on failure, the loser looks again.
+        // relaxed: on failure, the caller checks again.
         self.word.compare_exchange(found, ours, Acquire, Relaxed)
     }
 
-    /// Gives `ours` back, or says what the word was instead (O1).
+    /// Exchanges `ours` for 0; returns what the word was instead (O1).
     #[inline]
     fn free(&self, ours: u32) -> Result<u32, u32> {
-        // Release: pairs with the exchange in `exchange` and the load in `look`;
-        // what we did is seen by the next owner.
+        // Release: pairs with the exchange in `exchange` and the load in `load_acquire`; our work
+        // is visible to the next owner.
         // loom: loom_mutex
-        // relaxed: on failure, the word alone says what to do.
+        // relaxed: on failure, only the word itself is used.
         self.word.compare_exchange(ours, 0, Release, Relaxed)
     }
 }
 
-/// The incarnation in `word`, which has no flag; `None` if no honest partition puts it there.
+/// Returns the incarnation in `word`, which has no flag; `None` if no honest partition stores it.
 #[inline]
-pub(crate) fn plain(word: u32) -> Option<Incarnation> {
+pub(crate) fn incarnation_without_flag(word: u32) -> Option<Incarnation> {
     Incarnation::from_word(word).filter(|incarnation| incarnation.word() == word)
 }
 
-/// What is told to one who gives back what is not its own.
+/// Returns the error for a caller that releases a word that is not its own.
 pub(crate) fn not_held(found: u32) -> NotHeld {
     NotHeld {
         holder: Incarnation::from_word(found),

@@ -1,4 +1,4 @@
-//! Waits that look for themselves.
+//! Waits that check again and again, without a doorbell.
 
 use core::time::Duration;
 use std::thread;
@@ -9,41 +9,41 @@ use shmem_core::wait::{Pause, Wait, RECHECK};
 
 use crate::deadline::{Deadline, LONGEST};
 
-/// Looks without sleeping, but lets other threads have the processor.
+/// Checks without sleeping, but lets other threads run.
 ///
 /// For peers on cores of their own that answer within microseconds.
 #[derive(Debug)]
 pub struct SpinYield {
     deadline: Option<Instant>,
-    looks: u32,
+    checks: u32,
 }
 
-/// Looks this often before it yields, and between two looks at the clock.
+/// Checks before each yield, and between two readings of the clock.
 const SPINS: u32 = 64;
 
 impl SpinYield {
-    /// Waits for ever.
+    /// Returns a wait without a deadline.
     #[inline]
     pub fn forever() -> Self {
         Self {
             deadline: None,
-            looks: 0,
+            checks: 0,
         }
     }
 
-    /// Gives up after `timeout`.
+    /// Returns a wait that times out after `timeout`.
     pub fn timeout(timeout: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(timeout),
-            looks: 0,
+            checks: 0,
         }
     }
 }
 
 impl Wait for SpinYield {
     fn pause(&mut self) -> Pause {
-        self.looks = self.looks.wrapping_add(1);
-        if self.looks % SPINS != 0 {
+        self.checks = self.checks.wrapping_add(1);
+        if self.checks % SPINS != 0 {
             core::hint::spin_loop();
             return Pause::Again;
         }
@@ -57,11 +57,10 @@ impl Wait for SpinYield {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// Sleeps between looks, longer and longer: for peers behind another kernel
-/// without a doorbell.
+/// Sleeps between checks, longer and longer: for peers on another kernel without a doorbell.
 ///
-/// The delay grows from 50 µs to a limit of the caller's: the latency of the first
-/// record after a pause, against the processor time of an idle wait.
+/// The delay grows from 50 µs to a limit that the caller chooses. A longer delay saves processor
+/// time in an idle wait, and adds latency to the first record after a pause.
 #[derive(Debug)]
 pub struct SleepPoll {
     deadline: Deadline,
@@ -69,33 +68,32 @@ pub struct SleepPoll {
 }
 
 impl SleepPoll {
-    /// Waits until `timeout` with delays of up to `limit`, which is 50 µs at least and
-    /// [`RECHECK`] at the most.
+    /// Returns a wait that times out after `timeout`. Its delays grow up to `limit`, which is at
+    /// least 50 µs and at most [`RECHECK`].
     pub fn timeout(timeout: Duration, limit: Duration) -> Self {
         Self {
-            deadline: Deadline::after(timeout),
-            backoff: Backoff::up_to(limit.min(RECHECK)),
+            deadline: Deadline::with_timeout(timeout),
+            backoff: Backoff::with_limit(limit.min(RECHECK)),
         }
     }
 
-    /// Goes on with the delay that an earlier wait had come to, because nothing
-    /// has happened since.
+    /// Continues with the delay that an earlier wait reached, because nothing has happened since.
     #[must_use]
     pub fn starting_at(mut self, delay: Duration) -> Self {
         self.backoff.delay = delay.clamp(Backoff::FIRST, self.backoff.limit);
         self
     }
 
-    /// Sleeps up to `longest` between two looks instead of [`RECHECK`]: for a peer that
-    /// has said nothing for long. Twelve days at the most.
+    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a peer that has been
+    /// inactive for long. The limit is twelve days.
     #[must_use]
     pub fn recheck(mut self, longest: Duration) -> Self {
         let delay = self.backoff.delay;
-        self.backoff = Backoff::up_to(longest);
+        self.backoff = Backoff::with_limit(longest);
         self.starting_at(delay)
     }
 
-    /// The delay it has come to.
+    /// Returns the current delay.
     pub fn delay(&self) -> Duration {
         self.backoff.delay
     }
@@ -106,7 +104,7 @@ impl Wait for SleepPoll {
         if self.deadline.pause() == Pause::TimedOut {
             return Pause::TimedOut;
         }
-        // Asleep without the doorbell: who polls is not rung.
+        // Sleeps here and not in `sleep`: a wait that polls needs no doorbell.
         thread::sleep(self.deadline.left(self.backoff.next()));
         Pause::Again
     }
@@ -124,16 +122,16 @@ pub(crate) struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_micros(50);
 
-    /// Both limits are kept: a shorter delay would spin, a longer one the kernel refuses.
+    /// Keeps the limit in range: a shorter delay would spin, and the kernel rejects a longer one.
     #[inline]
-    pub(crate) fn up_to(limit: Duration) -> Self {
+    pub(crate) fn with_limit(limit: Duration) -> Self {
         Self {
             delay: Self::FIRST,
             limit: limit.clamp(Self::FIRST, LONGEST),
         }
     }
 
-    /// The delay now; the next one is longer.
+    /// Returns the current delay and doubles the next one.
     pub(crate) fn next(&mut self) -> Duration {
         let next = (self.delay * 2).min(self.limit);
         core::mem::replace(&mut self.delay, next)

@@ -1,4 +1,4 @@
-//! What a lock protects, and how those that attach agree on it.
+//! What a lock protects, and how the partitions that attach agree on it.
 
 use core::mem::size_of;
 
@@ -11,7 +11,7 @@ use crate::error::AttachError;
 use crate::shape::Shape;
 
 impl Shape {
-    /// An error if `found` is of another value.
+    /// Returns an error if `found` is the shape of another value.
     pub(crate) fn check(self, found: u32) -> Result<(), AttachError> {
         match found == 0 || found == self.word() {
             true => Ok(()),
@@ -22,12 +22,13 @@ impl Shape {
         }
     }
 
-    /// Puts the shape into `protects`, unless it is unsaid; an error if another is there.
-    pub(crate) fn install(self, protects: Word<'_>) -> Result<(), AttachError> {
-        if self == Self::UNSAID {
+    /// Stores the shape in `protects` if that is 0, unless the shape is undeclared. Returns an
+    /// error if `protects` contains another.
+    pub(crate) fn declare(self, protects: Word<'_>) -> Result<(), AttachError> {
+        if self == Self::UNDECLARED {
             return Ok(());
         }
-        // relaxed: the word stays what it is from now on, and nothing comes with it.
+        // relaxed: the word does not change any more, and no other data depends on it.
         match protects.compare_exchange(0, self.word(), Relaxed, Relaxed) {
             Ok(_) => Ok(()),
             Err(found) => self.check(found),
@@ -35,38 +36,37 @@ impl Shape {
     }
 }
 
-/// What a lock can protect: plain data ([`Pod`]), or bytes whose number only the
-/// segment's length says.
+/// What a lock can protect: plain data ([`Pod`]), or bytes whose number follows from the segment's
+/// length.
 ///
-/// It lies in the segment behind the lock's control block, and is copied out and in.
-/// Partitions that attach with different types are told apart by size and alignment,
-/// not by name; its bytes are in the order of the machine. Bytes have no shape, and those
-/// that attach to them accept any.
+/// It lies in the segment after the lock's control block, and is copied out and in. Different types
+/// are distinguished by size and alignment, not by name. The bytes of a value are in the order of
+/// the machine. Bytes have no shape, and a partition that attaches to them accepts any.
 pub trait Protected: private::Sealed {
     #[doc(hidden)]
     const SHAPE: Shape;
 
-    /// What is behind the control block of `control` bytes.
+    /// Returns the window after the control block of `control` bytes.
     #[doc(hidden)]
-    fn part(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError>;
+    fn data_window(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError>;
 }
 
 impl<T: Pod> Protected for T {
-    const SHAPE: Shape = Shape::of::<T>();
+    const SHAPE: Shape = Shape::new::<T>();
 
-    fn part(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError> {
+    fn data_window(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError> {
         let needed = segment_len(control, size_of::<T>());
         match segment.len() == needed {
-            true => <[u8]>::part(segment, control),
+            true => <[u8]>::data_window(segment, control),
             false => Err(length(segment, needed)),
         }
     }
 }
 
 impl Protected for [u8] {
-    const SHAPE: Shape = Shape::UNSAID;
+    const SHAPE: Shape = Shape::UNDECLARED;
 
-    fn part(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError> {
+    fn data_window(segment: Window<'_>, control: usize) -> Result<Window<'_>, AttachError> {
         let data = segment.len().checked_sub(control);
         let data = data.and_then(|len| segment.sub(control, len).ok());
         data.ok_or(length(segment, control))
@@ -79,12 +79,12 @@ mod private {
     impl Sealed for [u8] {}
 }
 
-/// Bytes of a segment with a control block and `data` bytes.
+/// Returns the length of a segment with a control block and `data` bytes.
 pub(crate) const fn segment_len(control: usize, data: usize) -> usize {
     control + data.div_ceil(8) * 8
 }
 
-/// The control block of `len` bytes at the start of `segment`.
+/// Returns the control block of `len` bytes at the start of `segment`.
 pub(crate) fn control(segment: Window<'_>, len: usize) -> Result<Window<'_>, AttachError> {
     segment.sub(0, len).map_err(|_| length(segment, len))
 }

@@ -15,17 +15,17 @@ use crate::protected::Protected;
 use crate::raw::{DoorbellRef, RawRwLock};
 use crate::Liveness;
 
-/// A robust reader-writer lock, and the value in shared memory that it protects: a `T`,
-/// or bytes whose number the segment's length says.
+/// A robust reader-writer lock, and the value in shared memory that it protects: a `T`, or bytes
+/// whose number follows from the segment's length.
 ///
-/// The value is reached through a [`Guard`] or a [`ReadGuard`] alone.
+/// The value is reached only through a [`Guard`] or a [`ReadGuard`].
 ///
-/// Writers go first: one that waits keeps new readers out, so readers starve
-/// where writers follow one another closely. Among writers, and among readers
-/// that wait, it is not fair. A reader that reads again while it reads, or writes,
-/// waits for itself once a writer comes between.
+/// Writers go first: one that waits keeps new readers out, so readers starve if writers follow one
+/// another closely. It is not fair among writers, nor among readers that wait. A thread that reads
+/// must not lock again: for writing it waits for itself, and for reading it does so if a writer has
+/// arrived in between.
 ///
-/// At most 128 read at a time; the next one waits, and looks again every
+/// At most 128 read at a time. The next one waits, and checks again every
 /// [`RECHECK`](shmem_core::wait::RECHECK).
 ///
 /// # Examples
@@ -55,13 +55,13 @@ pub struct RwLock<'m, T: ?Sized> {
 }
 
 impl<T: Pod> RwLock<'_, T> {
-    /// Bytes of the segment.
+    /// The length of the segment.
     pub const SEGMENT_LEN: usize = RawRwLock::segment_len(size_of::<T>());
 }
 
 impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
-    /// The lock in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
-    /// zeroed segment is a free lock.
+    /// Returns the lock in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a free lock.
     ///
     /// # Errors
     ///
@@ -71,31 +71,31 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
         incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
-        let data = T::part(segment, RawRwLock::segment_len(0))?;
+        let data = T::data_window(segment, RawRwLock::segment_len(0))?;
         let raw = RawRwLock::attach(segment, incarnation, bell)?;
-        T::SHAPE.install(segment.word(offset_of!(RwLockControl, protects)))?;
+        T::SHAPE.declare(segment.word(offset_of!(RwLockControl, protects)))?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
     }
 
-    /// Locks for reading if nobody writes or waits to.
+    /// Locks for reading, unless a partition writes or waits to write.
     ///
     /// # Errors
     ///
     /// As [`RwLock::read`], but [`Busy`](crate::LockFailure::Busy) instead of waiting.
     pub fn try_read<L: Liveness>(&self, liveness: &mut L) -> LockResult<ReadGuard<'_, 'm, T>> {
         let (acquired, place) = self.raw.try_read(liveness)?;
-        acquired.guard(self.reader(place))
+        acquired.into_result(self.reader(place))
     }
 
-    /// Locks for reading, and waits for writers to leave until the deadline of `wait`;
-    /// one that has passed leaves time for one look.
+    /// Locks for reading, and waits for writers to leave until the deadline of `wait`. If the
+    /// deadline has already passed, checks once.
     ///
     /// # Errors
     ///
     /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died inside
-    /// and no other writer has repaired it yet; otherwise as [`RwLock::write`], where
-    /// [`Corrupt`](crate::LockFailure::Corrupt) says that no reader word can be claimed
+    /// and no writer has repaired the value yet; otherwise as [`RwLock::write`], where
+    /// [`Corrupt`](crate::LockFailure::Corrupt) means that no reader word can be claimed
     /// because a partition broke the protocol.
     pub fn read<W: Wait, L: Liveness>(
         &self,
@@ -103,61 +103,65 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
         liveness: &mut L,
     ) -> LockResult<ReadGuard<'_, 'm, T>> {
         let (acquired, place) = self.raw.read(wait, liveness)?;
-        acquired.guard(self.reader(place))
+        acquired.into_result(self.reader(place))
     }
 
-    /// Locks for writing if nobody reads or writes. Readers that come while it looks are
-    /// kept out.
+    /// Locks for writing, unless a partition reads or writes. Readers that arrive during the call
+    /// are kept out.
     ///
     /// # Errors
     ///
     /// As [`RwLock::write`], but [`Busy`](crate::LockFailure::Busy) instead of waiting.
     pub fn try_write<L: Liveness>(&self, liveness: &mut L) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.try_write(liveness)?.guard(self.writer_guard())
+        self.raw
+            .try_write(liveness)?
+            .into_result(self.writer_guard())
     }
 
-    /// Locks for writing, and waits until the deadline of `wait` for others to leave; one
-    /// that has passed leaves time for one look.
+    /// Locks for writing, and waits until the deadline of `wait` for others to leave. If the
+    /// deadline has already passed, checks once.
     ///
-    /// Nobody waits for readers and writers that are gone. For silent ones it waits.
+    /// It does not wait for readers and writers that are gone. It waits for silent ones.
     ///
     /// # Errors
     ///
-    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died inside;
-    /// otherwise `Failed` with
-    /// [`Poisoned`](crate::LockFailure::Poisoned) if nobody repaired what such a one left;
-    /// [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
-    /// [`HolderSilent`](crate::LockFailure::HolderSilent) if who is waited for then is
-    /// silent; [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
+    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died inside; otherwise
+    /// `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the value that a dead writer
+    /// left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
+    /// [`HolderSilent`](crate::LockFailure::HolderSilent) if the holder is silent then;
+    /// [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
     pub fn write<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
         liveness: &mut L,
     ) -> LockResult<Guard<'_, 'm, T>> {
-        self.raw.write(wait, liveness)?.guard(self.writer_guard())
+        self.raw
+            .write(wait, liveness)?
+            .into_result(self.writer_guard())
     }
 
-    /// Which incarnation writes, or waits to: for inspection, it may have changed since.
+    /// Returns the incarnation that writes, or waits to write: for inspection, it may have changed
+    /// since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition stores what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn writer(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.writer()
     }
 
-    /// Which incarnations read, or are about to find that they may not: for inspection. One
-    /// that reads several times is there as often.
+    /// Returns the incarnations that read, or are about to find that they may not: for inspection.
+    /// One that reads several times is returned as often.
     pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         self.raw.readers()
     }
 
-    /// Of the lock, which was acquired for reading.
+    /// Returns the guard of the lock, which was acquired for reading.
     fn reader(&self, place: usize) -> ReadGuard<'_, 'm, T> {
         ReadGuard::new(&self.raw, place, self.data)
     }
 
-    /// Of the lock, which was acquired for writing.
+    /// Returns the guard of the lock, which was acquired for writing.
     fn writer_guard(&self) -> Guard<'_, 'm, T> {
         Guard::new(Held::Writer(&self.raw), self.data)
     }

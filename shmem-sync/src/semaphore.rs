@@ -33,7 +33,7 @@ use crate::Liveness;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// There is no releasing without the permit.
+/// A permit cannot be released without its [`Permit`].
 ///
 /// ```compile_fail,E0599
 /// # use shmem_sync::Semaphore;
@@ -44,15 +44,14 @@ use crate::Liveness;
 pub struct Semaphore<'m>(RawSemaphore<'m>);
 
 impl<'m> Semaphore<'m> {
-    /// Bytes of a segment with room for `capacity` permits, at most
+    /// Returns the length of a segment with room for `capacity` permits, at most
     /// [`PERMITS`](crate::layout::PERMITS).
     pub const fn segment_len(capacity: usize) -> usize {
         RawSemaphore::segment_len(capacity)
     }
 
-    /// The semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
-    /// wait. A zeroed segment is a semaphore without permits; its length alone
-    /// gives the capacity.
+    /// Returns the semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a semaphore without permits; its length gives the capacity.
     ///
     /// # Errors
     ///
@@ -65,17 +64,17 @@ impl<'m> Semaphore<'m> {
         RawSemaphore::attach(segment, incarnation, bell).map(Self)
     }
 
-    /// Permits there is room for.
+    /// Returns the number of permits that it has room for.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Permits there are, held or not: an indication, as they may change meanwhile.
+    /// Returns the number of permits, held or free: an estimate, because it may change meanwhile.
     pub fn permits(&self) -> usize {
         self.0.permits()
     }
 
-    /// Permits that nobody holds: an indication, as they may change meanwhile.
+    /// Returns the number of free permits: an estimate, because it may change meanwhile.
     pub fn available(&self) -> usize {
         self.0.available()
     }
@@ -84,18 +83,18 @@ impl<'m> Semaphore<'m> {
     ///
     /// # Errors
     ///
-    /// [`AddError::Overflow`] if there is no room for all; nothing was added.
-    /// [`AddError::Evicted`] if this incarnation was taken for gone meanwhile.
+    /// [`AddError::Overflow`] if there is no room for all; nothing was added. [`AddError::Evicted`]
+    /// if this incarnation was treated as gone meanwhile.
     pub fn add(&self, permits: usize) -> Result<(), AddError> {
         self.0.add(permits)
     }
 
-    /// Acquires a permit that nobody holds, or one that an incarnation held which is gone.
+    /// Acquires a permit that is free, or that an incarnation holds which is gone.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Busy`] if there is none; [`AcquireError::Corrupt`] if there
-    /// is none and a word is not one.
+    /// [`AcquireError::Busy`] if there is none; [`AcquireError::Corrupt`] if there is none and a
+    /// word is corrupt.
     #[inline]
     pub fn try_acquire<L: Liveness>(
         &self,
@@ -104,16 +103,16 @@ impl<'m> Semaphore<'m> {
         self.0.try_acquire(liveness).map(|place| self.permit(place))
     }
 
-    /// Acquires a permit, and waits for one until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
+    /// Acquires a permit, and waits for one until the deadline of `wait`. If the deadline has
+    /// already passed, checks once.
     ///
-    /// A permit of an incarnation that is silent stays where it is: others go on with the rest.
+    /// A permit of a silent incarnation stays with it: others continue with the rest.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::TimedOut`] at the deadline, or [`AcquireError::HolderSilent`] if
-    /// somebody who holds a permit is silent then;
-    /// [`AcquireError::Corrupt`] if there is none and a word is not one.
+    /// [`AcquireError::TimedOut`] at the deadline, or [`AcquireError::HolderSilent`] if the holder
+    /// of a permit is silent then; [`AcquireError::Corrupt`] if there is no permit and a word is
+    /// corrupt.
     #[inline]
     pub fn acquire<W: Wait, L: Liveness>(
         &self,
@@ -133,7 +132,8 @@ impl<'m> Semaphore<'m> {
 
 /// A permit of a [`Semaphore`]; released when it is dropped.
 ///
-/// One that is forgotten ([`core::mem::forget`]) stays with our incarnation until that is over.
+/// A permit that is forgotten ([`core::mem::forget`]) stays with our incarnation until that is
+/// gone.
 #[must_use = "a permit that is dropped is released"]
 pub struct Permit<'s, 'm> {
     semaphore: &'s RawSemaphore<'m>,
@@ -145,7 +145,7 @@ impl Permit<'_, '_> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if our incarnation was taken for gone and the permit went to another.
+    /// [`NotHeld`] if our incarnation was treated as gone and another took the permit.
     #[inline]
     pub fn release(self) -> Result<(), NotHeld> {
         let permit = ManuallyDrop::new(self);
@@ -153,7 +153,7 @@ impl Permit<'_, '_> {
         unsafe { permit.semaphore.release(permit.place) }
     }
 
-    /// Ends the permit: there is one less from now on.
+    /// Ends the permit: from now on there is one permit less.
     ///
     /// # Errors
     ///
@@ -168,8 +168,8 @@ impl Permit<'_, '_> {
 impl Drop for Permit<'_, '_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: acquired, and dropped after this. If our incarnation was taken for gone, there is
-        // nobody to tell.
+        // SAFETY: acquired, and dropped after this. If our incarnation was treated as gone, no
+        // caller can get the error.
         let _ = unsafe { self.semaphore.release(self.place) };
     }
 }

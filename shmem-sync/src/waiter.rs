@@ -1,19 +1,19 @@
-//! One caller's wait for the incarnations that are in its way.
+//! One caller's wait for the incarnations that hold what it needs.
 //!
-//! Whoever waits for a lock looks at a word, spends a [`Waiter::wait_step`], and looks
-//! again. Every turn counts against the deadline, and behind the deadline
-//! [`TAKEOVERS`] limits them, so nothing that a peer does to the word makes the wait longer.
+//! A caller that waits for a lock reads a word, calls [`Waiter::wait_step`], and reads the word
+//! again. Every step counts against the deadline. After the deadline [`TAKEOVERS`] limits the
+//! steps, so nothing that a peer stores in the word makes the wait longer.
 //!
-//! What is done about the incarnation that a word names depends on what is known of it
-//! ([`PartitionState`]): one that is gone is taken over from. One that is alive or silent
-//! is waited for; at the deadline, one that is silent is named.
+//! The next step depends on the state of the incarnation that the word names ([`PartitionState`]).
+//! If it is gone, the caller takes over from it. If it is alive or silent, the caller waits; at the
+//! deadline the error names it if it is silent.
 //!
 //! # What a `Liveness` may rely on
 //!
-//! It is asked about an incarnation only after the word that names that incarnation was loaded, by
-//! the same thread. So one that looks at memory of its own, behind an acquire fence, finds there
-//! what the incarnation stored in it before it came to the lock, if a release fence of that
-//! incarnation's is between the two: that it is attached, for example.
+//! It is asked about an incarnation only after the same thread has loaded a word that names it.
+//! Suppose that the incarnation executed a release fence before it stored that word. A `Liveness`
+//! that loads other words after an acquire fence then finds what the incarnation stored before its
+//! fence: for example, that it is attached.
 
 use shmem_core::mem::Word;
 use shmem_core::wait::{Pause, Wait};
@@ -23,81 +23,81 @@ use crate::error::LockFailure;
 use crate::layout::READERS;
 use crate::{Liveness, PartitionState};
 
-/// Turns without a sleep before a wait asks whether whom it waits for incarnations: most
-/// owners are back sooner.
-const TRUSTING: u32 = 8;
+/// Steps without a sleep before a wait asks whether the holder is alive: most holders release
+/// sooner.
+const STEPS_BEFORE_LIVENESS: u32 = 8;
 
-/// The most pauses between two looks, as a power of two. Models look each time.
-const BACK_OFF: u32 = if cfg!(loom) { 0 } else { 4 };
+/// The most pauses between two checks, as a power of two. Models check each time.
+const MAX_BACKOFF: u32 = if cfg!(loom) { 0 } else { 4 };
 
-/// Lives that are gone and may be met when there is no time left: more than the readers
-/// that a writer may have to clear away, with some that come between.
+/// The most takeovers after the deadline: more than the reader words that a writer may have to
+/// clear, with some that come in between.
 const TAKEOVERS: u32 = 2 * READERS as u32;
 
-/// How a caller waits, and how far it has come with it.
+/// A caller's wait and its progress.
 pub(crate) struct Waiter<'w> {
-    /// `None` does not wait.
+    /// `None`: does not wait.
     wait: Option<&'w mut dyn Wait>,
     liveness: &'w mut dyn Liveness,
-    turns: u32,
+    steps: u32,
     slept: bool,
     /// What is left of [`TAKEOVERS`].
     takeovers: u32,
 }
 
-/// What comes of a turn.
+/// What the caller does next.
 pub(crate) enum WaitStep {
-    /// Look again.
+    /// Check again.
     Again,
-    /// Sleep, if there is something to wake from.
+    /// Sleep, if there is a word to sleep on.
     Sleep,
-    /// Whom we wait for is gone.
+    /// Take over: the holder is gone.
     Gone,
-    /// Time is up.
+    /// Return this error.
     GiveUp(LockFailure),
 }
 
 impl<'w> Waiter<'w> {
-    /// Looks once.
-    pub(crate) fn once(liveness: &'w mut dyn Liveness) -> Self {
+    /// Returns a waiter for a call that does not wait.
+    pub(crate) fn without_waiting(liveness: &'w mut dyn Liveness) -> Self {
         Self {
             wait: None,
             liveness,
-            turns: 0,
+            steps: 0,
             slept: false,
             takeovers: TAKEOVERS,
         }
     }
 
-    /// Looks until the deadline of `wait`.
-    pub(crate) fn long(wait: &'w mut dyn Wait, liveness: &'w mut dyn Liveness) -> Self {
+    /// Returns a waiter for a call that waits until the deadline of `wait`.
+    pub(crate) fn new(wait: &'w mut dyn Wait, liveness: &'w mut dyn Liveness) -> Self {
         Self {
             wait: Some(wait),
-            ..Self::once(liveness)
+            ..Self::without_waiting(liveness)
         }
     }
 
-    /// Spends a turn on waiting for `holder`; `None` is nobody in particular.
+    /// Waits one step for `holder`; `None` if no incarnation is known to be in the way.
     pub(crate) fn wait_step(&mut self, holder: Option<Incarnation>) -> WaitStep {
-        self.turn_of(1, holder)
+        self.step(1, holder)
     }
 
-    /// The same, twice as long each time, where a look takes the line of the word away from
-    /// who is about to change it.
-    pub(crate) fn longer_wait_step(&mut self, holder: Option<Incarnation>) -> WaitStep {
-        self.turn_of(1 << self.turns.min(BACK_OFF), holder)
+    /// As [`Self::wait_step`], twice as long each time: each check takes the cache line of the word
+    /// away from the partition that is about to change it.
+    pub(crate) fn wait_step_with_backoff(&mut self, holder: Option<Incarnation>) -> WaitStep {
+        self.step(1 << self.steps.min(MAX_BACKOFF), holder)
     }
 
-    /// A turn of so many pauses, if the wait has them.
-    fn turn_of(&mut self, pauses: u32, holder: Option<Incarnation>) -> WaitStep {
+    /// Waits for up to `pauses` pauses.
+    fn step(&mut self, pauses: u32, holder: Option<Incarnation>) -> WaitStep {
         let mut pause = Pause::TimedOut;
         if let Some(wait) = &mut self.wait {
             let mut pauses = (0..pauses).map(|_| wait.pause());
             let other = pauses.find(|&pause| pause != Pause::Again);
             pause = other.unwrap_or(Pause::Again);
         }
-        self.turns = self.turns.saturating_add(1);
-        let ask = pause != Pause::Again || self.turns > TRUSTING;
+        self.steps = self.steps.saturating_add(1);
+        let ask = pause != Pause::Again || self.steps > STEPS_BEFORE_LIVENESS;
         let asked = holder.filter(|_| ask);
         let state = asked.map(|holder| self.liveness.state(holder));
         if state == Some(PartitionState::Gone) && self.may_take_over(pause) {
@@ -114,7 +114,7 @@ impl<'w> Waiter<'w> {
         }
     }
 
-    /// Counts a takeover behind the deadline.
+    /// Counts a takeover after the deadline; returns false if there were too many.
     fn may_take_over(&mut self, pause: Pause) -> bool {
         if pause != Pause::TimedOut {
             return true;
@@ -128,7 +128,7 @@ impl<'w> Waiter<'w> {
         self.liveness.is_gone(incarnation)
     }
 
-    /// Sleeps until `word` is no longer `seen`, after a turn that said so.
+    /// Sleeps until `word` is no longer `seen`, after a step that returned [`WaitStep::Sleep`].
     pub(crate) fn sleep(&mut self, word: Word<'_>, seen: u32) {
         self.slept = true;
         if let Some(wait) = &mut self.wait {
@@ -136,7 +136,7 @@ impl<'w> Waiter<'w> {
         }
     }
 
-    /// Whether a wake-up may have been spent on us.
+    /// Returns true if a wake-up may have been meant for us.
     pub(crate) fn has_slept(&self) -> bool {
         self.slept
     }

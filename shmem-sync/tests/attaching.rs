@@ -93,17 +93,17 @@ fn another_type_over_the_same_lock_is_refused_although_the_segment_fits() {
     let heaps = heaps(16);
     assert_eq!(attach::<[u8; 13]>(&heaps, FIRST), [Ok(()); 3]);
     assert_eq!(attach::<[u8; 13]>(&heaps, SECOND), [Ok(()); 3]);
-    let found = Shape::of::<[u8; 13]>();
+    let found = Shape::new::<[u8; 13]>();
     assert_eq!(protects(&heaps), [Some(found); 3]);
     let refused = |ours| [Err(AttachError::Shape { found, ours }); 3];
     for incarnation in [FIRST, SECOND, Incarnation::first(3)] {
         let longer = attach::<[u8; 16]>(&heaps, incarnation);
-        assert_eq!(longer, refused(Shape::of::<[u8; 16]>()));
+        assert_eq!(longer, refused(Shape::new::<[u8; 16]>()));
         let aligned = attach::<[u64; 2]>(&heaps, incarnation);
-        assert_eq!(aligned, refused(Shape::of::<[u64; 2]>()));
+        assert_eq!(aligned, refused(Shape::new::<[u64; 2]>()));
     }
     assert_eq!(protects(&heaps), [Some(found); 3]);
-    let error = refused(Shape::of::<[u64; 2]>())[0].unwrap_err();
+    let error = refused(Shape::new::<[u64; 2]>())[0].unwrap_err();
     let text =
         "the lock protects a value of 13 bytes aligned to 1, not one of 16 bytes aligned to 8";
     assert_eq!(error.to_string(), text);

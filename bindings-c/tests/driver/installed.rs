@@ -228,7 +228,7 @@ fn converse(directory: &Path) -> Outcome {
 
 /// Until the receiver has made the ring: its consumer's end is claimed.
 pub(crate) fn wait_for_the_region(path: &Path) -> Outcome {
-    wait_until(path, "makes no region", |ring| ring.consuming().is_some())
+    wait_until(path, "makes no region", |ring| ring.consumer_owner().is_some())
 }
 
 /// Until the ring of the region in a file is as it should be.

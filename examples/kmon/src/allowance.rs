@@ -1,11 +1,11 @@
-//! How often something may be said: some at once, then one a second.
+//! Limits how often messages are printed: some at once, then one a second.
 
 use std::time::Instant;
 
-/// What may be said at once.
+/// Messages that may be printed at once.
 const BURST: f64 = 10.0;
 
-/// An allowance of [`BURST`], which grows back by one a second.
+/// An allowance of [`BURST`] messages, which grows by one a second.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     left: f64,
@@ -22,7 +22,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Takes one of it. Returns false if none is left.
+    /// Takes one message from the allowance. Returns false if none is left.
     pub(crate) fn take(&mut self) -> bool {
         let earned = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_at_once_are_some_ten() {
+    fn of_a_thousand_messages_at_once_about_ten_are_allowed() {
         let mut allowance = Allowance::default();
         let taken = (0..1000).filter(|_| allowance.take()).count();
         assert!((10..20).contains(&taken), "{taken}");

@@ -1,4 +1,4 @@
-//! What an instance is made of, as its configuration says and its record keeps.
+//! The kinds of instances and their settings, as configured and recorded.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use kmon_protocol::link::Waiting;
 use serde::{Deserialize, Serialize};
 use shmem_core::region::Place;
 
-/// What an instance is made of.
+/// The kind of an instance, with its settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// Processes of this machine, in namespaces.
     Process { shell: Option<PathBuf> },
-    /// A machine that QEMU makes.
+    /// A machine under QEMU.
     Qemu(Box<Qemu>),
-    /// Whatever attaches to this memory.
+    /// A system that attaches to this memory and that KMON does not start.
     External(External),
 }
 
-/// A machine that QEMU makes.
+/// A machine under QEMU.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Qemu {
     pub(crate) memory_mib: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Qemu {
     pub(crate) boot: Boot,
     pub(crate) transport: Transport,
     pub(crate) accelerator: Accelerator,
-    /// A path, or a name to be found.
+    /// A path, or a name in the search path.
     pub(crate) program: PathBuf,
     /// Parameters for the kernel.
     pub(crate) append: String,
@@ -56,8 +56,8 @@ pub(crate) enum Transport {
     Doorbell,
 }
 
-/// What runs a machine's code. The translator is the default: it works everywhere, and `kvm`
-/// is where the processor, the kernel and the user's rights all allow it.
+/// What runs a machine's code. The default is the translator, which works everywhere; `kvm` needs
+/// the support of the processor and the kernel, and the right to use it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Accelerator {
@@ -66,17 +66,17 @@ pub(crate) enum Accelerator {
     Kvm,
 }
 
-/// Memory to which somebody attaches whom KMON does not start.
+/// Memory to which a system attaches that KMON does not start.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct External {
     #[serde(with = "place")]
     pub(crate) region: Place,
-    /// The other end is another kernel's, although the place does not look so.
+    /// The peer runs on another kernel, although the place suggests the same one.
     pub(crate) poll: bool,
 }
 
 impl Kind {
-    /// The word for it in a configuration.
+    /// Returns its name in a configuration.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Process { .. } => "process",
@@ -85,7 +85,7 @@ impl Kind {
         }
     }
 
-    /// How KMON and the instance wait for each other, where no doorbell is.
+    /// Returns how KMON and the instance wait for each other without a doorbell.
     pub(crate) fn waiting(&self) -> Waiting {
         match self {
             Self::Process { .. } => Waiting::Futex,
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// The transport, of a machine.
+    /// Returns a machine's transport.
     pub(crate) fn transport(&self) -> Option<Transport> {
         match self {
             Self::Qemu(qemu) => Some(qemu.transport),
@@ -103,7 +103,7 @@ impl Kind {
         }
     }
 
-    /// Where the region is, of an external instance.
+    /// Returns the place of an external instance's region.
     pub(crate) fn region(&self) -> Option<&Place> {
         match self {
             Self::External(external) => Some(&external.region),
@@ -122,7 +122,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// A place as the word that it is on a command line.
+/// Converts a place to and from its form on a command line.
 mod place {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_comes_back_from_its_record() {
+    fn every_kind_is_read_back_from_its_record() {
         let qemu = Qemu {
             memory_mib: 96,
             vcpus: 1,

@@ -1,31 +1,31 @@
 //! KMON: a monitor of partitions over shared memory.
 //!
-//! The operator's commands are the paper's: `kmconsole N` sends what is typed
-//! to instance N, `kmexitconsole` comes back, `kmmonitorall` shows every
-//! instance's processor, memory and network.
+//! The operator's commands are those of the paper: `kmconsole N` sends typed text to instance N,
+//! `kmexitconsole` returns to KMON, and `kmmonitorall` shows processor, memory and network of every
+//! instance.
 //!
 //! | module        | one purpose                                              |
 //! |---------------|----------------------------------------------------------|
 //! | `cli`         | KMON's own command line                                  |
 //! | `config`      | the configuration file                                   |
 //! | `monitor`     | the instances, and how they start and end                |
-//! | `rundir`      | what a KMON leaves for the next one                      |
+//! | `rundir`      | the files that one KMON leaves for the next              |
 //! | `instance`    | one instance: threads, state, output                     |
-//! | `kind`        | what an instance is made of                              |
-//! | `body`        | what an instance consists of: started, watched, ended    |
-//! | `embedded`    | the processes that are an instance on this machine       |
-//! | `console`     | what the operator types into an instance                 |
+//! | `kind`        | the kinds of instances and their settings                |
+//! | `backend`     | starts, watches and ends what an instance consists of    |
+//! | `embedded`    | instances that are processes of this machine             |
+//! | `console`     | sends what the operator types to an instance             |
 //! | `commands`    | the commands at the prompt                               |
-//! | `front`       | where commands come from: a terminal or a script         |
+//! | `front`       | reads commands from a terminal or a script               |
 //! | `script`      | the lines of a script                                    |
-//! | `notices`     | what is said while the operator does something else      |
+//! | `notices`     | messages that no command asked for                       |
 //! | `terminal`    | the operator's terminal                                  |
-//! | `setup`       | from the command line to a running monitor               |
-//! | `text`        | numbers and foreign text as a person reads them          |
-//! | `interrupt`   | `^C` at KMON                                             |
+//! | `setup`       | starts the monitor as the command line says              |
+//! | `text`        | formats numbers, and escapes text of instances           |
+//! | `interrupt`   | reports `^C` to KMON's commands                          |
 //!
-//! A thread per instance talks to it; the front end never waits for one that
-//! does not answer, and no instance waits for another.
+//! Each instance has a thread that communicates with it. The front end never waits for an instance
+//! that does not answer, and no instance waits for another.
 
 mod allowance;
 mod backend;
@@ -56,27 +56,27 @@ use clap::error::ErrorKind;
 pub fn run() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if is_answer(error.kind()) => {
-            // Help that nobody reads to its end is no failure.
+        Err(error) if is_help(error.kind()) => {
+            // A reader that closes the pipe before the end of the help is not a failure.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return complain(&format!("{}; try --help", cli::one_line(&error)), 2),
+        Err(error) => return report_error(&format!("{}; try --help", cli::one_line(&error)), 2),
     };
     if let Some(cli::Inner::InstanceInit(args)) = &cli.inner {
         return embedded::init::run(args);
     }
     let end = setup::monitor(&cli);
     terminal::restore();
-    end.unwrap_or_else(|error| complain(&format!("{error:#}"), 1))
+    end.unwrap_or_else(|error| report_error(&format!("{error:#}"), 1))
 }
 
-fn is_answer(kind: ErrorKind) -> bool {
+fn is_help(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
-fn complain(what: &str, code: u8) -> ExitCode {
-    // Without standard error the exit status has to do.
+fn report_error(what: &str, code: u8) -> ExitCode {
+    // Without standard error, only the exit status reports it.
     let _ = writeln!(std::io::stderr(), "kmon: {}", text::escaped(what));
     ExitCode::from(code)
 }

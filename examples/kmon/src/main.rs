@@ -1,4 +1,4 @@
-//! The `kmon` program; everything it does is in the library.
+//! The `kmon` program; its code is in the library.
 
 use std::process::ExitCode;
 

@@ -1,17 +1,16 @@
-//! What KMON has to say while the operator does something else.
+//! Messages of KMON that no command asked for.
 //!
-//! A thread of its own prints: the instances' threads, which notice that
-//! something happened, never wait for a terminal. While a console has the
-//! terminal, notices are kept and shown when the operator is back.
+//! A separate thread prints them, so that the instances' threads never wait for a terminal. While a
+//! console uses the terminal, notices are held back until the operator returns to the prompt.
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shows one line; gets it without its end.
+/// Prints one line, which is passed without a newline.
 pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
 
-/// The place to which notices go.
+/// Accepts notices and prints them.
 #[derive(Debug)]
 pub(crate) struct Notices {
     queue: Mutex<Queue>,
@@ -20,15 +19,15 @@ pub(crate) struct Notices {
 #[derive(Debug)]
 struct Queue {
     lines: Sender<String>,
-    /// The lines kept back, while a console has the terminal.
+    /// The lines held back while a console uses the terminal.
     held: Option<Vec<String>>,
 }
 
 impl Notices {
-    /// Lines that are kept while a console has the terminal.
+    /// How many lines are held back while a console uses the terminal.
     const MAX_HELD: usize = 1000;
 
-    /// Prints through `printer` from now on.
+    /// Creates notices that `printer` prints.
     pub(crate) fn new(mut printer: Printer) -> Arc<Self> {
         let (lines, to_print) = channel::<String>();
         std::thread::spawn(move || {
@@ -42,37 +41,37 @@ impl Notices {
         })
     }
 
-    /// Notices to standard error.
+    /// Creates notices on standard error.
     pub(crate) fn to_stderr() -> Arc<Self> {
         Self::new(Box::new(|line| {
-            // Nobody is left to tell that standard error is gone.
+            // Without standard error there is no way to report this.
             let _ = writeln!(std::io::stderr(), "kmon: {line}");
         }))
     }
 
-    /// Shows `line`, now or when the operator is back at the prompt.
-    pub(crate) fn say(&self, line: String) {
+    /// Prints `line`, now or when the operator returns to the prompt.
+    pub(crate) fn post(&self, line: String) {
         let mut queue = self.lock();
         match &mut queue.held {
             Some(held) if held.len() < Self::MAX_HELD => held.push(line),
             Some(_) => {}
             None => {
-                // The printing thread ends with the program only.
+                // The printing thread runs until the program ends.
                 let _ = queue.lines.send(line);
             }
         }
     }
 
-    /// Keeps notices back until [`Notices::release`].
+    /// Holds notices back until [`Notices::release`].
     pub(crate) fn hold(&self) {
         self.lock().held.get_or_insert_default();
     }
 
-    /// Shows what was kept back.
+    /// Prints the notices that were held back.
     pub(crate) fn release(&self) {
         let mut queue = self.lock();
         for line in queue.held.take().unwrap_or_default() {
-            // The printing thread ends with the program only.
+            // The printing thread runs until the program ends.
             let _ = queue.lines.send(line);
         }
     }
@@ -88,18 +87,18 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn notices_wait_while_a_console_has_the_terminal() {
+    fn notices_are_held_back_while_a_console_uses_the_terminal() {
         let (seen, lines) = channel();
         let notices = Notices::new(Box::new(move |line| {
             seen.send(line.to_owned()).unwrap();
         }));
         let within = |time| lines.recv_timeout(time).ok();
         let next = || within(Duration::from_secs(30));
-        notices.say("one".into());
+        notices.post("one".into());
         assert_eq!(next().as_deref(), Some("one"));
         notices.hold();
-        notices.say("two".into());
-        notices.say("three".into());
+        notices.post("two".into());
+        notices.post("three".into());
         assert_eq!(within(Duration::from_millis(200)), None);
         notices.release();
         assert_eq!(

@@ -1,22 +1,22 @@
-//! What a KMON leaves for the next one: a directory of its user's.
+//! The run directory: the files that one KMON leaves for the next.
 //!
-//! | file         | what it has                                              |
+//! | file         | content                                                  |
 //! |--------------|----------------------------------------------------------|
-//! | `lock`       | the number of the KMON that has the directory locked     |
+//! | `lock`       | the process number of the KMON that holds the lock       |
 //! | `N.json`     | instance N, and what it consists of ([`Record`])         |
-//! | `N.log`      | what instance N printed (`instance::log`)                |
-//! | `N.kernel`   | what its kernel said, likewise                           |
-//! | `N.qmp`      | a machine's: the socket of QEMU's monitor                |
+//! | `N.log`      | the output of instance N (`instance::log`)               |
+//! | `N.kernel`   | the log of its kernel                                    |
+//! | `N.qmp`      | for a machine: the socket of QEMU's monitor              |
 //! | `N.pid`      | the number of QEMU's process                             |
 //! | `N.door`     | the socket of the server of its doorbells                |
-//! | `N.door.log` | what that server says                                    |
+//! | `N.door.log` | the log of that server                                   |
 //!
-//! - **R1** One KMON at a time has the lock, and only that one touches the rest.
-//!   The kernel takes it back from a KMON that ends, however it ends.
-//! - **R2** A record is replaced as a whole: there is the old one or the new one.
-//! - **R3** An instance's process does nothing before its record is written, so
-//!   none is ever left behind without one. A machine's, which begin before, are
-//!   announced in the record, and known by the paths of their files here.
+//! - **R1** One KMON at a time holds the lock, and only that one uses the other files. The kernel
+//!   releases the lock when KMON ends, however it ends.
+//! - **R2** A record is replaced as a whole: the file has either the old or the new one.
+//! - **R3** An instance's process does nothing before its record is written, so no process is left
+//!   without one. The processes of a machine start before; a provisional record announces them, and
+//!   they are recognized by the paths of their files here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -32,20 +32,21 @@ use serde::{Deserialize, Serialize};
 use crate::backend::BackendRecord;
 use crate::kind::Kind;
 
-/// A KMON that was just killed may need a moment to let go of its lock.
-const LETTING_GO: Duration = Duration::from_millis(500);
+/// How long a KMON that was just killed may take to release its lock.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An instance as it was when something about it last changed.
+/// The record of an instance.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Record {
     pub(crate) number: u8,
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// Nothing if it is halted.
-    pub(crate) body: Option<BackendRecord>,
+    /// `None` if it is halted.
+    #[serde(rename = "body")]
+    pub(crate) backend: Option<BackendRecord>,
 }
 
-/// The files of a machine, beside its record and its logs.
+/// The files of a machine, apart from its record and its logs.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) qmp: PathBuf,
@@ -54,32 +55,34 @@ pub(crate) struct Files {
     pub(crate) door_log: PathBuf,
 }
 
-/// The directory, locked.
+/// The locked directory.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
     _lock: File,
 }
 
-/// Bytes that a record has at most, or nearly.
+/// Bytes of the longest expected record.
 const MAX_RECORD: usize = 8192;
 
 impl RunDir {
-    /// Locks `path`, which is made if it is not there; without one, this user's
-    /// own place.
+    /// Locks the directory `path`, or the default one of this user. Creates it if it does not
+    /// exist.
     ///
     /// # Errors
     ///
-    /// Another KMON has it, it is not this user's alone, or it cannot be made.
+    /// Another KMON uses it, other users can access it, or it cannot be created.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let path = match path {
-            // An instance starts in another directory.
+            // Instances start in another directory, so the path becomes absolute.
             Some(path) => std::path::absolute(path)?,
             None => default_path(),
         };
         let shown = path.display().to_string();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.with_context(|| format!("{shown} cannot be made; --run-dir names another place"))?;
+        made.with_context(|| {
+            format!("{shown} cannot be created; --run-dir names another directory")
+        })?;
         let lock = require_own(&path).and_then(|()| lock(&path));
         Ok(Self {
             _lock: lock.context(shown)?,
@@ -87,8 +90,8 @@ impl RunDir {
         })
     }
 
-    /// What is known of the instances of KMONs before, by number. A file that is
-    /// no record is none.
+    /// Returns the records of earlier KMONs' instances, by number. Skips files that are not
+    /// records.
     pub(crate) fn records(&self) -> Vec<Record> {
         let Ok(listing) = fs::read_dir(&self.path) else {
             return Vec::new();
@@ -105,7 +108,7 @@ impl RunDir {
         records
     }
 
-    /// Writes `record` in the place of the one before (R2).
+    /// Replaces an instance's record by `record` (R2).
     pub(crate) fn save(&self, record: &Record) -> anyhow::Result<()> {
         let file = self.record(record.number);
         let fresh = file.with_extension("new");
@@ -115,7 +118,7 @@ impl RunDir {
             .with_context(|| format!("{} cannot be written", file.display()))
     }
 
-    /// Tries to write as much as a record has, and leaves nothing.
+    /// Checks that there is room for a record, by writing a file and removing it.
     ///
     /// # Errors
     ///
@@ -123,15 +126,15 @@ impl RunDir {
     pub(crate) fn require_room(&self, number: u8) -> anyhow::Result<()> {
         let probe = self.record(number).with_extension("new");
         let written = fs::write(&probe, [b' '; MAX_RECORD]);
-        // What was not made cannot be removed.
+        // The file may not exist.
         let _ = fs::remove_file(&probe);
         written.with_context(|| format!("{} cannot be written", probe.display()))
     }
 
-    /// Forgets instance `number`, its output with it.
+    /// Removes all files of instance `number`, including its output.
     pub(crate) fn forget(&self, number: u8) {
         let (record, log, kernel) = (self.record(number), self.log(number), self.kernel(number));
-        // A KMON that was killed may have left one half-made.
+        // A KMON that was killed may have left temporary files.
         let half = [record.with_extension("new"), log.with_extension("fresh")];
         let Files {
             qmp,
@@ -141,22 +144,22 @@ impl RunDir {
         } = self.files(number);
         let all = [record, log, kernel, qmp, pid, door, door_log];
         for file in all.iter().chain(&half) {
-            // What is not there is forgotten.
+            // The file may not exist.
             let _ = fs::remove_file(file);
         }
     }
 
-    /// Where the output of instance `number` is.
+    /// Returns the file of the output of instance `number`.
     pub(crate) fn log(&self, number: u8) -> PathBuf {
         self.path.join(format!("{number}.log"))
     }
 
-    /// Where the log of its kernel is.
+    /// Returns the file of its kernel's log.
     pub(crate) fn kernel(&self, number: u8) -> PathBuf {
         self.path.join(format!("{number}.kernel"))
     }
 
-    /// Where a machine's files are.
+    /// Returns a machine's files.
     pub(crate) fn files(&self, number: u8) -> Files {
         let file = |end: &str| self.path.join(format!("{number}.{end}"));
         Files {
@@ -172,7 +175,7 @@ impl RunDir {
     }
 }
 
-/// `$XDG_RUNTIME_DIR/kmon`; where there is none, `/tmp/kmon-` and the user's number.
+/// Returns `$XDG_RUNTIME_DIR/kmon`, or `/tmp/kmon-UID` if that variable is not set.
 fn default_path() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(directory) if !directory.is_empty() => PathBuf::from(directory).join("kmon"),
@@ -180,18 +183,19 @@ fn default_path() -> PathBuf {
     }
 }
 
-/// Whoever else could write there could make us kill or read what is not ours.
+/// Checks that only this user can access `path`: others could make KMON kill or read what they
+/// choose.
 fn require_own(path: &Path) -> anyhow::Result<()> {
-    // Of the path itself: in `/tmp` anyone could have put a link there.
+    // Does not follow links: in `/tmp`, anyone could have created one.
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() {
-        bail!("it is no directory; --run-dir names another place");
+        bail!("it is not a directory; --run-dir names another one");
     }
     if found.uid() != geteuid().as_raw() {
-        bail!("it is another user's; --run-dir names another place");
+        bail!("it belongs to another user; --run-dir names another directory");
     }
     if found.mode() & 0o077 != 0 {
-        bail!("it is open to other users (chmod 700); --run-dir names another place");
+        bail!("other users can access it (chmod 700); --run-dir names another directory");
     }
     Ok(())
 }
@@ -204,19 +208,17 @@ fn lock(path: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path.join("lock"))?;
-    let deadline = Instant::now() + LETTING_GO;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(io::Error::from(error).into());
         }
         if Instant::now() > deadline {
             let mut pid = String::new();
-            // Who has it says so; if not, then it is still another.
+            // The holder writes its process number; it may not have done so yet.
             let _ = lock.read_to_string(&mut pid);
             let pid = pid.trim();
-            bail!(
-                "another KMON (process {pid}) has its instances there; --run-dir names another place"
-            );
+            bail!("another KMON (process {pid}) uses it; --run-dir names another directory");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -236,7 +238,7 @@ mod tests {
             number,
             name: format!("part{number}"),
             kind: Kind::Process { shell: None },
-            body: Some(BackendRecord::Process(crate::embedded::BackendRecord {
+            backend: Some(BackendRecord::Process(crate::embedded::ProcessRecord {
                 pid,
                 start: 77,
                 boot: "b".into(),
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back_in_their_order_and_are_replaced_and_forgotten() {
+    fn records_are_read_back_in_order_replaced_and_removed() {
         let home = tempfile::tempdir().unwrap();
         let place = home.path().join("a/run");
         let run = RunDir::open(Some(&place)).unwrap();
@@ -256,7 +258,7 @@ mod tests {
         }
         run.save(&record(2, 5)).unwrap();
         assert_eq!(run.records(), [record(2, 5), record(10, 1)]);
-        fs::write(place.join("3.json"), "{ no record").unwrap();
+        fs::write(place.join("3.json"), "{ not a record").unwrap();
         fs::write(
             place.join("4.json"),
             fs::read(place.join("2.json")).unwrap(),
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_kmon_is_told_who_has_the_directory() {
+    fn a_second_kmon_is_refused_with_the_process_of_the_first() {
         let home = tempfile::tempdir().unwrap();
         let place = home.path().join("run");
         let first = RunDir::open(Some(&place)).unwrap();
@@ -281,14 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_enter_is_refused() {
+    fn a_directory_that_others_can_access_is_refused() {
         let home = tempfile::tempdir().unwrap();
         let open = home.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
         let link = home.path().join("link");
         std::os::unix::fs::symlink(home.path(), &link).unwrap();
-        for (path, says) in [(&open, "open to other users"), (&link, "no directory")] {
+        for (path, says) in [
+            (&open, "other users can access it"),
+            (&link, "not a directory"),
+        ] {
             let error = format!("{:#}", RunDir::open(Some(path)).unwrap_err());
             assert!(
                 error.contains(says) && error.contains("--run-dir"),

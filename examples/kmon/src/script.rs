@@ -1,4 +1,4 @@
-//! The lines of a script: commands, and what is typed into consoles.
+//! The lines of a script: commands, and text for consoles.
 
 use std::fmt;
 use std::io::{BufRead, Write};
@@ -8,14 +8,14 @@ use anyhow::bail;
 use crate::terminal::Terminal;
 use crate::text;
 
-/// Where the commands come from.
+/// The source of the commands.
 pub(crate) enum Front {
     Terminal(Terminal),
     Script(Script),
 }
 
 impl Front {
-    /// The next line of a script, if it is text; a terminal has none.
+    /// Returns the next line of a script; `None` for a terminal.
     pub(crate) fn next_line(&mut self) -> Option<anyhow::Result<String>> {
         match self {
             Self::Terminal(_) => None,
@@ -39,7 +39,7 @@ impl Script {
         }
     }
 
-    /// The next line without its end; an error if it is no text.
+    /// Returns the next line without its end; an error if it is not text.
     pub(crate) fn next_line(&mut self) -> Option<anyhow::Result<String>> {
         let mut line = Vec::new();
         if !matches!(self.input.read_until(b'\n', &mut line), Ok(1..)) {
@@ -53,14 +53,14 @@ impl Script {
         let n = self.number;
         match String::from_utf8(line) {
             Ok(line) if line.contains('\0') => {
-                bail!("line {n} of the script has a NUL byte; it was not used")
+                bail!("line {n} of the script contains a NUL byte; it was not used")
             }
             Ok(line) => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
             Err(_) => bail!("line {n} of the script is not UTF-8; it was not used"),
         }
     }
 
-    /// Skips what was meant for an instance: up to `kmexitconsole` or the end.
+    /// Skips the lines for a console, up to `kmexitconsole` or the end. Returns how many.
     pub(crate) fn skip_console(&mut self) -> usize {
         let mut skipped = 0;
         while let Some(line) = self.next_line() {
@@ -73,20 +73,20 @@ impl Script {
     }
 }
 
-/// A failure of which standard error has the lines already.
+/// A failure that standard error already shows.
 #[derive(Debug)]
 pub(crate) struct Reported;
 
 impl fmt::Display for Reported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it failed as told above")
+        f.write_str("it failed as reported above")
     }
 }
 
 impl std::error::Error for Reported {}
 
-/// One line on standard error; without it the exit status has to do.
-pub(crate) fn say(line: &str) {
+/// Writes one line to standard error. Without standard error, only the exit status reports it.
+pub(crate) fn print_error(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", text::escaped(line));
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_no_text_is_named_by_its_number() {
+    fn a_line_that_is_not_text_is_reported_by_its_number() {
         let mut script = Script::new(&b"one\r\n\xff\nth\0ree\nfour"[..]);
         let mut next = || {
             script
@@ -106,13 +106,13 @@ mod tests {
         let error = next().unwrap().unwrap_err();
         assert_eq!(error, "line 2 of the script is not UTF-8; it was not used");
         let error = next().unwrap().unwrap_err();
-        assert!(error.starts_with("line 3 of the script has a NUL byte"));
+        assert!(error.starts_with("line 3 of the script contains a NUL byte"));
         assert_eq!(next(), Some(Ok("four".into())));
         assert_eq!(next(), None);
     }
 
     #[test]
-    fn the_lines_of_a_refused_console_are_skipped() {
+    fn the_lines_for_a_refused_console_are_skipped() {
         let mut script = Script::new(&b"ls\nrm x\n kmexitconsole\nkmlist\nquit"[..]);
         assert_eq!(script.skip_console(), 2);
         assert_eq!(script.next_line().unwrap().unwrap(), "kmlist");

@@ -1,4 +1,4 @@
-//! From the command line to a running monitor, and its end.
+//! Starts the monitor as the command line says, and runs it to its end.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use crate::front;
 use crate::front::editor::Editor;
 use crate::interrupt::Interrupt;
 use crate::kind::Kind;
-use crate::monitor::{Common, FIRST, LogBytes, Monitor, Wanted};
+use crate::monitor::{Common, FIRST, LogBytes, Monitor, NewInstance};
 use crate::notices::Notices;
 use crate::rundir::RunDir;
 use crate::terminal::{self, Terminal};
 
-/// Instances that are started when nobody says how many.
+/// How many instances are started by default.
 const INSTANCES: usize = 2;
 /// Seconds between two statistics of an instance.
 const PERIOD: f64 = 1.0;
-/// Bytes of output kept per instance, and of what its kernel says.
+/// Bytes of output kept per instance, and of kernel log.
 const LOG_BYTES: usize = 1024 * 1024;
 const KERNEL_LOG_BYTES: usize = 256 * 1024;
 
@@ -40,7 +40,7 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     let rundir = Arc::new(RunDir::open(cli.run_dir.as_deref())?);
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
-    end_well_in_any_case()?;
+    restore_terminal_on_exit()?;
     let mut editor = match &terminal {
         Some(terminal) => Some(Editor::new(terminal)?),
         None => None,
@@ -66,10 +66,10 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     if !found.is_empty() {
         let numbers: Vec<_> = found.iter().map(u8::to_string).collect();
         let numbers = numbers.join(", ");
-        // Without standard error kmlist has to do.
+        // Without standard error, kmlist shows them.
         let _ = writeln!(
             std::io::stderr(),
-            "kmon: going on with the instances of an earlier KMON: {numbers}"
+            "kmon: continuing with the instances of an earlier KMON: {numbers}"
         );
     }
     let none_runs = !start_instances(
@@ -89,7 +89,8 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The programs that instances are made with; guestd must be there if one is of processes.
+/// Returns the programs of which instances consist. Guestd must exist if an instance is of kind
+/// `process`.
 fn programs(cli: &Cli, config: &Config) -> anyhow::Result<Programs> {
     let kmon = std::env::current_exe().context("own program")?;
     let guestd = cli.guestd.clone();
@@ -116,30 +117,30 @@ fn programs(cli: &Cli, config: &Config) -> anyhow::Result<Programs> {
 }
 
 fn find_guestd(path: &Path) -> anyhow::Result<PathBuf> {
-    // An instance starts in another directory.
+    // Instances start in another directory, so the path becomes absolute.
     let found = path.canonicalize().with_context(|| {
         format!(
-            "{} is not there; build guestd or name it with --guestd",
+            "{} does not exist; build guestd or name it with --guestd",
             path.display()
         )
     })?;
     if !found.is_file() || access(&found, AccessFlags::X_OK).is_err() {
         bail!(
-            "{} is no program that can be run; build guestd or name it with --guestd",
+            "{} is not an executable file; build guestd or name it with --guestd",
             path.display()
         );
     }
     Ok(found)
 }
 
-/// The instances that are to be: those that are configured, then unnamed ones.
-fn wanted(cli: &Cli, configured: Vec<InstanceConfig>, logs: LogBytes) -> Vec<Wanted> {
+/// Returns the instances to start: the configured ones, then unnamed ones.
+fn wanted(cli: &Cli, configured: Vec<InstanceConfig>, logs: LogBytes) -> Vec<NewInstance> {
     let count = match cli.instances {
         Some(count) => usize::from(count),
         None if configured.is_empty() => INSTANCES,
         None => configured.len(),
     };
-    let configured = configured.into_iter().map(|one| Wanted {
+    let configured = configured.into_iter().map(|one| NewInstance {
         name: one.name,
         kind: Some(one.kind),
         logs: Some(LogBytes {
@@ -147,15 +148,15 @@ fn wanted(cli: &Cli, configured: Vec<InstanceConfig>, logs: LogBytes) -> Vec<Wan
             kernel: one.kernel_log_bytes.unwrap_or(logs.kernel),
         }),
     });
-    let unnamed = std::iter::repeat_with(Wanted::default);
+    let unnamed = std::iter::repeat_with(NewInstance::default);
     configured.chain(unnamed).take(count).collect()
 }
 
-/// Starts those that are not there yet. False if there are to be instances, but
-/// none runs.
+/// Starts the instances that do not exist yet. Returns false if instances were started but none
+/// runs.
 fn start_instances(
     monitor: &mut Monitor,
-    wanted: Vec<Wanted>,
+    wanted: Vec<NewInstance>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<bool> {
     for (number, wanted) in (FIRST..=LAST_PARTITION).zip(wanted) {
@@ -170,14 +171,14 @@ fn start_instances(
     }
     let (problems, all) = monitor.wait_all_running(interrupt);
     for problem in &problems {
-        // Without standard error the states in kmlist have to do.
+        // Without standard error, the states in kmlist show it.
         let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");
     }
     Ok(all == 0 || problems.len() < all)
 }
 
-/// Puts the terminal back on a panic and on the signals that end programs.
-fn end_well_in_any_case() -> anyhow::Result<()> {
+/// Restores the terminal on a panic and on the signals that end programs.
+fn restore_terminal_on_exit() -> anyhow::Result<()> {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         terminal::restore();
@@ -187,11 +188,11 @@ fn end_well_in_any_case() -> anyhow::Result<()> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGCONT {
-                terminal::go_on();
+                terminal::reapply();
                 continue;
             }
             terminal::restore();
-            // The instances go on; the next KMON finds them.
+            // The instances continue to run; the next KMON finds them.
             std::process::exit(128 + signal);
         }
     });

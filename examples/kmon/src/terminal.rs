@@ -1,8 +1,8 @@
 //! The operator's terminal: its input, its modes, its size.
 //!
-//! - **T1** However KMON ends (return, panic, signal), the terminal has the
-//!   settings with which KMON found it, and no mode that a program left on.
-//! - **T2** What was read but not used is read again first, by whoever reads next.
+//! - **T1** However KMON ends (return, panic, signal), the terminal has its original settings, and
+//!   no mode that a program has left set.
+//! - **T2** Input that was read but not used is delivered first to the next reader.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,23 +16,23 @@ use nix::sys::termios::{
 };
 use nix::unistd::read;
 
-/// How to put the terminal back, for whoever ends the program.
+/// The original state of the terminal, for all code that ends the program.
 static FOUND: Mutex<Option<Found>> = Mutex::new(None);
 
 struct Found {
     input: OwnedFd,
     settings: Termios,
-    /// Takes back the modes that the console's programs left on.
+    /// Resets the modes that the console's programs have set.
     undo: Vec<u8>,
-    /// The settings that are on now, if they are raw.
+    /// The current settings, if they are raw.
     raw: Option<Termios>,
 }
 
-/// Puts the terminal back to how KMON found it (T1); may be called any time.
+/// Restores the terminal to its original state (T1). May be called at any time.
 pub(crate) fn restore() {
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = found.as_mut() {
-        // At the end of the program there is nobody to tell of a failure.
+        // At the end of the program a failure cannot be reported.
         let _ = tcsetattr(&found.input, SetArg::TCSANOW, &found.settings);
         let undo = std::mem::take(&mut found.undo);
         if !undo.is_empty() {
@@ -48,8 +48,8 @@ fn set_current(raw: Option<Termios>) {
     }
 }
 
-/// Sets the terminal again as it was before KMON was stopped: a shell changes it meanwhile.
-pub(crate) fn go_on() {
+/// Applies KMON's settings again after KMON was stopped: a shell may have changed them meanwhile.
+pub(crate) fn reapply() {
     let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Found {
         input,
@@ -62,10 +62,10 @@ pub(crate) fn go_on() {
     }
 }
 
-/// What takes back the mode that a line editor has on: the brackets around pasted text.
+/// Resets the mode that the line editor sets: bracketed paste.
 pub(crate) const EDITOR_UNDO: &[u8] = b"\x1b[?2004l";
 
-/// Remembers what takes back the modes that are on.
+/// Stores the output that resets the modes that are set now.
 pub(crate) fn remember_undo(undo: Vec<u8>) {
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = found.as_mut() {
@@ -73,21 +73,21 @@ pub(crate) fn remember_undo(undo: Vec<u8>) {
     }
 }
 
-/// What is typed.
+/// Typed input.
 #[derive(Debug)]
 pub(crate) struct Input {
     descriptor: OwnedFd,
-    /// There was nothing more to read.
+    /// The end of the input was reached.
     gone: AtomicBool,
 }
 
 impl Input {
-    /// Reads what was typed; empty if the terminal is gone.
+    /// Reads typed bytes; none if the terminal is gone.
     pub(crate) fn read(&self, max: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; max];
         let len = match read(&self.descriptor, &mut bytes) {
             Ok(len) => len,
-            // The other side of a pseudo-terminal is gone.
+            // The other end of a pseudo-terminal is closed.
             Err(nix::errno::Errno::EIO) => 0,
             Err(error) => return Err(error.into()),
         };
@@ -108,18 +108,18 @@ impl AsFd for Input {
 pub(crate) struct Terminal {
     input: Input,
     settings: Termios,
-    /// Read, but left for whoever reads next (T2).
+    /// Bytes that were read but left for the next reader (T2).
     pending: Vec<u8>,
 }
 
-/// While it lives, keys arrive as they are pressed, `^C` among them.
+/// While this exists, keys arrive as they are pressed, including `^C`.
 #[derive(Debug)]
 pub(crate) struct Raw<'t> {
     terminal: &'t Terminal,
 }
 
 impl Terminal {
-    /// The terminal on standard input and output; `None` if there is none.
+    /// Returns the terminal on standard input and output; `None` if there is none.
     pub(crate) fn on_stdio() -> anyhow::Result<Option<Self>> {
         if !io::stdin().is_terminal() {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Terminal {
         };
         *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         let mut own = settings;
-        // `^\` would end KMON, and every instance with it, out of a command.
+        // Otherwise `^\` would end KMON in the middle of a command.
         own.control_chars[SpecialCharacterIndices::VQUIT as usize] = libc::_POSIX_VDISABLE;
         tcsetattr(&input, SetArg::TCSADRAIN, &own).context("terminal settings")?;
         let input = Input {
@@ -153,18 +153,17 @@ impl Terminal {
         &self.input
     }
 
-    /// Whether nothing will ever be typed again.
+    /// Returns true if no more input will arrive.
     pub(crate) fn is_gone(&self) -> bool {
         self.input.gone.load(Ordering::Relaxed) || tcgetattr(&self.input).is_err()
     }
 
-    /// The terminal's settings while KMON has it and no key is awaited.
+    /// Returns the settings that KMON uses while it does not read keys.
     pub(crate) fn settings(&self) -> &Termios {
         &self.settings
     }
 
-    /// Makes the terminal raw until the guard is dropped; its output too, or
-    /// only its input.
+    /// Makes the terminal's input raw until the guard is dropped, and its output if `output_too`.
     pub(crate) fn raw(&self, output_too: bool) -> anyhow::Result<Raw<'_>> {
         let mut raw = self.settings.clone();
         cfmakeraw(&mut raw);
@@ -176,7 +175,7 @@ impl Terminal {
         Ok(Raw { terminal: self })
     }
 
-    /// Bytes that were left for the next reader.
+    /// Takes the bytes that were left for the next reader.
     pub(crate) fn take_pending(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.pending)
     }
@@ -201,7 +200,7 @@ impl Drop for Raw<'_> {
 
 nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
 
-/// Rows and columns of the terminal on standard output; `None` if unknown.
+/// Returns rows and columns of the terminal on standard output; `None` if unknown.
 pub(crate) fn size() -> Option<(u16, u16)> {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -214,7 +213,7 @@ pub(crate) fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Writes all of `bytes` to standard output, at once.
+/// Writes `bytes` to standard output without buffering.
 pub(crate) fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;

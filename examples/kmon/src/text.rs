@@ -1,10 +1,10 @@
-//! Numbers and foreign text as a person reads them.
+//! Formats numbers, and escapes text of instances, for a person to read.
 
 use std::iter::Peekable;
 use std::str::Chars;
 use std::time::Duration;
 
-/// `1.5 MiB`, `512 B`.
+/// Formats a size, as `1.5 MiB` or `512 B`.
 pub(crate) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -17,7 +17,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// `59s`, `3m07s`, `2h05m`, `4d03h`.
+/// Formats a time, as `59s`, `3m07s`, `2h05m` or `4d03h`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 86_400, seconds / 3600, seconds / 60) {
@@ -28,8 +28,8 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `output` without what would move the cursor or change the terminal.
-pub(crate) fn harmless(output: &[u8]) -> String {
+/// Returns `output` without anything that moves the cursor or changes the terminal.
+pub(crate) fn without_escapes(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -44,7 +44,7 @@ pub(crate) fn harmless(output: &[u8]) -> String {
     kept
 }
 
-/// `line` with its control characters as `\n`, `\u{1b}`: it stays one line.
+/// Returns `line` with its control characters escaped as `\n`, `\u{1b}`, so that it stays one line.
 pub(crate) fn escaped(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     for letter in line.chars() {
@@ -57,7 +57,7 @@ pub(crate) fn escaped(line: &str) -> String {
     shown
 }
 
-/// What somebody typed, as an error repeats it: escaped, at most 60 characters of it.
+/// Returns typed text for an error message: escaped, and cut after 60 characters.
 pub(crate) fn brief(typed: &str) -> String {
     const MAX: usize = 60;
     let shown = escaped(typed);
@@ -67,11 +67,11 @@ pub(crate) fn brief(typed: &str) -> String {
     }
 }
 
-/// The longest string of an escape sequence that is left out, in characters. What is longer, or
-/// does not end, is text.
+/// Length of the longest string of an escape sequence that is left out, in characters. A longer or
+/// unfinished string is treated as text.
 const MAX_STRING: usize = 4096;
 
-/// Skips what follows an `ESC`.
+/// Skips the rest of an escape sequence after `ESC`.
 fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
     match rest.next() {
         Some('[') => {
@@ -87,8 +87,8 @@ fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Skips a string, a window's title for example, up to its end: `BEL`, or `ESC \`. A string
-/// without an end is not skipped.
+/// Skips a string, such as a window's title, up to its end: `BEL`, or `ESC \`. Does not skip a
+/// string without an end.
 fn skip_string(rest: &mut Peekable<Chars<'_>>) {
     let mut after = rest.clone();
     for _ in 0..MAX_STRING {
@@ -119,21 +119,21 @@ mod tests {
     #[test]
     fn an_instances_output_cannot_change_the_operators_terminal() {
         let output = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b(B ok\r\n\x08\x1b[2J\xff.";
-        assert_eq!(harmless(output), "red ok\n\u{fffd}.");
-        assert_eq!(harmless(b"cut\x1b["), "cut");
+        assert_eq!(without_escapes(output), "red ok\n\u{fffd}.");
+        assert_eq!(without_escapes(b"cut\x1b["), "cut");
     }
 
     #[test]
-    fn an_escape_sequence_without_an_end_hides_nothing_that_follows() {
-        assert_eq!(harmless(b"\x1b]0;title\nnext\n"), "0;title\nnext\n");
-        assert_eq!(harmless(b"\x1bPstart of text"), "start of text");
-        assert_eq!(harmless(b"\x1b[12\nnext"), "\nnext");
+    fn an_unfinished_escape_sequence_hides_no_following_text() {
+        assert_eq!(without_escapes(b"\x1b]0;title\nnext\n"), "0;title\nnext\n");
+        assert_eq!(without_escapes(b"\x1bPstart of text"), "start of text");
+        assert_eq!(without_escapes(b"\x1b[12\nnext"), "\nnext");
         let endless = format!("\x1b]{}\x07end", "x".repeat(5000));
-        assert!(harmless(endless.as_bytes()).ends_with("xxxend"));
+        assert!(without_escapes(endless.as_bytes()).ends_with("xxxend"));
     }
 
     #[test]
-    fn what_an_error_repeats_is_short_and_has_no_control_characters() {
+    fn typed_text_in_an_error_is_short_and_has_no_control_characters() {
         assert_eq!(brief("a\x1b[2J\r\u{9b}ü"), "a\\u{1b}[2J\\r\\u{9b}ü");
         assert_eq!(brief(&"ü".repeat(60)), "ü".repeat(60));
         assert_eq!(brief(&"ü".repeat(61)), "ü".repeat(60) + "...");

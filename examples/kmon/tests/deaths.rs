@@ -1,5 +1,4 @@
-//! Guestd dies, KMON dies, both die: what was there before is there again, and
-//! nothing else is.
+//! Kills guestd, KMON, or both, and checks that all state is restored and nothing else changes.
 
 mod common;
 
@@ -15,7 +14,7 @@ use common::{
     signal,
 };
 
-/// The content of a file, once that has one.
+/// Waits until a file has a whole line, and returns its content.
 fn content(file: &Path) -> String {
     let mut text = String::new();
     let written = becomes_true(|| {
@@ -27,7 +26,7 @@ fn content(file: &Path) -> String {
 }
 
 #[test]
-fn a_console_goes_on_with_a_new_shell_when_guestd_was_killed() {
+fn a_console_continues_with_a_new_shell_after_guestd_was_killed() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     let pid = kmon.daemon_pid(2);
     kmon.console(2);
@@ -42,13 +41,13 @@ fn a_console_goes_on_with_a_new_shell_when_guestd_was_killed() {
     kmon.see("after--2");
     kmon.see_last_line(SHELL_PROMPT);
     kmon.press("\x1d");
-    kmon.see("instance 2: guestd was killed by signal 9; it is started again");
+    kmon.see("instance 2: guestd was killed by signal 9; starting it again");
     kmon.see("instance 2: guestd was restarted (incarnation 2)");
     kmon.see_last_line("KMON#");
     kmon.clear();
     kmon.command("kmlist");
     kmon.see("running, incarnation 2");
-    // What both shells printed is there.
+    // The log has the output of both shells.
     kmon.clear();
     kmon.command("kmlog 2 --all");
     kmon.see("before-2");
@@ -70,7 +69,7 @@ fn a_full_screen_program_that_dies_with_guestd_leaves_the_terminal_usable() {
 }
 
 #[test]
-fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
+fn input_and_commands_for_a_dead_guestd_are_not_run_by_the_next() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     let file = kmon.home.path().join("ran");
     let ran = file.display();
@@ -84,23 +83,23 @@ fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
     kmon.shell("echo fresh >> ran");
     assert_eq!(content(&file), "fresh\n");
     kmon.press("\x1d");
-    kmon.see("sent before a restart and not run");
+    kmon.see("sent before a restart and will not run");
 
     let pid = kmon.daemon_pid(2);
     signal("-STOP", &pid);
     kmon.command(&format!("kmexec 2 -- sh -c 'echo executed >> {ran}'"));
     std::thread::sleep(Duration::from_millis(300));
     signal("-KILL", &pid);
-    kmon.see("kmexec: guestd of instance 2 died, and the command with it");
+    kmon.see("kmexec: guestd of instance 2 died, and the command was killed");
     kmon.see("guestd was restarted (incarnation 3)");
-    // One that has begun is told as lost, too.
+    // A command that has started is reported as lost, too.
     let pid = kmon.daemon_pid(2);
     kmon.command(&format!(
         "kmexec 2 -- sh -c 'echo begun-$((1+1)); sleep 100; echo slept >> {ran}'"
     ));
     kmon.see("begun-2");
     signal("-KILL", &pid);
-    kmon.see("kmexec: guestd of instance 2 died, and the command with it");
+    kmon.see("kmexec: guestd of instance 2 died, and the command was killed");
     kmon.see("guestd was restarted (incarnation 4)");
     kmon.command(&format!("kmexec 2 -- sh -c 'echo last >> {ran}'"));
     let expected = "fresh\nlast\n";
@@ -110,7 +109,7 @@ fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
 }
 
 #[test]
-fn a_new_kmon_goes_on_where_the_killed_one_was() {
+fn a_new_kmon_continues_where_the_killed_one_stopped() {
     let mut kmon = Operator::start(&[]);
     kmon.console(2);
     kmon.shell("kept=yes; echo $$ > pid; (sleep 1; echo later-$((2+2))) &");
@@ -119,9 +118,9 @@ fn a_new_kmon_goes_on_where_the_killed_one_was() {
     let home = kmon.kill();
     let mut kmon = Operator::start_in(home, &[]);
     assert_back("KMON", killed.elapsed());
-    kmon.see("going on with the instances of an earlier KMON: 2, 3");
+    kmon.see("continuing with the instances of an earlier KMON: 2, 3");
     kmon.console(2);
-    // What was printed meanwhile is shown now, and nothing twice.
+    // Output since then is shown now, and nothing is shown twice.
     kmon.see("later-4");
     assert!(!kmon.printed().contains("kept=yes"));
     kmon.press("\r");
@@ -130,7 +129,7 @@ fn a_new_kmon_goes_on_where_the_killed_one_was() {
     kmon.press("\x1d");
     kmon.command("kmexec 3 -- uname -n");
     kmon.see("part3");
-    // And it can be killed as often as one likes.
+    // It can be killed repeatedly.
     let mut kmon = Operator::start_in(kmon.kill(), &[]);
     kmon.console(2);
     kmon.shell("echo still-$kept");
@@ -139,17 +138,19 @@ fn a_new_kmon_goes_on_where_the_killed_one_was() {
     let home = Arc::clone(&kmon.home);
     let instances = home.running();
     assert_eq!((instances.len(), kmon.quit()), (2, 0));
-    assert!(becomes_true(|| !instances.iter().any(|&pid| is_there(pid))));
+    assert!(becomes_true(|| !instances
+        .iter()
+        .any(|&pid| is_running(pid))));
     assert!(home.recorded().is_empty());
 }
 
-fn is_there(pid: i32) -> bool {
+fn is_running(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }
 
 #[test]
-fn what_was_seen_and_what_was_not_outlive_kmon() {
+fn seen_and_unseen_output_outlive_kmon() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.ask("kmconsole 2\necho seen-$((1+1))\n(until [ -e go ]; do sleep 0.1; done; echo unseen-$((1+1)); : > done) &\nkmexitconsole");
@@ -182,7 +183,7 @@ fn what_was_seen_and_what_was_not_outlive_kmon() {
     );
     kmon.ask("kmwatch 2 --for 0.2");
     assert_eq!(kmon.list(2)["unseen_bytes"], 0);
-    // A reset gives it a fresh region; the output stays.
+    // After a reset, which makes a new region, the output is still there.
     kmon.ask("kmreset 2");
     let all = String::from_utf8(kmon.ask("kmlog 2 --all")).unwrap();
     assert!(all.contains("\nseen-2\r\n"), "{all:?}");
@@ -190,7 +191,7 @@ fn what_was_seen_and_what_was_not_outlive_kmon() {
 }
 
 #[test]
-fn commands_that_wait_when_kmon_is_killed_never_run() {
+fn commands_that_are_pending_when_kmon_is_killed_never_run() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     let file = kmon.home.path().join("ran");
     let ran = file.display();
@@ -203,7 +204,7 @@ fn commands_that_wait_when_kmon_is_killed_never_run() {
     std::thread::sleep(Duration::from_millis(300));
     let mut kmon = Operator::start_in(kmon.kill(), &["--instances", "1"]);
     signal("-CONT", &pid);
-    kmon.see("sent before a restart and not run");
+    kmon.see("sent before a restart and will not run");
     kmon.console(2);
     kmon.shell("echo fresh >> ran");
     assert_eq!(content(&file), "fresh\n");
@@ -214,7 +215,7 @@ fn commands_that_wait_when_kmon_is_killed_never_run() {
 }
 
 #[test]
-fn both_may_die_in_either_order() {
+fn kmon_and_guestd_may_die_in_either_order() {
     let home = Arc::new(home());
     let mut incarnation = 1;
     for guestd_first in [true, false] {
@@ -244,7 +245,7 @@ fn both_may_die_in_either_order() {
 }
 
 #[test]
-fn a_second_kmon_is_refused_and_told_what_to_do() {
+fn a_second_kmon_is_refused_with_advice() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.list(2);
@@ -271,15 +272,15 @@ fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
     assert_eq!(kmon.leave("quit --keep"), Some(0));
     assert_eq!(home.running().len(), 1);
     let mut kmon = Fed::start_in(&home, &[]);
-    // What was halted stays so.
+    // A halted instance stays halted.
     assert_eq!(kmon.list(3)["state"], "halted");
     let said = kmon.ask("kmconsole 2\necho $kept-$((1+1))\nkmexitconsole");
     assert!(String::from_utf8_lossy(&said).contains("yes-2"));
     assert_eq!(kmon.list(2)["incarnation"], 1);
     let instances = home.running();
-    // The end of a script is the end of its instances.
+    // The end of the script ends the instances.
     assert_eq!(kmon.leave("# the end"), Some(0));
-    assert!(!instances.iter().any(|&pid| is_there(pid)));
+    assert!(!instances.iter().any(|&pid| is_running(pid)));
     assert!(home.recorded().is_empty());
 }
 
@@ -304,7 +305,7 @@ fn a_kmon_in_another_time_namespace_finds_the_instances() {
         .write_all(b"kmexec 2 -- true\nquit --keep\n")
         .unwrap();
     assert!(there.wait().unwrap().success());
-    assert_eq!(home.running(), instances, "the same");
+    assert_eq!(home.running(), instances, "the same instances");
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     assert_eq!(kmon.list(2)["incarnation"], 1);
     assert_eq!(kmon.leave("quit"), Some(0));
@@ -324,7 +325,7 @@ fn a_signal_that_ends_kmon_leaves_the_instances() {
 }
 
 #[test]
-fn an_instance_that_is_gone_is_told_and_started_afresh() {
+fn a_lost_instance_is_reported_and_replaced() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &[]);
     kmon.ask("kmexec 2 -- true");
@@ -333,7 +334,9 @@ fn an_instance_that_is_gone_is_told_and_started_afresh() {
     for &pid in &instances {
         signal("-KILL", &pid.to_string());
     }
-    assert!(becomes_true(|| !instances.iter().any(|&pid| is_there(pid))));
+    assert!(becomes_true(|| !instances
+        .iter()
+        .any(|&pid| is_running(pid))));
     let mut kmon = Fed::start_in(&home, &[]);
     assert_eq!(kmon.ask("kmexec 2 -- uname -n"), b"part2\n");
     kmon.see_error("instance 2 of an earlier KMON is lost (process");
@@ -341,7 +344,7 @@ fn an_instance_that_is_gone_is_told_and_started_afresh() {
 }
 
 #[test]
-fn an_instance_whose_region_is_none_any_more_is_killed_and_started_afresh() {
+fn an_instance_with_an_invalid_region_is_killed_and_replaced() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.ask("kmexec 2 -- true");
@@ -354,12 +357,12 @@ fn an_instance_whose_region_is_none_any_more_is_killed_and_started_afresh() {
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     assert_eq!(kmon.ask("kmexec 2 -- uname -n"), b"part2\n");
     kmon.see_error("instance 2 of an earlier KMON is lost (region: not a region");
-    assert!(becomes_true(|| !is_there(instance)));
+    assert!(becomes_true(|| !is_running(instance)));
     assert_eq!(kmon.leave("quit"), Some(0));
 }
 
 #[test]
-fn a_kmon_that_is_killed_while_it_starts_leaves_nothing_that_the_next_does_not_find() {
+fn the_next_kmon_finds_all_processes_of_a_kmon_that_was_killed_while_it_started() {
     let home = home();
     for pause in (0..150).step_by(10) {
         let kmon = Fed::start_in(&home, &[]);

@@ -1,5 +1,5 @@
-//! Instances that KMON does not start itself, and what each kind cannot do.
-//! Machines are tested with the system tests of `kmon-qemu`.
+//! Tests external instances, and the operations that a kind does not support. Machines are tested
+//! with the system tests of `kmon-qemu`.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Fed, Home, becomes_true, guestd, home, run_script};
 
-/// A guestd that KMON knows nothing of, over a file.
+/// A guestd that KMON did not start, on a file.
 struct Outside(Child);
 
 impl Outside {
@@ -36,7 +36,7 @@ impl Drop for Outside {
     }
 }
 
-/// A directory with memory for one external instance; its place.
+/// Creates a home with memory for one external instance. Also returns the place of the memory.
 fn outside_home() -> (Home, String) {
     let home = home();
     let memory: PathBuf = home.path().join("memory");
@@ -49,10 +49,10 @@ fn outside_home() -> (Home, String) {
 }
 
 #[test]
-fn whoever_attaches_to_memory_of_its_own_accord_is_an_instance() {
+fn a_guestd_that_kmon_did_not_start_is_an_instance() {
     let (home, place) = outside_home();
     let mut kmon = Fed::start_in(&home, &[]);
-    // Nobody waits for it.
+    // KMON does not wait for it.
     let one = kmon.list(2);
     assert_eq!(
         (&one["kind"], &one["state"], &one["region"]),
@@ -65,12 +65,12 @@ fn whoever_attaches_to_memory_of_its_own_accord_is_an_instance() {
     let mut guestd = Outside::start(&place);
     kmon.list_until(2, |one| one["state"] == "running");
     assert_eq!(kmon.ask("kmexec 2 -- echo outside"), b"outside\n");
-    // A fresh region under the same guestd.
+    // The same guestd attaches to the new region.
     kmon.ask("kmreset 2");
     kmon.list_until(2, |one| one["state"] == "running");
     assert_eq!(kmon.ask("kmexec 2 -- echo again"), b"again\n");
     assert!(!guestd.has_ended());
-    // It is found again by the next KMON.
+    // The next KMON finds it.
     kmon.kill();
     let mut kmon = Fed::start_in(&home, &[]);
     kmon.list_until(2, |one| one["state"] == "running");
@@ -87,25 +87,26 @@ fn an_external_instance_outlives_kmon_and_its_own_guestd() {
     let first = Outside::start(&place);
     kmon.list_until(2, |one| one["state"] == "running");
     drop(first);
-    kmon.list_until(2, |one| one["state"] == "stalled");
+    kmon.list_until(2, |one| one["state"] == "silent");
     let mut second = Outside::start(&place);
     kmon.list_until(2, |one| {
         one["state"] == "running" && one["incarnation"] == 2
     });
     assert_eq!(kmon.leave("quit"), Some(0));
     assert!(!second.has_ended());
-    // The next KMON formats the memory anew, and has it again.
+    // The next KMON formats the memory, and the guestd attaches again.
     let mut kmon = Fed::start_in(&home, &[]);
     kmon.list_until(2, |one| one["state"] == "running");
     assert!(!second.has_ended());
     drop(second);
-    kmon.list_until(2, |one| one["state"] == "stalled");
-    let let_go: &[u8] = b"instance 2 is halted: KMON has let go of it, what is there goes on\n";
-    assert_eq!(kmon.ask("kmhalt 2"), let_go);
+    kmon.list_until(2, |one| one["state"] == "silent");
+    let released: &[u8] =
+        b"instance 2 is halted: KMON has released it; it continues without KMON\n";
+    assert_eq!(kmon.ask("kmhalt 2"), released);
 }
 
 #[test]
-fn memory_whose_file_is_made_again_is_reported_and_a_reset_takes_the_new_one() {
+fn a_replaced_memory_file_is_reported_and_a_reset_uses_the_new_one() {
     let (home, place) = outside_home();
     let mut kmon = Fed::start_in(&home, &[]);
     let mut guestd = Outside::start(&place);
@@ -113,7 +114,7 @@ fn memory_whose_file_is_made_again_is_reported_and_a_reset_takes_the_new_one() {
     let memory = home.path().join("memory");
     std::fs::remove_file(&memory).unwrap();
     File::create(&memory).unwrap().set_len(2 << 20).unwrap();
-    kmon.see_error("memory is another file now; the old one is in use until kmreset");
+    kmon.see_error("memory was replaced; the old file is in use until kmreset");
     kmon.ask("kmreset 2");
     kmon.list_until(2, |one| one["state"] == "running");
     assert_eq!(kmon.ask("kmexec 2 -- echo anew"), b"anew\n");
@@ -122,7 +123,7 @@ fn memory_whose_file_is_made_again_is_reported_and_a_reset_takes_the_new_one() {
 }
 
 #[test]
-fn what_a_kind_cannot_do_is_said_in_one_line() {
+fn an_unsupported_operation_is_refused_in_one_line() {
     let script = "kmpause 2\nkmresume 2\nkmlog 2 --kernel --all\nkmhalt 2\nkmpause 2\n";
     let output = run_script(&["--instances", "1"], script);
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -130,7 +131,7 @@ fn what_a_kind_cannot_do_is_said_in_one_line() {
     let expected = [
         "kmpause: instance 2: it consists of processes of this machine",
         "kmresume: instance 2 is not paused (running)",
-        "kmpause: instance 2 does not run (halted)",
+        "kmpause: instance 2 is not running (halted)",
     ];
     assert_eq!(lines.len(), expected.len(), "{errors}");
     for (line, expected) in lines.iter().zip(expected) {
@@ -141,7 +142,7 @@ fn what_a_kind_cannot_do_is_said_in_one_line() {
 }
 
 #[test]
-fn a_machine_without_its_server_or_its_qemu_is_told_in_one_line() {
+fn a_machine_without_its_server_or_qemu_is_reported_in_one_line() {
     let home = home();
     let instance =
         |more: &str| format!("[[instance]]\nkind = 'qemu'\nkernel = '/bin/sh'\n{more}\n");

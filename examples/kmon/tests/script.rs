@@ -1,4 +1,4 @@
-//! KMON fed from a script: what is on standard output, and what is not.
+//! Runs KMON with scripts, and checks its output and its exit status.
 
 mod common;
 
@@ -64,7 +64,7 @@ fn a_console_in_a_script_runs_its_lines_one_after_the_other() {
 }
 
 #[test]
-fn an_exec_passes_output_and_failure_on() {
+fn an_exec_reports_output_and_failure() {
     let script = "kmexec 2 -- sh -c 'echo out; echo err >&2; exit 3'\n";
     let output = run_script(&[], script);
     assert_eq!(stdout(&output), "out\n");
@@ -76,7 +76,7 @@ fn an_exec_passes_output_and_failure_on() {
     let output = run_script(&[], script);
     let errors = stderr(&output);
     for text in [
-        "time-out after 0.3 s",
+        "timed out after 0.3 s",
         "killed by signal 9",
         "/no/such/program",
         "exit status 4",
@@ -106,7 +106,7 @@ fn an_execs_long_output_arrives_whole() {
 }
 
 #[test]
-fn what_nobody_watched_is_in_the_log_with_a_bound() {
+fn unseen_output_stays_in_the_log_until_kmwatch_shows_it() {
     let home = common::home();
     let script = format!(
         "kmconsole 2\n\
@@ -118,7 +118,7 @@ fn what_nobody_watched_is_in_the_log_with_a_bound() {
     );
     let output = succeeded(&common::run_script_in(&home, &[], &script));
     let shown = output.matches("unseen-2").count();
-    assert_eq!(shown, 3, "kmlog does not use it up, kmwatch does: {output}");
+    assert_eq!(shown, 3, "only kmwatch marks output as seen: {output}");
 }
 
 #[test]
@@ -131,21 +131,21 @@ fn instances_are_loaded_halted_and_reset() {
         lines[..4],
         [
             "instance 3 is halted",
-            "instance 3 runs",
-            "instance 4 runs",
+            "instance 3 is running",
+            "instance 4 is running",
             "web"
         ]
     );
     assert_eq!(
         lines[4..7],
-        ["instance 4 runs", "web", "instance 4 is halted"]
+        ["instance 4 is running", "web", "instance 4 is halted"]
     );
     let list: Value = serde_json::from_str(lines[7]).unwrap();
     assert_eq!(list["instances"][2]["state"], "halted");
 }
 
 #[test]
-fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
+fn bad_input_is_refused_in_one_line_with_advice() {
     let answers = [
         (
             "kmconsol 2",
@@ -154,7 +154,7 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
         ("xyzzy", "unknown command `xyzzy`; help lists the commands"),
         (
             "kmexec 9 ls",
-            "kmexec: there is no instance 9; those there are count from 2 to 3",
+            "kmexec: there is no instance 9; instances count from 2 to 3",
         ),
         (
             "kmexitconsole",
@@ -162,7 +162,7 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
         ),
         (
             "kmload 2",
-            "kmload: instance 2 is there already; kmreset 2 starts it again",
+            "kmload: instance 2 is already running; kmreset 2 starts it again",
         ),
         (
             "kmhalt 3\nkmexec 3 ls",
@@ -174,7 +174,7 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
         ),
         (
             "kmexec 2 'ls",
-            "a quote or a backslash at the end of the line has no other half",
+            "a quote is not closed, or the line ends with a backslash",
         ),
     ];
     let script: String = answers
@@ -191,7 +191,7 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn the_lines_of_a_console_that_was_refused_are_not_commands() {
+fn the_lines_for_a_refused_console_are_not_run_as_commands() {
     let script = "kmconsole 9\nkmhalt 2\nquit\nkmexitconsole\nkmexec 2 -- echo still\n";
     let output = run_script(&[], script);
     assert_eq!(stdout(&output), "still\n");
@@ -202,7 +202,7 @@ fn the_lines_of_a_console_that_was_refused_are_not_commands() {
 }
 
 #[test]
-fn a_console_whose_line_does_not_end_in_time_has_failed() {
+fn a_console_fails_if_a_line_does_not_end_in_time() {
     let script = "kmconsole 2 --settle 1\nsed 's/^/got-/;q'\nit\nkmexitconsole\n";
     let output = run_script(&["--instances", "1"], script);
     let errors = stderr(&output);
@@ -216,7 +216,7 @@ fn a_console_whose_line_does_not_end_in_time_has_failed() {
 }
 
 #[test]
-fn an_instance_has_terminals_of_its_own() {
+fn an_instance_has_its_own_pseudo_terminals() {
     let pair = nix::pty::openpty(None, None).unwrap();
     let script = "kmexec 2 -- ls /dev/pts\nkmexec 2 -- stat -c %a /dev/pts/ptmx\n\
                   kmconsole 2\ntty\nkmexitconsole\n";
@@ -227,14 +227,14 @@ fn an_instance_has_terminals_of_its_own() {
 }
 
 #[test]
-fn a_script_without_any_instance_has_failed() {
+fn a_script_without_a_running_instance_fails() {
     let output = run_script(&["--guestd", "/bin/false"], "kmlist --json\n");
     assert!(stdout(&output).contains("dead"));
     assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
-fn a_tick_that_has_no_new_reading_says_so() {
+fn a_tick_reports_whether_its_reading_is_new() {
     let script = "kmmonitorall -n 9 -d 0.05 --json\n";
     let output = succeeded(&run_script(&["--instances", "1"], script));
     let new = |line: &str| {
@@ -246,20 +246,20 @@ fn a_tick_that_has_no_new_reading_says_so() {
 }
 
 #[test]
-fn names_and_what_is_repeated_of_the_input_are_checked() {
+fn names_are_checked_and_input_in_errors_is_escaped() {
     let long = "x".repeat(1000);
     let script = format!("kmload --name part2\n{long}\n\x1b[2J\nkmlist \x1b]0;\n\0\n");
     let output = run_script(&["--instances", "1"], &script);
     let errors = stderr(&output);
-    assert!(errors.starts_with("kmload: `part2` is the name of instance 2 already"));
-    assert!(errors.contains("line 5 of the script has a NUL byte"));
+    assert!(errors.starts_with("kmload: `part2` is already the name of instance 2"));
+    assert!(errors.contains("line 5 of the script contains a NUL byte"));
     assert_eq!(errors.lines().count(), 5, "{errors}");
-    let harmless = |line: &str| line.len() < 200 && !line.contains(char::is_control);
-    assert!(errors.lines().all(harmless), "{errors}");
+    let is_safe = |line: &str| line.len() < 200 && !line.contains(char::is_control);
+    assert!(errors.lines().all(is_safe), "{errors}");
 }
 
 #[test]
-fn a_bad_start_is_answered_in_one_line() {
+fn a_failed_start_is_reported_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("typo.toml");
     std::fs::write(&config, "[kmon]\npromt = 'x'\n").unwrap();
@@ -275,12 +275,15 @@ fn a_bad_start_is_answered_in_one_line() {
         ),
         (
             &["--guestd", "/no/guestd"],
-            "/no/guestd is not there; build guestd",
+            "/no/guestd does not exist; build guestd",
         ),
-        (&["--guestd", "/bin"], "/bin is no program that can be run"),
-        (&["--guestd", "/etc/passwd"], "/etc/passwd is no program"),
+        (&["--guestd", "/bin"], "/bin is not an executable file"),
+        (
+            &["--guestd", "/etc/passwd"],
+            "/etc/passwd is not an executable file",
+        ),
         (&["--instances", "999"], "999"),
-        (&["--escape", "x"], "no control key"),
+        (&["--escape", "x"], "not a control key"),
         (&["--colour"], "unexpected argument '--colour'"),
     ] {
         let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
@@ -294,7 +297,7 @@ fn a_bad_start_is_answered_in_one_line() {
 }
 
 #[test]
-fn a_program_of_another_machine_is_not_run_as_a_script() {
+fn a_program_for_another_architecture_is_not_run_as_a_script() {
     let home = home();
     let program = home.path().join("foreign");
     let image = [
@@ -316,7 +319,7 @@ fn an_instance_that_cannot_be_recorded_is_not_killed_by_a_reset() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.list_until(2, |one| one["state"] == "running");
-    // A full disk is as good.
+    // A full disk would have the same effect.
     std::fs::remove_dir_all(home.run_dir()).unwrap();
     kmon.ask("kmreset 2");
     kmon.see_error("cannot be written");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Fed, Home, assert_back, becomes_true, home, signal};
 
-/// A few numbers that look random.
+/// A pseudo-random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -24,10 +24,10 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
 }
 
-/// Instance 3 prints a stream that is known while instance 2's guestd and KMON
-/// are killed at random: `KMON_STORM` times, `KMON_STORM_SEED` says how.
+/// Instance 3 prints a known stream while instance 2's guestd and KMON are killed at random.
+/// `KMON_STORM` sets how often, `KMON_STORM_SEED` the seed.
 #[test]
-fn in_a_storm_of_deaths_no_byte_is_lost_and_no_command_runs_twice() {
+fn random_deaths_lose_no_byte_and_run_no_command_twice() {
     let home = home();
     let config = fs::read_to_string(home.path().join("kmon.toml")).unwrap();
     fs::write(
@@ -70,13 +70,13 @@ impl<'h> Storm<'h> {
         }
     }
 
-    /// Kills one or both, with a command on its way, and waits until both are back.
+    /// Kills one or both while a command is pending, and waits until both run again.
     fn strike(&mut self, round: u64, dice: &mut Dice) {
         let mut kmon = self.kmon.take().unwrap();
         let pid = kmon.daemon_pid(2);
         let tokens = self.home.path().join("tokens");
         let tokens = tokens.display();
-        kmon.tell(&format!("kmexec 2 -- sh -c 'echo {round} >> {tokens}'"));
+        kmon.send(&format!("kmexec 2 -- sh -c 'echo {round} >> {tokens}'"));
         std::thread::sleep(Duration::from_millis(dice.below(20)));
         let killed = Instant::now();
         let what = dice.below(4);
@@ -89,11 +89,11 @@ impl<'h> Storm<'h> {
             if what == 3 {
                 signal("-KILL", &pid);
             }
-            // Some die before they have found what the one before has left.
+            // Some KMONs are killed before they have found the instances.
             for _ in 0..dice.below(3) {
-                let stillborn = Fed::start_in(self.home, &[]);
+                let short_lived = Fed::start_in(self.home, &[]);
                 std::thread::sleep(Duration::from_millis(dice.below(60)));
-                stillborn.kill();
+                short_lived.kill();
                 self.deaths += 1;
             }
             kmon = Fed::start_in(self.home, &[]);
@@ -125,13 +125,13 @@ impl<'h> Storm<'h> {
         let (stream, end) = stream.split_once("END-").unwrap();
         let count: u64 = end.split('-').next().unwrap().parse().unwrap();
         let line = |n| format!("line {n} of a stream that is known\r\n");
-        let undisturbed: String = (1..=count).map(line).collect();
-        if stream != undisturbed {
-            let both = stream.bytes().zip(undisturbed.bytes());
+        let expected: String = (1..=count).map(line).collect();
+        if stream != expected {
+            let both = stream.bytes().zip(expected.bytes());
             let at = both.take_while(|(a, b)| a == b).count();
             let rest = &stream.as_bytes()[at..];
             let rest = String::from_utf8_lossy(&rest[..rest.len().min(200)]);
-            panic!("another stream from byte {at} on: {rest:?}");
+            panic!("the stream differs from byte {at} on: {rest:?}");
         }
         assert_eq!(kmon.list(3)["dropped_bytes"], 0);
         let tokens = fs::read_to_string(self.home.path().join("tokens")).unwrap_or_default();
@@ -139,8 +139,8 @@ impl<'h> Storm<'h> {
         assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
         self.back.sort();
         println!(
-            "{} deaths; {} bytes of the stream are the same; {} of {} commands ran, none late; \
-             back after {:?} in the middle, {:?} at the most",
+            "{} deaths; {} bytes of the stream are correct; {} of {} commands ran, none late; \
+             restart times: median {:?}, maximum {:?}",
             self.deaths,
             stream.len(),
             tokens.len(),
@@ -148,7 +148,7 @@ impl<'h> Storm<'h> {
             self.back[self.back.len() / 2],
             self.back[self.back.len() - 1],
         );
-        assert_back("the slowest", self.back[self.back.len() - 1]);
+        assert_back("the slowest restart", self.back[self.back.len() - 1]);
         assert_eq!(kmon.leave("quit"), Some(0));
         assert!(self.home.running().is_empty());
     }

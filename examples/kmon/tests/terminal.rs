@@ -1,11 +1,11 @@
-//! KMON driven through a real terminal.
+//! Runs KMON on a pseudo-terminal.
 
 mod common;
 
 use common::{Operator, SHELL_PROMPT, becomes_true, signal};
 
 #[test]
-fn the_papers_session_works_as_the_paper_shows_it() {
+fn the_session_in_the_paper_works() {
     let mut kmon = Operator::start(&[]);
     kmon.console(2);
     kmon.shell("ls -d /proc /bin");
@@ -45,7 +45,7 @@ fn switching_between_instances_loses_no_output() {
         kmon.press("\x1d");
         kmon.see_last_line("KMON#");
     }
-    // In and out while both print, by both ways out.
+    // Enters and leaves both consoles while both instances print.
     let mut ended = [false; 2];
     while ended != [true; 2] {
         for (at, mark) in ["end-of-A2", "end-of-B2"].into_iter().enumerate() {
@@ -65,7 +65,7 @@ fn switching_between_instances_loses_no_output() {
             let number = word.strip_prefix(name)?;
             number.parse::<usize>().ok()
         });
-        // A line cut by the way out is shown a second time, whole.
+        // A line that was cut when the console was left is shown again, whole.
         let mut lines: Vec<_> = lines.collect();
         let mut expected = 1;
         lines.retain(|&line| {
@@ -94,7 +94,7 @@ fn control_c_reaches_the_instance_and_not_kmon() {
     kmon.press("nonsense\x03");
     kmon.command("kmmonitorall");
     kmon.see("part_id:3");
-    // It would end programs; KMON goes on, and its instances with it.
+    // `^\` would end programs, but KMON and its instances continue.
     kmon.press("\x1c\x03");
     kmon.clear();
     kmon.command("kmexec 2 -- sh -c 'echo run-$((1+1)); sleep 1000'");
@@ -105,13 +105,13 @@ fn control_c_reaches_the_instance_and_not_kmon() {
 }
 
 #[test]
-fn the_escape_key_leaves_and_doubled_it_is_a_literal_one() {
+fn one_escape_key_leaves_and_two_send_one() {
     let mut kmon = Operator::start(&[]);
     kmon.console(2);
     kmon.shell("cat -v");
     kmon.press("a\x1d\x1db\r");
     kmon.see("a^]b");
-    // Inside pasted input too; what follows is KMON's.
+    // It leaves inside pasted input, too; the rest is for KMON.
     kmon.press("pasted\x1dkmlist\r");
     kmon.see("STATE");
     kmon.see_last_line("KMON#");
@@ -131,12 +131,12 @@ fn another_escape_key_can_be_chosen() {
 }
 
 #[test]
-fn what_is_typed_ahead_goes_where_it_was_meant_to() {
+fn input_typed_ahead_reaches_its_destination() {
     let mut kmon = Operator::start(&[]);
     kmon.press("kmconsole 2\recho in-$((1+1))\rkmexitconsole\rkmconsole 3\recho in-$((1+2))\r");
     kmon.see("in-3");
     kmon.press("\x1d");
-    // The way out was faster than the answer, which waits.
+    // The console was left before the answer arrived, so the answer is unseen.
     kmon.console(2);
     kmon.see("in-2");
 }
@@ -154,7 +154,7 @@ fn a_new_size_of_the_terminal_reaches_the_instance() {
 }
 
 #[test]
-fn full_screen_programs_work_and_survive_a_look_elsewhere() {
+fn a_full_screen_program_survives_leaving_the_console() {
     let mut kmon = Operator::start(&[]);
     let file = kmon.home.path().join("note");
     kmon.console(2);
@@ -186,7 +186,7 @@ fn full_screen_programs_work_and_survive_a_look_elsewhere() {
 }
 
 #[test]
-fn a_killed_instance_is_reported_and_reset_brings_it_back() {
+fn a_killed_instance_is_reported_and_a_reset_restarts_it() {
     const DIED: &str = "instance 2 died: its first process was killed by signal 9";
     let mut kmon = Operator::start(&["--instances", "1"]);
     let kill = |kmon: &Operator| signal("-KILL", &kmon.home.running()[0].to_string());
@@ -198,18 +198,18 @@ fn a_killed_instance_is_reported_and_reset_brings_it_back() {
     kmon.press("\x15kmconsole 2\r");
     kmon.see("kmconsole: instance 2 is not running (dead: its first process was killed");
     kmon.command("kmreset 2");
-    kmon.see("instance 2 runs");
+    kmon.see("instance 2 is running");
     kmon.console(2);
     kmon.shell("echo again-$((1+1))");
     kmon.see("again-2");
-    // Once more, with the operator inside.
+    // Again, while the operator is in its console.
     kmon.press("\x1d");
     kmon.clear();
     kmon.console(2);
     kill(&kmon);
-    // What was typed for the shell is no command of KMON's.
+    // Input for the shell is not run as a command of KMON.
     kmon.see("## #instance 2: dead");
-    kmon.see("Enter leaves its console## #");
+    kmon.see("press Enter to leave its console## #");
     kmon.press("exit\rquit\r");
     kmon.see(&format!("{DIED}; kmreset 2 starts it again"));
     kmon.see_last_line("KMON#");
@@ -217,58 +217,58 @@ fn a_killed_instance_is_reported_and_reset_brings_it_back() {
 }
 
 #[test]
-fn a_command_in_an_instance_that_stalls_is_given_up() {
+fn a_command_in_a_silent_instance_fails() {
     let mut kmon = Operator::start(&[]);
     let pid = kmon.daemon_pid(2);
     kmon.command("kmexec 2 -- sh -c 'echo run-$((1+1)); sleep 1000'");
     kmon.see("run-2");
     signal("-STOP", &pid);
-    kmon.see("kmexec: instance 2 is stalled; kmreset 2 starts it again");
+    kmon.see("kmexec: instance 2 is silent; kmreset 2 starts it again");
     kmon.see_last_line("KMON#");
     kmon.command("kmreset 2");
-    kmon.see("instance 2 runs");
+    kmon.see("instance 2 is running");
     assert_eq!(kmon.quit(), 0);
 }
 
 #[test]
-fn a_shell_that_always_ends_at_once_is_told_once() {
+fn a_shell_that_always_ends_immediately_is_reported_once() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("short.toml");
     std::fs::write(&config, "[kmon]\nshell = '/bin/false'\n").unwrap();
     let config = config.to_str().unwrap();
     let mut kmon = Operator::start(&["--instances", "1", "--config", config]);
-    kmon.see("instance 2's shell ends at once (status 1)");
+    kmon.see("instance 2's shell ends immediately (status 1)");
     kmon.command("kmexec 2 -- sleep 3");
     kmon.command("kmlist");
     kmon.see("running");
-    assert_eq!(kmon.printed().matches("ends at once").count(), 1);
+    assert_eq!(kmon.printed().matches("ends immediately").count(), 1);
 }
 
 #[test]
-fn a_stalled_daemon_is_shown_and_delays_nobody() {
+fn a_silent_guestd_is_reported_and_delays_no_other_instance() {
     let mut kmon = Operator::start(&[]);
     let pid = kmon.daemon_pid(2);
     signal("-STOP", &pid);
-    kmon.see("instance 2 is stalled");
+    kmon.see("instance 2 is silent");
     kmon.clear();
     kmon.command("kmlist");
-    kmon.see("stale");
+    kmon.see("silent: no heartbeat");
     kmon.command("kmexec 3 -- sh -c 'echo quick-$((1+1))'");
     kmon.see("quick-2");
     kmon.clear();
     kmon.command("kmmonitorall -n 1");
-    kmon.see("state:stale");
+    kmon.see("state:silent");
     signal("-CONT", &pid);
-    kmon.see("instance 2 runs again");
+    kmon.see("instance 2 is running again");
     signal("-STOP", &pid);
     kmon.clear();
     kmon.command("kmreset 2");
-    kmon.see("instance 2 runs");
+    kmon.see("instance 2 is running");
     assert_eq!(kmon.quit(), 0);
 }
 
 #[test]
-fn a_command_leaves_no_mode_of_the_terminal_on() {
+fn a_command_leaves_no_terminal_mode_set() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     kmon.command("kmexec 2 -- printf '\\033[?1049hfull-%s' screen");
     kmon.see_printed("full-screen");
@@ -278,7 +278,7 @@ fn a_command_leaves_no_mode_of_the_terminal_on() {
 }
 
 #[test]
-fn a_signal_at_the_prompt_leaves_no_mode_of_the_editor_on() {
+fn a_signal_at_the_prompt_resets_the_editors_mode() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     kmon.see_last_line("KMON#");
     kmon.clear();
@@ -289,7 +289,7 @@ fn a_signal_at_the_prompt_leaves_no_mode_of_the_editor_on() {
 }
 
 #[test]
-fn the_editor_has_its_keys_again_after_a_stop_of_kmon() {
+fn the_editor_works_again_after_kmon_was_stopped() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     kmon.command("kmlist");
     kmon.see_last_line("KMON#");
@@ -306,7 +306,7 @@ fn the_editor_has_its_keys_again_after_a_stop_of_kmon() {
 }
 
 #[test]
-fn a_restarted_guestd_is_told_the_size_of_the_terminal() {
+fn a_restarted_guestd_gets_the_terminals_size() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     let daemon = kmon.daemon_pid(2);
     kmon.console(2);

@@ -1,6 +1,7 @@
-//! Starts a machine and leaves it alone: `start KERNEL INITRD QMP-SOCKET`.
+//! Starts a machine and leaves it running: `start KERNEL INITRD QMP-SOCKET`.
 //!
-//! Prints as JSON by what it is found again. The region is 2 MiB of zeroes.
+//! Prints the record, by which the machine can be found again, as JSON. The region is 2 MiB of
+//! zeroes.
 
 use std::process::ExitCode;
 
@@ -36,8 +37,8 @@ fn main() -> ExitCode {
         Ok(machine) => machine,
         Err(error) => return failed(&error),
     };
-    match serde_json::to_string(&machine.kept()) {
-        Ok(kept) => println!("{kept}"),
+    match serde_json::to_string(&machine.record()) {
+        Ok(record) => println!("{record}"),
         Err(error) => return failed(&error),
     }
     ExitCode::SUCCESS

@@ -1,11 +1,11 @@
 //! QEMU's arguments for a plan.
 //!
-//! - **C1** More than one processor is possible, and the translator has a thread for each: with
-//!   one alone QEMU leaves out fences, and makes read-modify-write of plain loads and stores.
-//! - **C2** No console: no serial port, no screen. What a guest says, it says through the region.
-//! - **C3** A guest that panics stays as it is; one that resets itself ends, until it is
-//!   [allowed to](crate::Machine::allow_reboot): `panic=-1` makes a reset of a panic at boot, when
-//!   no driver could tell of it yet.
+//! - **C1** More than one processor is possible, and the translator has a thread for each. With
+//!   only one, QEMU omits fences, and implements read-modify-write with plain loads and stores.
+//! - **C2** No console: no serial port, no screen. All output of a guest is in the region.
+//! - **C3** A guest that panics stops and keeps its state. One that resets itself ends, until it is
+//!   [allowed to](crate::Machine::allow_reboot). `panic=-1` makes a panic at boot a reset, when
+//!   no driver can report it yet.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,18 +13,18 @@ use std::path::Path;
 
 use crate::plan::{Accelerator, Boot, Plan, Transport, VECTORS};
 
-/// QEMU's descriptor of the region.
+/// The number of the region's descriptor in QEMU.
 pub(crate) const REGION: i32 = 3;
-/// QEMU's descriptor of its monitor's socket, which listens.
+/// The number of the descriptor of its monitor's listening socket in QEMU.
 pub(crate) const MONITOR: i32 = 4;
 
-/// Where [`Transport::Reserved`] has the region.
+/// The address of the region for [`Transport::Reserved`].
 const RESERVED_AT: u64 = 4 << 30;
 
 impl Plan {
-    /// QEMU's program and arguments for a region of `len` bytes.
+    /// Returns QEMU's program and arguments for a region of `len` bytes.
     ///
-    /// The region is its descriptor 3, a socket that listens its descriptor 4.
+    /// QEMU needs the region as descriptor 3, and a listening socket as descriptor 4.
     pub fn command_line(&self, len: u64) -> Vec<OsString> {
         let mut line = Line(vec![self.program.clone().into()]);
         line.words(
@@ -59,7 +59,7 @@ impl Plan {
             Accelerator::Tcg => "-accel tcg,thread=multi",
             Accelerator::Kvm => {
                 if let Transport::Doorbell { .. } = self.transport {
-                    // Interrupts that are remapped are QEMU's business.
+                    // QEMU must handle interrupts that are remapped.
                     machine.push_str(",kernel-irqchip=split");
                 }
                 "-accel kvm -cpu host"
@@ -92,7 +92,7 @@ impl Plan {
             _ => None,
         };
         if let Some(server) = server {
-            // In front of every other device: what it translates for.
+            // Before every other device, since it translates for them.
             line.words("-device intel-iommu,intremap=on");
             let mut door = OsString::from("socket,id=door,path=");
             door.push(escaped(server.as_os_str()));
@@ -129,7 +129,7 @@ impl Plan {
             }
             Boot::Disk(disk) => {
                 let mut drive = OsString::from("if=none,id=disk,format=");
-                drive.push(format_of(disk));
+                drive.push(disk_format(disk));
                 drive.push(",file=");
                 drive.push(escaped(disk.as_os_str()));
                 line.pair("-drive", drive);
@@ -138,13 +138,13 @@ impl Plan {
         }
     }
 
-    /// The kernel's parameters; what comes later counts.
+    /// Returns the kernel's parameters. Later ones override earlier ones.
     fn parameters(&self, len: u64) -> String {
-        // Without the timer's check: on a busy host it fails, and the kernel panics.
+        // No check of the timer: it fails on a busy host, and the kernel panics.
         let mut words = vec!["panic=-1 no_timer_check".to_owned()];
         if self.accelerator == Accelerator::Tcg {
-            // The host's counter. Left alone, a guest reads its clock from an emulated device,
-            // at many times the cost.
+            // The host's counter. Otherwise a guest reads its clock from an emulated device, which
+            // is many times slower.
             words.push("tsc=reliable".to_owned());
         }
         if is_host_name(&self.name) {
@@ -167,7 +167,7 @@ impl Plan {
 struct Line(Vec<OsString>);
 
 impl Line {
-    /// Adds what is split at white space: for literals.
+    /// Adds the words of a literal.
     fn words(&mut self, words: &str) {
         self.0.extend(words.split_whitespace().map(OsString::from));
     }
@@ -178,7 +178,7 @@ impl Line {
     }
 }
 
-/// As QEMU wants a value among others: with its commas doubled.
+/// Escapes a value for a QEMU option with several values: doubles its commas.
 fn escaped(value: &OsStr) -> OsString {
     let mut bytes = Vec::with_capacity(value.len());
     for &byte in value.as_bytes() {
@@ -190,14 +190,15 @@ fn escaped(value: &OsStr) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// What a kernel takes for its machine's name, and for nothing else.
+/// Returns true if the kernel accepts the name as a host name, and cannot misread it.
 fn is_host_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     !name.is_empty() && name.chars().all(fits)
 }
 
-/// Never by the content, which a guest could make look like another format, with a path in it.
-fn format_of(disk: &Path) -> &'static str {
+/// Returns the format by the file's name. A guest could make the content look like another
+/// format, which names other files.
+fn disk_format(disk: &Path) -> &'static str {
     match disk.extension() {
         Some(end) if end == "qcow2" => "qcow2",
         _ => "raw",
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn one_processor_is_never_the_only_possible_one() {
+    fn more_than_one_processor_is_always_possible() {
         let mut plan = plan(Transport::Ivshmem);
         has(&plan, "-accel tcg,thread=multi -smp 1,maxcpus=2 ");
         plan.vcpus = 3;
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_never_another_parameter() {
+    fn a_name_cannot_add_a_parameter() {
         let mut plan = plan(Transport::Ivshmem);
         plan.name = "part2 init=/bin/sh,x".to_owned();
         has(&plan, "-name part2 init=/bin/sh,,x ");
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_device_has_the_inherited_region() {
+    fn a_plain_device_maps_the_inherited_region() {
         let plan = plan(Transport::Ivshmem);
         has(&plan, "share=on,mem-path=/proc/self/fd/3,size=2097152");
         has(&plan, "-device ivshmem-plain,memdev=region");
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_memory_is_at_4_gib_and_the_kernel_is_told() {
+    fn reserved_memory_is_at_4_gib_and_a_kernel_parameter_says_so() {
         let plan = plan(Transport::Reserved);
         has(&plan, "-m 96M,slots=1,maxmem=98M");
         has(&plan, "-device pc-dimm,memdev=region,addr=0x100000000");
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doorbell_has_its_region_from_the_server_and_an_iommu() {
+    fn a_doorbell_device_gets_its_region_from_the_server_and_has_an_iommu() {
         let server = "/run/a,b".into();
         let plan = plan(Transport::Doorbell { server });
         has(&plan, "-machine q35");
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_has_the_format_that_its_name_says() {
+    fn the_name_of_a_disk_decides_its_format() {
         let mut plan = plan(Transport::Ivshmem);
         plan.boot = Boot::Disk("/d/a.qcow2".into());
         has(&plan, "format=qcow2,file=/d/a.qcow2");

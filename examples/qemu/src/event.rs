@@ -1,18 +1,18 @@
-//! What a machine is at, and what happens to it.
+//! The states and events of a machine.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// What a machine is at.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// QEMU has not said anything yet.
+    /// QEMU has not reported a state yet.
     Starting,
     Running,
-    /// Its processors stand still.
+    /// Its processors are stopped.
     Paused,
-    /// The guest's kernel gave up, and stands still as it was then.
+    /// The guest's kernel has panicked, and keeps its state.
     Panicked,
     /// It was switched off, and QEMU is about to end.
     Shutdown(Off),
@@ -33,14 +33,14 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why a machine was switched off.
+/// The reason why a machine was switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Off {
-    /// Its guest has done it.
+    /// Its guest switched it off.
     Guest,
-    /// Its guest has reset it, when it was not [allowed to](crate::Machine::allow_reboot).
+    /// Its guest reset it, when it was not [allowed to](crate::Machine::allow_reboot).
     GuestReset,
-    /// From here.
+    /// The host switched it off.
     Host,
 }
 
@@ -63,7 +63,7 @@ pub enum End {
     Code(i32),
     /// By a signal.
     Signal(i32),
-    /// It was another process's child, which alone can tell.
+    /// QEMU was the child of another process, which alone can know.
     Unknown,
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What happened to a machine.
+/// An event of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Stopped,
@@ -100,9 +100,9 @@ pub enum Event {
         by_guest: bool,
     },
     Panicked,
-    /// Its power button was pressed, from here.
+    /// The host pressed its power button.
     PowerDown,
     Shutdown(Off),
-    /// The connection to QEMU broke, while that goes on; it is made again.
+    /// The connection to QEMU broke while QEMU runs. It is made again.
     Lost,
 }

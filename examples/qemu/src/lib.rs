@@ -1,26 +1,26 @@
-//! QEMU machines that share a region of memory with the monitor: started, watched,
-//! found again, ended.
+//! QEMU machines that share a region of memory with the monitor: starts them, watches them,
+//! finds them again and ends them.
 //!
 //! | module           | one purpose                                                   |
 //! |------------------|---------------------------------------------------------------|
-//! | [`plan`]         | what a machine is made of, and what cannot be                  |
+//! | [`plan`]         | the description of a machine, and its checks                   |
 //! | `command_line`   | QEMU's arguments for a plan                                    |
-//! | [`start`]        | a plan becomes a process                                       |
+//! | [`start`]        | starting a machine from a plan                                 |
 //! | [`machine`]      | a machine that runs, and its end                               |
-//! | [`event`]        | what a machine is at, and what happens to it                   |
+//! | [`event`]        | the states and events of a machine                             |
 //! | `monitor`        | the connection to QEMU, kept by a thread                       |
-//! | `qmp`            | QEMU's lines, read and written                                 |
+//! | `qmp`            | reading and writing the lines of QEMU's protocol               |
 //! | [`process`]      | a process that may be another's child                          |
-//! | `output`         | what QEMU prints, in bounded memory                            |
+//! | `output`         | QEMU's own output, in bounded memory                           |
 //!
-//! - **M1** QEMU outlives whoever started it: it is in a session of its own, its output goes
-//!   to memory and not to a pipe, and it holds the region itself.
-//! - **M2** Nobody waits for QEMU longer than a deadline: one thread reads what it says, and
-//!   a command that is not answered in time is an error.
-//! - **M3** QEMU is told no path, name or number that comes from a guest, and what a guest can
-//!   make it print or report is bounded.
-//! - **M4** A process number is never taken for another process: its start is remembered,
-//!   and it is held by a descriptor.
+//! - **M1** QEMU outlives the process that started it: it is in a session of its own, its output
+//!   goes to memory and not to a pipe, and it holds the region itself.
+//! - **M2** Every wait for QEMU has a deadline: one thread reads its messages, and a command
+//!   without an answer in time is an error.
+//! - **M3** QEMU gets no path, name or number from a guest, and what a guest can make it print or
+//!   report is bounded.
+//! - **M4** A process number never stands for another process: the start time of the process is
+//!   noted, and a descriptor holds it.
 
 pub mod event;
 pub mod machine;

@@ -18,14 +18,14 @@ use crate::output::Output;
 use crate::process::Process;
 use crate::qmp::QmpError;
 
-/// QEMU's descriptor of what it prints to.
+/// The number of the descriptor to which QEMU prints.
 const OUTPUT: i32 = 2;
-/// The most lines of it that are of use.
+/// The largest number of its lines to return.
 const LINES: usize = 20;
 
-/// A QEMU that runs, or has run: started from here, or found again.
+/// A QEMU that runs or has run: started by this process, or found again.
 ///
-/// It goes on when this is dropped.
+/// Dropping it does not end QEMU.
 pub struct Machine {
     process: Arc<Process>,
     monitor: Monitor,
@@ -33,11 +33,11 @@ pub struct Machine {
     qmp: PathBuf,
 }
 
-/// By what a machine is found again.
+/// The data by which a machine is found again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineRecord {
     pub pid: i32,
-    /// When the process started, in the kernel's ticks since the host's start.
+    /// The start of the process in the kernel's ticks since the host's start.
     pub start: u64,
     /// The socket of QEMU's monitor.
     pub qmp: PathBuf,
@@ -46,10 +46,10 @@ pub struct MachineRecord {
 }
 
 impl Machine {
-    pub(crate) fn of(process: Arc<Process>, qmp: &Path, output: Output) -> io::Result<Self> {
-        // Whoever finds the machine again may be in another directory.
+    pub(crate) fn new(process: Arc<Process>, qmp: &Path, output: Output) -> io::Result<Self> {
+        // The process that finds the machine again may be in another directory.
         let found = std::path::absolute(qmp)
-            .and_then(|qmp| Ok((Monitor::of(&qmp, Arc::clone(&process))?, qmp)));
+            .and_then(|qmp| Ok((Monitor::connect(&qmp, Arc::clone(&process))?, qmp)));
         let (monitor, qmp) = found.inspect_err(|_| process.kill())?;
         Ok(Self {
             process,
@@ -59,14 +59,14 @@ impl Machine {
         })
     }
 
-    /// Waits until QEMU has said what it is at; how it ended, if it has instead.
+    /// Waits until QEMU has reported its state. Returns how it ended, if it ended instead.
     pub(crate) fn wait_for_start(&self, patience: Duration) -> Option<End> {
         self.monitor.wait_for_start(patience);
         self.end()
     }
 
-    /// By what it is found again.
-    pub fn kept(&self) -> MachineRecord {
+    /// Returns the data by which it is found again.
+    pub fn record(&self) -> MachineRecord {
         MachineRecord {
             pid: self.process.pid(),
             start: self.process.start(),
@@ -80,20 +80,21 @@ impl Machine {
     /// # Errors
     ///
     /// [`FindError::Gone`] if it has ended.
-    pub fn find(kept: &MachineRecord) -> Result<(Self, OwnedFd), FindError> {
-        let process = Process::find(kept.pid, Some(kept.start)).map_err(|_| FindError::Gone)?;
+    pub fn find(record: &MachineRecord) -> Result<(Self, OwnedFd), FindError> {
+        let process = Process::find(record.pid, Some(record.start)).map_err(|_| FindError::Gone)?;
         let open = |number, options: &OpenOptions| match process.open(number, options) {
             Err(error) if !process.has_ended() => Err(FindError::Descriptor { number, error }),
             other => other.map_err(|_| FindError::Gone),
         };
-        let region = open(kept.region, OpenOptions::new().read(true).write(true))?;
+        let region = open(record.region, OpenOptions::new().read(true).write(true))?;
         let output = open(OUTPUT, OpenOptions::new().read(true))?;
         let monitor = Arc::new(process);
         let machine = Self {
-            monitor: Monitor::of(&kept.qmp, Arc::clone(&monitor)).map_err(FindError::System)?,
+            monitor: Monitor::connect(&record.qmp, Arc::clone(&monitor))
+                .map_err(FindError::System)?,
             process: monitor,
-            output: Output::of(output),
-            qmp: kept.qmp.clone(),
+            output: Output::from_file(output),
+            qmp: record.qmp.clone(),
         };
         Ok((machine, region.into()))
     }
@@ -102,13 +103,13 @@ impl Machine {
         self.process.pid()
     }
 
-    /// What it is at, as far as is known now.
+    /// Returns the last known state.
     pub fn status(&self) -> Status {
         let end = self.end().map(Status::Ended);
         end.unwrap_or_else(|| self.monitor.status())
     }
 
-    /// How it ended, once that is known and all that was said before.
+    /// Returns how it ended, after all its messages were read.
     fn end(&self) -> Option<End> {
         if !self.monitor.is_done() {
             return None;
@@ -123,77 +124,77 @@ impl Machine {
         })
     }
 
-    /// The next thing that has happened to it, if something has.
+    /// Returns the next event, if there is one.
     pub fn poll_event(&self) -> Option<Event> {
         self.monitor.next_event()
     }
 
-    /// Lets its processors stand still.
+    /// Stops its processors.
     ///
     /// # Errors
     ///
-    /// [`QmpError`], as for each of the following, within two seconds a command.
+    /// [`QmpError`], as for each of the following methods, after at most two seconds a command.
     pub fn pause(&self) -> Result<(), QmpError> {
-        self.tell("stop")
+        self.execute("stop")
     }
 
-    /// Lets them go on.
+    /// Lets its processors go on.
     pub fn resume(&self) -> Result<(), QmpError> {
-        self.tell("cont")
+        self.execute("cont")
     }
 
-    /// Boots it anew: the region stays as it is. A machine that stood still runs then.
+    /// Boots it again; the region is not changed. A paused machine runs afterwards.
     pub fn reset(&self) -> Result<(), QmpError> {
         self.allow_reboot()?;
-        self.tell("system_reset")?;
-        self.tell("cont")
+        self.execute("system_reset")?;
+        self.execute("cont")
     }
 
-    /// From here on a guest that resets itself boots anew. Before, it ends: a guest that
-    /// panics at boot, and resets itself because of it, would do so for ever.
+    /// Allows its guest to boot again after it resets itself; before this call, the machine ends
+    /// then. Otherwise a guest that panics at boot would reset itself again and again.
     pub fn allow_reboot(&self) -> Result<(), QmpError> {
         let arguments = json!({ "reboot": "reset" });
         self.monitor.execute("set-action", arguments).map(drop)
     }
 
-    /// Presses its power button, which its guest obeys or not.
+    /// Presses its power button, which its guest may ignore.
     pub fn power_down(&self) -> Result<(), QmpError> {
-        self.tell("system_powerdown")
+        self.execute("system_powerdown")
     }
 
-    /// Switches it off: QEMU ends.
+    /// Switches it off, which ends QEMU.
     pub fn quit(&self) -> Result<(), QmpError> {
-        match self.tell("quit") {
-            // It was fast.
+        match self.execute("quit") {
+            // QEMU ended before it answered.
             Err(QmpError::Unconnected) if self.process.has_ended() => Ok(()),
             other => other,
         }
     }
 
-    /// Ends QEMU as nobody can refuse.
+    /// Kills QEMU.
     pub fn kill(&self) {
         self.process.kill();
     }
 
-    /// The last lines that QEMU itself has printed: what was wrong, if it could not start.
+    /// Returns the last lines that QEMU itself has printed: the error if it could not start.
     pub fn stderr_lines(&self) -> Vec<String> {
         let mut lines = self.output.lines();
         lines.split_off(lines.len().saturating_sub(LINES))
     }
 
-    fn tell(&self, command: &'static str) -> Result<(), QmpError> {
+    fn execute(&self, command: &'static str) -> Result<(), QmpError> {
         self.monitor.execute(command, Value::Null).map(drop)
     }
 }
 
-/// Why a machine was not found.
+/// The reason why a machine was not found.
 #[derive(Debug)]
 pub enum FindError {
     /// Its process has ended.
     Gone,
-    /// What it has open as this descriptor cannot be opened.
+    /// The file of this descriptor cannot be opened.
     Descriptor { number: i32, error: io::Error },
-    /// This machine lacks something.
+    /// A system call failed.
     System(io::Error),
 }
 

@@ -1,8 +1,8 @@
 //! The connection to QEMU, kept by a thread.
 //!
-//! - **Q1** Only the thread reads, and what QEMU says changes the state in the order in which
-//!   it was said: who has an answer to a command sees the state behind it.
-//! - **Q2** Nobody holds the state while waiting for QEMU.
+//! - **Q1** Only the thread reads. It changes the state in the order of QEMU's messages, so
+//!   that a caller that has the answer to a command sees the state after it.
+//! - **Q2** No thread holds the state's lock while it waits for QEMU.
 //! - **Q3** The thread ends with its [`Monitor`], or with the process.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,11 +20,11 @@ use crate::event::{Event, Off, Status};
 use crate::process::Process;
 use crate::qmp::{self, Lines, Message, QmpError};
 
-/// How long an answer may take.
+/// Time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long after a connection that broke the next is tried.
-const AGAIN: Duration = Duration::from_millis(100);
-/// Events that are kept for whoever does not ask for them; the oldest go first.
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(100);
+/// The largest number of unread events; the oldest are dropped.
 const EVENTS: usize = 64;
 
 pub(crate) struct Monitor(Arc<Shared>);
@@ -33,30 +33,30 @@ struct Shared {
     path: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
-    /// Whoever writes a command.
+    /// Held while a command is written.
     writer: Mutex<()>,
 }
 
 struct State {
-    /// The monitor is gone.
-    over: bool,
-    /// QEMU is gone, and all that it said was read.
+    /// The [`Monitor`] was dropped.
+    closed: bool,
+    /// QEMU has ended, and all its messages were read.
     done: bool,
     stream: Option<Arc<UnixStream>>,
     status: Status,
     events: VecDeque<Event>,
     next: u64,
-    /// Commands that somebody waits for, with their answers.
+    /// Commands that a caller waits for, with their answers.
     answers: BTreeMap<u64, Option<Result<Value, String>>>,
 }
 
 impl Monitor {
-    /// Connects, now or when QEMU comes to it.
-    pub(crate) fn of(path: &Path, process: Arc<Process>) -> io::Result<Self> {
+    /// Starts the thread, which connects as soon as QEMU accepts.
+    pub(crate) fn connect(path: &Path, process: Arc<Process>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             state: Mutex::new(State {
-                over: false,
+                closed: false,
                 done: false,
                 stream: None,
                 status: Status::Starting,
@@ -77,7 +77,7 @@ impl Monitor {
         self.0.lock().status
     }
 
-    /// Whether QEMU is gone, and has nothing more to say.
+    /// Returns true if QEMU has ended, and all its messages were read.
     pub(crate) fn is_done(&self) -> bool {
         self.0.lock().done
     }
@@ -86,7 +86,7 @@ impl Monitor {
         self.0.lock().events.pop_front()
     }
 
-    /// Waits until QEMU has said what it is at, or is gone.
+    /// Waits until QEMU has reported its state, or has ended.
     pub(crate) fn wait_for_start(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut state = self.0.lock();
@@ -99,7 +99,7 @@ impl Monitor {
         }
     }
 
-    /// Gives a command, and waits for its answer up to a deadline.
+    /// Sends a command, and waits for its answer up to a deadline.
     pub(crate) fn execute(
         &self,
         command: &'static str,
@@ -109,7 +109,7 @@ impl Monitor {
         let deadline = Instant::now() + PATIENCE;
         let (stream, id) = {
             let mut state = shared.lock();
-            // Before that QEMU takes no command.
+            // Before it reports its state, QEMU accepts no command.
             if state.status == Status::Starting {
                 return Err(QmpError::Unconnected);
             }
@@ -123,7 +123,7 @@ impl Monitor {
         let mut state = shared.lock();
         if written.is_err() {
             state.answers.remove(&id);
-            // Half a command may be written: nothing can be said behind it.
+            // A part of the command may be written: the connection cannot be used any more.
             let _ = stream.shutdown(Shutdown::Both);
             return Err(QmpError::Silent { command });
         }
@@ -147,7 +147,7 @@ impl Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.over = true;
+        state.closed = true;
         if let Some(stream) = &state.stream {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -165,39 +165,39 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Connects, again and again, until this or QEMU is over.
+    /// Connects repeatedly, until the [`Monitor`] is dropped or QEMU ends.
     fn keep(&self, process: &Process) {
         while !process.has_ended() {
-            // Why it broke is of no use to anybody: it is made again.
+            // The reason why it broke does not matter: it is made again.
             let connected = UnixStream::connect(&self.path);
             let _ = connected.and_then(|stream| self.serve(&Arc::new(stream)));
             let mut state = self.lock();
-            let was_there = state.stream.take().is_some();
+            let was_connected = state.stream.take().is_some();
             state.answers.clear();
-            if was_there && !state.over && !process.has_ended() {
+            if was_connected && !state.closed && !process.has_ended() {
                 state.happened(Event::Lost);
             }
             self.changed.notify_all();
-            if state.over {
+            if state.closed {
                 return;
             }
-            drop(self.wait(state, AGAIN));
+            drop(self.wait(state, RETRY));
         }
         self.lock().done = true;
         self.changed.notify_all();
     }
 
-    /// Reads what QEMU says, to the connection's end.
+    /// Reads QEMU's messages to the end of the connection.
     fn serve(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
-        let mut lines = Lines::of(stream.try_clone()?);
+        let mut lines = Lines::new(stream.try_clone()?);
         {
             let mut state = self.lock();
-            if state.over {
+            if state.closed {
                 return Ok(());
             }
             state.stream = Some(Arc::clone(stream));
         }
-        // Its greeting, which says its version.
+        // QEMU's greeting, with its version.
         lines.next()?;
         let number = || self.lock().number(false);
         let first = number();
@@ -209,10 +209,10 @@ impl Shared {
             let mut state = self.lock();
             match message {
                 Message::Answer(id, Ok(value)) if id == asked => {
-                    state.status = status_of(&value);
+                    state.status = parse_status(&value);
                 }
                 Message::Answer(id, answer) => {
-                    // Nobody else's: who gave up does not wait any more.
+                    // A caller that gave up has removed its entry.
                     if let Some(waiting) = state.answers.get_mut(&id) {
                         *waiting = Some(answer);
                     }
@@ -226,7 +226,7 @@ impl Shared {
 }
 
 impl State {
-    /// A number for a command, which somebody waits for or not.
+    /// Returns a number for a command; `awaited` if a caller waits for its answer.
     fn number(&mut self, awaited: bool) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -238,7 +238,7 @@ impl State {
 
     fn happened(&mut self, event: Event) {
         self.status = match (event, self.status) {
-            // Until QEMU has said what it is at, this is no more than a part of it.
+            // Until QEMU reports its state, an event does not determine it.
             (_, Status::Starting) => Status::Starting,
             (Event::Panicked, _) => Status::Panicked,
             (Event::Shutdown(off), _) => Status::Shutdown(off),
@@ -253,11 +253,11 @@ impl State {
     }
 }
 
-/// What `query-status` says.
-fn status_of(value: &Value) -> Status {
+/// Parses the answer to `query-status`.
+fn parse_status(value: &Value) -> Status {
     match value["status"].as_str().unwrap_or_default() {
         "running" => Status::Running,
-        // The second: the processor cannot go on, and nothing but a reset helps.
+        // `internal-error`: the processor cannot go on, and only a reset helps.
         "guest-panicked" | "internal-error" => Status::Panicked,
         "shutdown" => Status::Shutdown(Off::Host),
         _ => Status::Paused,

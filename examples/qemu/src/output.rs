@@ -1,7 +1,7 @@
-//! What QEMU prints, in bounded memory.
+//! QEMU's own output, in bounded memory.
 //!
-//! A sealed memory file: writes behind its end fail, which QEMU does not care about. It lives
-//! as long as QEMU or we have it, and no reader is needed (M1, M3).
+//! It is a sealed memory file: writes after its end fail, which QEMU ignores. The file exists
+//! as long as QEMU or this process has it open, and needs no reader (M1, M3).
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
-/// Bytes that are kept; the first ones.
+/// Bytes that are kept: the first ones.
 const LEN: usize = 64 * 1024;
 
 pub(crate) struct Output(File);
@@ -24,24 +24,24 @@ impl Output {
         Ok(Self(file.into()))
     }
 
-    /// What an earlier incarnation of ours has made.
-    pub(crate) fn of(file: File) -> Self {
+    /// Opens the output that an earlier incarnation of the monitor created.
+    pub(crate) fn from_file(file: File) -> Self {
         Self(file)
     }
 
-    /// For QEMU to write to.
+    /// Returns a descriptor to which QEMU writes.
     pub(crate) fn writer(&self) -> io::Result<File> {
         self.0.try_clone()
     }
 
-    /// The lines so far. What is not text is shown as such.
+    /// Returns the lines so far. Characters that are not printable are replaced.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut bytes = vec![0; LEN];
         let Ok(len) = self.0.read_at(&mut bytes, 0) else {
             return Vec::new();
         };
         bytes.truncate(len);
-        // What nobody wrote is zero.
+        // Unwritten bytes are zero.
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(len);
         let text = String::from_utf8_lossy(&bytes[..end]);
         let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -65,7 +65,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn what_is_printed_is_read_line_by_line_without_control_characters() {
+    fn output_is_read_line_by_line_without_control_characters() {
         let output = Output::new().unwrap();
         output
             .writer()
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused() {
+    fn output_beyond_the_limit_is_refused() {
         let output = Output::new().unwrap();
         let mut writer = output.writer().unwrap();
         writer.write_all(&[b'x'; LEN]).unwrap();

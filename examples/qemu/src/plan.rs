@@ -1,40 +1,40 @@
-//! What a machine is made of, and what cannot be.
+//! The description of a machine, and its checks.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Vectors of an `ivshmem-doorbell` device: a server must not have more.
+/// Vectors of an `ivshmem-doorbell` device. The server must not have more.
 pub const VECTORS: u32 = 2;
 
 /// The longest path of a socket, by `sockaddr_un`.
 const LONGEST_SOCKET: usize = 107;
-/// The most memory, in MiB, that QEMU puts below 4 GiB as a whole. More would be where
-/// [`Transport::Reserved`] has the region.
+/// The most memory, in MiB, that QEMU places completely below 4 GiB. The rest would overlap the
+/// region of [`Transport::Reserved`].
 const MOST_BELOW: u32 = 3072;
-/// What no Linux boots with less of.
+/// The least memory, in MiB, with which Linux boots.
 const LEAST: u32 = 16;
 
-/// What a machine is made of.
+/// The description of a machine.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What QEMU calls it; the guest's host name, if it is one and the kernel is given here.
+    /// QEMU's name for it. Also the guest's host name if it is valid and the plan has a kernel.
     pub name: String,
     pub memory_mib: u32,
     pub vcpus: u32,
     pub boot: Boot,
     pub transport: Transport,
     pub accelerator: Accelerator,
-    /// The socket of QEMU's monitor, which is made.
+    /// The socket of QEMU's monitor, which is created.
     pub qmp: PathBuf,
-    /// `qemu-system-x86_64`: a path, or a name to be found.
+    /// `qemu-system-x86_64`: a path, or a name in `PATH`.
     pub program: PathBuf,
-    /// Kernel parameters behind those that the transport needs.
+    /// Kernel parameters, after those that the transport needs.
     pub append: String,
-    /// Arguments behind all others.
+    /// Arguments after all others.
     pub extra: Vec<String>,
 }
 
-/// What a machine starts from.
+/// The source from which a machine boots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Boot {
     /// A Linux kernel, which QEMU loads itself.
@@ -42,8 +42,8 @@ pub enum Boot {
         kernel: PathBuf,
         initrd: Option<PathBuf>,
     },
-    /// A disk, which has a boot loader and its own kernel parameters. Its format is told by
-    /// its name, `.qcow2` or raw: a guest writes its content.
+    /// A disk with a boot loader and its own kernel parameters. Its name decides its format,
+    /// `.qcow2` or raw, since a guest writes its content.
     Disk(PathBuf),
 }
 
@@ -52,28 +52,28 @@ pub enum Boot {
 pub enum Transport {
     /// The memory of a PCI device, `ivshmem-plain`.
     Ivshmem,
-    /// Physical memory at 4 GiB, which the guest's kernel leaves alone.
+    /// Physical memory at 4 GiB, which the guest's kernel does not use.
     Reserved,
     /// The memory of a PCI device with interrupts, `ivshmem-doorbell`. The device gets the
     /// region from the server that listens at this socket.
     Doorbell { server: PathBuf },
 }
 
-/// What runs the guest's code.
+/// The accelerator that runs the guest's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// QEMU's translator: slower, and works everywhere.
+    /// QEMU's translator: slower, but works on all hosts.
     Tcg,
     /// The host's processor.
     Kvm,
 }
 
 impl Plan {
-    /// An error if no machine can be made of this, as far as that can be told before.
+    /// Checks the plan as far as possible before the start.
     ///
     /// # Errors
     ///
-    /// [`PlanError`] names the file or number.
+    /// [`PlanError`], which names the file or number.
     pub fn check(&self) -> Result<(), PlanError> {
         let files: &[(&'static str, &Path)] = match &self.boot {
             Boot::Kernel {
@@ -108,17 +108,17 @@ impl Plan {
     }
 }
 
-/// Why no machine can be made of a plan.
+/// The reason why a plan is invalid.
 #[derive(Debug)]
 pub enum PlanError {
-    /// What it is for, its path, and why it cannot be read.
+    /// Its purpose, its path, and the reason why it cannot be read.
     File(&'static str, PathBuf, std::io::Error),
     NoCpu,
     Memory {
         mib: u32,
         most: u32,
     },
-    /// A socket's path that is too long for a socket.
+    /// A path that is too long for a socket.
     LongPath(PathBuf),
 }
 
@@ -132,13 +132,13 @@ impl fmt::Display for PlanError {
             Self::Memory { mib, .. } if *mib < LEAST => {
                 write!(
                     out,
-                    "{mib} MiB of memory are too little: {LEAST} are the least"
+                    "{mib} MiB of memory are too little: {LEAST} MiB is the minimum"
                 )
             }
             Self::Memory { mib, most } => write!(
                 out,
-                "{mib} MiB of memory are too much for a reserved region behind them: \
-                 {most} are the most"
+                "{mib} MiB of memory are too much for a reserved region after them: \
+                 {most} MiB is the maximum"
             ),
             Self::LongPath(path) => write!(
                 out,

@@ -1,4 +1,4 @@
-//! A process that may be another's child, known by its descriptor (M4).
+//! A process, possibly the child of another process, identified by a descriptor (M4).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,31 +10,31 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// Two readings of one start may differ by so many ticks: in another time namespace the
-/// kernel rounds another number.
+/// Two readings of the same start time may differ by this many ticks: in another time namespace
+/// the kernel rounds another number.
 const ROUNDING: u64 = 1;
 
-/// A process, until its end and after it.
+/// A process that runs or has ended.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
     start: u64,
     descriptor: OwnedFd,
-    /// Ours to reap, if it is.
+    /// The child to reap, if it is ours.
     child: Option<Mutex<Child>>,
 }
 
 impl Process {
-    /// A process that was just started from here.
+    /// Takes a child of this process that was just started.
     ///
     /// # Errors
     ///
-    /// The kernel gives no descriptor of it; it is killed then.
+    /// The kernel returns no descriptor. The child is then killed.
     pub fn from_child(mut child: Child) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         let found = pidfd_open(pid, PidfdFlags::empty())
             .map_err(io::Error::from)
-            .and_then(|descriptor| Ok((descriptor, start_of(pid)?)));
+            .and_then(|descriptor| Ok((descriptor, start_time(pid)?)));
         match found {
             Ok((descriptor, start)) => Ok(Self {
                 pid,
@@ -43,7 +43,7 @@ impl Process {
                 child: Some(Mutex::new(child)),
             }),
             Err(error) => {
-                // Not reaped yet, so the number is still its.
+                // The child is not reaped yet, so the number is still its own.
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(error)
@@ -51,11 +51,11 @@ impl Process {
         }
     }
 
-    /// The process with this number, if it started at `start` (at any time, without one).
+    /// Finds the process with this number, if it started at `start`; any process if that is `None`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if it has ended, or the number is another's by now.
+    /// [`io::ErrorKind::NotFound`] if it has ended, or another process has the number now.
     pub fn find(number: i32, start: Option<u64>) -> io::Result<Self> {
         let gone = || {
             let why = format!("process {number} is gone");
@@ -65,11 +65,11 @@ impl Process {
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
         let process = Self {
             pid,
-            start: start_of(pid).map_err(|_| gone())?,
+            start: start_time(pid).map_err(|_| gone())?,
             descriptor,
             child: None,
         };
-        // As long as it has not ended, what `/proc` said was said of it.
+        // If it has not ended yet, `/proc` described this process.
         let is_another = start.is_some_and(|start| start.abs_diff(process.start) > ROUNDING);
         match is_another || process.has_ended() {
             true => Err(gone()),
@@ -77,18 +77,18 @@ impl Process {
         }
     }
 
-    /// Its number, as this machine numbers it.
+    /// Returns its number on this machine.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// When it started, in the kernel's ticks since the machine's start: the same number in
+    /// Returns its start time in the kernel's ticks since the machine's start: the same number in
     /// every time namespace.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// How long ago that was.
+    /// Returns the time since its start.
     pub fn age(&self) -> Duration {
         let uptime = procfs::Current::current().map(|up: procfs::Uptime| up.uptime_duration());
         let uptime = uptime.unwrap_or_default().as_millis();
@@ -98,11 +98,11 @@ impl Process {
         Duration::from_millis(u64::try_from(age).unwrap_or(u64::MAX))
     }
 
-    /// Opens what it has open as descriptor `number` once more.
+    /// Opens the file again that it has open as descriptor `number`.
     ///
     /// # Errors
     ///
-    /// It has ended, has no such descriptor, or this user may not.
+    /// It has ended, has no such descriptor, or this user has no permission.
     pub fn open(&self, number: i32, options: &OpenOptions) -> io::Result<File> {
         let file = options.open(format!("/proc/{}/fd/{number}", self.pid()))?;
         if self.has_ended() {
@@ -111,19 +111,19 @@ impl Process {
         Ok(file)
     }
 
-    /// Whether it has ended, reaped or not.
+    /// Returns true if it has ended, whether reaped or not.
     pub fn has_ended(&self) -> bool {
         self.ends_within(Duration::ZERO)
     }
 
-    /// Waits up to `timeout` for its end.
+    /// Waits up to `timeout` for its end. Returns true if it has ended.
     pub fn ends_within(&self, timeout: Duration) -> bool {
         let mut ready = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         poll(&mut ready, timeout).is_ok_and(|count| count > 0)
     }
 
-    /// Waits for its end and reaps it. Its status, if it was our child.
+    /// Waits for its end and reaps it. Returns its status if it was our child.
     pub fn reap(&self) -> Option<ExitStatus> {
         let child = self.child.as_ref()?.lock();
         child.unwrap_or_else(PoisonError::into_inner).wait().ok()
@@ -135,8 +135,8 @@ impl Process {
     }
 }
 
-/// When a process started, in the kernel's ticks since the machine's start.
-fn start_of(pid: Pid) -> io::Result<u64> {
+/// Returns the start time of a process in the kernel's ticks since the machine's start.
+fn start_time(pid: Pid) -> io::Result<u64> {
     let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
     let stat = process.and_then(|process| process.stat());
     let start = stat.map_err(io::Error::other)?.starttime;
@@ -144,8 +144,8 @@ fn start_of(pid: Pid) -> io::Result<u64> {
     Ok(u64::try_from(start).unwrap_or(u64::MAX))
 }
 
-/// `time`, in this many units a second, as the first time namespace counts it: `/proc`
-/// shows it with the offset of the reader's.
+/// Converts `time`, in `units_per_second`, to the first time namespace: `/proc` adds the offset
+/// of the reader's namespace.
 fn without_offset(time: u128, units_per_second: u128) -> u128 {
     // Kernels before 5.6 have no time namespaces.
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
@@ -157,7 +157,7 @@ fn without_offset(time: u128, units_per_second: u128) -> u128 {
     }
 }
 
-/// What a time namespace adds to the time since the machine's start, in nanoseconds.
+/// Parses the offset that a time namespace adds to the time since boot, in nanoseconds.
 fn boot_offset(offsets: &str) -> Option<i128> {
     let boot = offsets
         .lines()
@@ -174,7 +174,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
-    /// Longer than anything here takes on a busy machine.
+    /// Longer than any test takes on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn sleeper() -> Process {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_found_again_unless_its_number_is_anothers() {
+    fn a_process_is_found_again_unless_another_has_its_number() {
         let child = sleeper();
         assert!(!child.has_ended() && child.age() < PATIENCE);
         let found = Process::find(child.pid(), Some(child.start())).unwrap();
@@ -194,7 +194,7 @@ mod tests {
         found.kill();
         assert!(found.ends_within(PATIENCE));
         assert!(found.open(1, OpenOptions::new().write(true)).is_err());
-        assert_eq!(found.reap(), None, "another's child has no status for us");
+        assert_eq!(found.reap(), None, "only the parent gets a status");
         assert!(Process::find(child.pid(), None).is_err());
         let status = child.reap().and_then(|status| status.signal());
         assert_eq!(status, Some(9));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_of_a_time_namespace_is_read() {
+    fn the_offset_of_a_time_namespace_is_parsed() {
         let offsets = "monotonic           7         0\nboottime         1000 500000000\n";
         assert_eq!(boot_offset(offsets), Some(1_000_500_000_000));
         let back = "boottime        -2 500000000\n";

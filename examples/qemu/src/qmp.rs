@@ -1,7 +1,7 @@
-//! QEMU's lines, read and written: the machine protocol, as far as it is needed here.
+//! The lines of QEMU's machine protocol, as far as they are needed here.
 //!
-//! Written by hand: it is five commands and as many events, and an event that is not known
-//! must not matter. Each command is written by one call, as QEMU obeys at the closing brace.
+//! Written by hand, since only five commands and five events are needed, and unknown events
+//! must be ignored. One call writes each command, since QEMU obeys at the closing brace.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,19 +12,19 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{Event, Off};
 
-/// The longest line of QEMU's that is read.
+/// The longest line that is read from QEMU.
 const LONGEST: u64 = 1 << 20;
-/// How long QEMU may take to read a command.
+/// Time that QEMU has to read a command.
 const WRITE: Duration = Duration::from_secs(1);
 
-/// Why QEMU did not do as it was told.
+/// The reason why QEMU did not carry out a command.
 #[derive(Debug)]
 pub enum QmpError {
-    /// There is no connection, or not any more.
+    /// There is no connection, or no longer one.
     Unconnected,
     /// No answer within the deadline.
     Silent { command: &'static str },
-    /// What QEMU said.
+    /// QEMU refused, for this reason.
     Refused {
         command: &'static str,
         reason: String,
@@ -43,14 +43,14 @@ impl fmt::Display for QmpError {
 
 impl std::error::Error for QmpError {}
 
-/// One line of QEMU's.
+/// One line from QEMU.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
-    /// An answer to the command with this number: a value, or an error's text.
+    /// The answer to the command with this number: a value, or the text of an error.
     Answer(u64, Result<Value, String>),
     /// An event, with the state that it leads to.
     Event(Event),
-    /// Nothing that we care about.
+    /// A line that is not needed.
     Other,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Message {
 pub(crate) struct Lines(BufReader<UnixStream>);
 
 impl Lines {
-    pub(crate) fn of(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self(BufReader::new(stream))
     }
 
@@ -122,12 +122,12 @@ fn event(name: &str, data: &Value) -> Option<Event> {
         "RESET" => Event::Reset { by_guest },
         "GUEST_PANICKED" => Event::Panicked,
         "POWERDOWN" => Event::PowerDown,
-        "SHUTDOWN" => Event::Shutdown(off(by_guest, data)),
+        "SHUTDOWN" => Event::Shutdown(parse_off(by_guest, data)),
         _ => return None,
     })
 }
 
-fn off(by_guest: bool, data: &Value) -> Off {
+fn parse_off(by_guest: bool, data: &Value) -> Off {
     match data["reason"].as_str() {
         Some("guest-reset") => Off::GuestReset,
         _ if by_guest => Off::Guest,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_have_their_commands_number() {
+    fn an_answer_has_the_number_of_its_command() {
         let value = json!({"status": "running"});
         assert_eq!(
             parsed(r#"{"return": {"status": "running"}, "id": 7}"#),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_not_known_do_not_matter() {
+    fn unknown_events_are_ignored() {
         let reset = r#"{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}"#;
         let by_guest = true;
         assert_eq!(parsed(reset), Message::Event(Event::Reset { by_guest }));
@@ -174,7 +174,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"{\"event\": \"STOP\"}\n{\"eve").unwrap();
         drop(theirs);
-        let mut lines = Lines::of(ours);
+        let mut lines = Lines::new(ours);
         assert_eq!(lines.next().unwrap(), Message::Event(Event::Stopped));
         let error = lines.next().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

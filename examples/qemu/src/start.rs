@@ -1,4 +1,4 @@
-//! A plan becomes a process.
+//! Starts a machine from a plan.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,17 +22,17 @@ use crate::output::Output;
 use crate::plan::{Plan, PlanError};
 use crate::process::Process;
 
-/// How long QEMU is waited for: what is wrong with its arguments it says at once.
+/// How long to wait for QEMU, which reports errors in its arguments at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Plan {
     /// Starts the machine on this region, which QEMU keeps open.
     ///
-    /// Waits a moment for QEMU to say what it is at, at most two seconds.
+    /// Waits at most two seconds until QEMU has reported its state.
     ///
     /// # Errors
     ///
-    /// [`StartError`]; QEMU does not run then.
+    /// [`StartError`]. QEMU then does not run.
     pub fn start(&self, region: BorrowedFd<'_>) -> Result<Machine, StartError> {
         self.check().map_err(StartError::Plan)?;
         let len = rustix::fs::fstat(region).map_err(|error| StartError::System(error.into()))?;
@@ -45,7 +45,7 @@ impl Plan {
             StartError::Program { program, error }
         })?;
         let process = Process::from_child(child).map_err(StartError::System)?;
-        let machine = Machine::of(Arc::new(process), &self.qmp, output);
+        let machine = Machine::new(Arc::new(process), &self.qmp, output);
         let machine = machine.map_err(StartError::System)?;
         match machine.wait_for_start(PATIENCE) {
             None => Ok(machine),
@@ -56,7 +56,7 @@ impl Plan {
         }
     }
 
-    /// The monitor's socket, before there is a QEMU: so one can connect to it at any time.
+    /// Creates the monitor's socket before QEMU starts, so that clients can connect at any time.
     fn listen(&self) -> Result<UnixListener, StartError> {
         let failed = |error| StartError::Socket {
             path: self.qmp.display().to_string(),
@@ -83,22 +83,22 @@ fn spawn(
         .stdout(output.writer()?)
         .stderr(output.writer()?);
     // SAFETY: the closure makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(stand_alone) };
-    let give = |parent_fd, child_fd| FdMapping {
+    unsafe { command.pre_exec(detach) };
+    let map = |parent_fd, child_fd| FdMapping {
         parent_fd,
         child_fd,
     };
     command
         .fd_mappings(vec![
-            give(region.as_fd().try_clone_to_owned()?, REGION),
-            give(socket, MONITOR),
+            map(region.as_fd().try_clone_to_owned()?, REGION),
+            map(socket, MONITOR),
         ])
         .map_err(io::Error::other)?;
     command.spawn()
 }
 
-/// A session of its own, and no descriptor that it is not given (M1).
-fn stand_alone() -> io::Result<()> {
+/// Begins a new session, and closes all descriptors that are not passed on (M1).
+fn detach() -> io::Result<()> {
     nix::unistd::setsid()?;
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
     // SAFETY: this only sets flags of descriptors; none is closed under its owner.
@@ -107,7 +107,7 @@ fn stand_alone() -> io::Result<()> {
     Ok(())
 }
 
-/// Why a machine did not start.
+/// The reason why a machine did not start.
 #[derive(Debug)]
 pub enum StartError {
     Plan(PlanError),
@@ -116,17 +116,17 @@ pub enum StartError {
         program: String,
         error: io::Error,
     },
-    /// The socket of its monitor could not be made.
+    /// The socket of its monitor could not be created.
     Socket {
         path: String,
         error: io::Error,
     },
-    /// It ended at once, and said this.
+    /// It ended at once, and printed these lines.
     Ended {
         end: End,
         lines: Vec<String>,
     },
-    /// This machine lacks something.
+    /// A system call failed.
     System(io::Error),
 }
 
@@ -138,7 +138,7 @@ impl fmt::Display for StartError {
                 write!(out, "there is no program {program}: is QEMU installed?")
             }
             Self::Program { program, error } => write!(out, "cannot run {program}: {error}"),
-            Self::Socket { path, error } => write!(out, "cannot make the socket {path}: {error}"),
+            Self::Socket { path, error } => write!(out, "cannot create the socket {path}: {error}"),
             Self::Ended { end, lines } => match lines.last() {
                 Some(last) => write!(out, "{end}: {last}"),
                 None => end.fmt(out),

@@ -1,4 +1,4 @@
-//! What cannot start is one line that says why.
+//! A machine that cannot start gives an error of one line.
 
 mod support;
 
@@ -11,7 +11,7 @@ fn fails(bench: &Bench, wanted: &str) {
         Err(error) => error,
         Ok(machine) => {
             machine.kill();
-            panic!("it starts");
+            panic!("the machine starts");
         }
     };
     let text = error.to_string();
@@ -23,7 +23,7 @@ fn bench() -> Bench {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let mut bench = bench();
     bench.plan.boot = Boot::Kernel {
         kernel: "/no/vmlinuz".into(),
@@ -35,14 +35,14 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn a_missing_program_is_named() {
     let mut bench = bench();
     bench.plan.program = "qemu-system-of-nobody".into();
     fails(&bench, "there is no program qemu-system-of-nobody");
 }
 
 #[test]
-fn what_qemu_does_not_like_is_said_in_its_own_words() {
+fn an_error_of_qemu_is_reported_in_its_own_words() {
     let mut bench = bench();
     bench.plan.extra = vec!["-device".to_owned(), "toaster".to_owned()];
     fails(&bench, "'toaster' is not a valid device model name");
@@ -54,7 +54,7 @@ fn what_qemu_does_not_like_is_said_in_its_own_words() {
 }
 
 #[test]
-fn sizes_that_no_machine_has_are_said() {
+fn impossible_sizes_are_reported() {
     let mut bench = bench();
     bench.plan.memory_mib = 1;
     fails(&bench, "1 MiB of memory are too little");
@@ -67,10 +67,10 @@ fn sizes_that_no_machine_has_are_said() {
 }
 
 #[test]
-fn a_socket_that_cannot_be_made_is_named() {
+fn a_socket_that_cannot_be_created_is_named() {
     let mut bench = bench();
     bench.plan.qmp = "/no/qmp".into();
-    fails(&bench, "cannot make the socket /no/qmp: No such file");
+    fails(&bench, "cannot create the socket /no/qmp: No such file");
     bench.plan.qmp = bench.path(&"x".repeat(100));
     fails(&bench, "is longer than 107 bytes");
 }

@@ -1,23 +1,23 @@
-//! The guest daemon of the image finds its region by itself, and tells of its kernel.
+//! The guest daemon of the image finds its region by itself, and sends its kernel's lines.
 
 mod support;
 
 use std::time::Duration;
 
-use kmon_protocol::link::{MonitorLink, Received, Waiting};
+use kmon_protocol::link::{self, MonitorLink, Waiting};
 use kmon_protocol::{Event, Settings};
 use kmon_qemu::{End, Off, Status, Transport};
 use support::{Bench, PATIENCE, REGION_LEN};
 
-/// What a monitor has heard.
+/// What a monitor has received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     incarnations: Vec<u32>,
     lines: Vec<String>,
     goodbye: bool,
 }
 
-impl Heard {
+impl Received {
     fn line(&self, part: &str) -> Option<&str> {
         let mut lines = self.lines.iter().map(String::as_str);
         lines.find(|line| line.contains(part))
@@ -37,57 +37,59 @@ fn daemon_runs_and_ends(bench: Bench) {
     let (_commands, mut events, kernel) = link.split();
     let mut kernel = kernel.unwrap();
     let guest = bench.start();
-    let mut heard = Heard::default();
-    let mut listen = |what: &str, holds: &dyn Fn(&Heard) -> bool| {
+    let mut received = Received::default();
+    let mut wait_for = |what: &str, holds: &dyn Fn(&Received) -> bool| {
         let deadline = std::time::Instant::now() + PATIENCE;
-        while !holds(&heard) {
-            let said = heard.lines.join("\n");
-            assert!(std::time::Instant::now() < deadline, "no {what}:\n{said}");
+        while !holds(&received) {
+            let lines = received.lines.join("\n");
+            assert!(std::time::Instant::now() < deadline, "no {what}:\n{lines}");
             events.beat().unwrap();
             events
-                .receive(Duration::from_millis(20), |_, received| match received {
-                    Received::Message(Event::Hello { incarnation, .. }) => {
-                        heard.incarnations.push(incarnation)
+                .receive(Duration::from_millis(20), |_, message| match message {
+                    link::Received::Message(Event::Hello { incarnation, .. }) => {
+                        received.incarnations.push(incarnation)
                     }
-                    Received::Message(Event::Goodbye) => heard.goodbye = true,
+                    link::Received::Message(Event::Goodbye) => received.goodbye = true,
                     _ => {}
                 })
                 .unwrap();
             kernel
-                .receive(Duration::ZERO, |_, received| {
-                    if let Received::Message(line) = received {
+                .receive(Duration::ZERO, |_, message| {
+                    if let link::Received::Message(line) = message {
                         let text = String::from_utf8_lossy(line.text);
-                        heard.lines.push(text.into_owned());
+                        received.lines.push(text.into_owned());
                     }
                 })
                 .unwrap();
         }
     };
-    listen("greeting", &|heard| heard.incarnations == [1]);
-    listen("first line", &|heard| heard.line("Linux version").is_some());
-    listen("last line", &|heard| {
-        heard.line("starting guestd").is_some()
+    wait_for("greeting", &|received| received.incarnations == [1]);
+    wait_for("first line", &|received| {
+        received.line("Linux version").is_some()
+    });
+    wait_for("last line", &|received| {
+        received.line("starting guestd").is_some()
     });
     guest.machine.power_down().unwrap();
-    listen("goodbye", &|heard| heard.goodbye);
+    wait_for("goodbye", &|received| received.goodbye);
     guest.see_status(Status::Ended(End::Off(Off::Guest)));
-    let first = heard.lines.first().unwrap();
+    let first = received.lines.first().unwrap();
     assert!(first.starts_with("Linux version"), "{first}");
-    let failed = heard.line("init: cannot");
+    let failed = received.line("init: cannot");
     assert_eq!(failed, None);
 }
 
 #[test]
-fn guestd_runs_behind_a_plain_device_and_obeys_the_power_button() {
-    daemon_runs_and_ends(Bench::of_image(Transport::Ivshmem));
+fn guestd_runs_with_a_plain_device_and_obeys_the_power_button() {
+    daemon_runs_and_ends(Bench::with_image(Transport::Ivshmem));
 }
 
 #[test]
-fn guestd_runs_behind_reserved_memory_and_obeys_the_power_button() {
-    daemon_runs_and_ends(Bench::of_image(Transport::Reserved));
+fn guestd_runs_with_reserved_memory_and_obeys_the_power_button() {
+    daemon_runs_and_ends(Bench::with_image(Transport::Reserved));
 }
 
 #[test]
-fn guestd_runs_behind_a_device_with_doorbells_that_nobody_rings() {
-    daemon_runs_and_ends(Bench::of_image(Transport::Ivshmem).with_doorbell());
+fn guestd_runs_with_a_doorbell_device_that_never_interrupts() {
+    daemon_runs_and_ends(Bench::with_image(Transport::Ivshmem).with_doorbell());
 }

@@ -1,4 +1,4 @@
-//! A guest sees the memory that the monitor made, whichever way it goes.
+//! A guest sees the memory that the monitor made, with every transport.
 
 mod support;
 
@@ -11,7 +11,7 @@ fn a_guest_sees_the_region_as_the_memory_of_a_plain_device() {
 }
 
 #[test]
-fn a_guest_sees_the_region_as_physical_memory_behind_its_own() {
+fn a_guest_sees_the_region_as_physical_memory_after_its_own() {
     Guest::boot(Transport::Reserved).see_alive();
 }
 

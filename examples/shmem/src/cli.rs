@@ -10,23 +10,23 @@ use crate::place::Place;
 
 const PLACES: &str = "\
 Places:
-  PATH              a dump: a file that nobody uses as memory
+    PATH              a dump: a file that no partition uses as memory
   shm:/NAME         POSIX shared memory
-  file:PATH         a file that is somebody's memory now; a part of it is
+    file:PATH         a file that partitions use as memory; a part of it is
                     file:PATH@OFFSET+LENGTH
-  pid:PID/FD        a descriptor of a process, such as a memfd; pid:PID finds it
+    pid:PID/FD        a descriptor of a process, such as a memfd; pid:PID finds it
   mem:ADDR+LENGTH   physical memory, through /dev/mem
   pci:PATH          a PCI device's resource file in sysfs";
 
 const INSPECT: &str = "\
 Notation:
-  2.5        incarnation 5 of partition 2; 2.5! is over
-  2.5 #3     an end of a ring, held by its third holder; (2.5) #3 gave it back
-  9+, 9~     records: 9 and then damage or no end; 9 when last seen, in motion
+    2.5        incarnation 5 of partition 2; 2.5! is gone
+    2.5 #3     an end of a ring, claimed in epoch 3; (2.5) #3 is released
+    9+, 9~     records: 9, then damage or more; 9 when last read, but changing
 
 Exit status:
   0  sound
-  1  something was found: damage, or what a dead partition left
+    1  findings: damage, or what a dead partition left
   2  the place cannot be read, or the command line is wrong
 
 Examples:
@@ -36,13 +36,13 @@ Examples:
   shmem inspect --offset 0x10000000 vm-memory.dump";
 
 const DUMP: &str = "\
-A region in use changes while it is copied: what was in motion can look damaged in
-the dump. Zero pages take no room in FILE.
+A region in use changes while it is copied, so its dump can look damaged. Zero pages
+take no space in FILE.
 
 Example:
   shmem dump pid:4711/3 region.dump && shmem inspect region.dump";
 
-/// Looks at a region of shared memory, live or dumped, and never writes to it.
+/// Inspects a region of shared memory, live or dumped, and never writes to it
 #[derive(Debug, Parser)]
 #[command(name = "shmem", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -52,20 +52,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Shows what is in a region, and what is wrong with it
+    /// Shows the content of a region, and what is wrong with it
     #[command(after_help = format!("{PLACES}\n\n{INSPECT}"))]
     Inspect(Inspect),
-    /// Copies a region into a file, to be inspected later or elsewhere
+    /// Copies a region into a file, for inspection later or elsewhere
     #[command(after_help = format!("{PLACES}\n\n{DUMP}"))]
     Dump(Dump),
 }
 
-/// Shows what is in a region, and what is wrong with it.
+/// Shows the content of a region, and what is wrong with it
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Where the region is
+    /// The place of the region
     pub(crate) place: Place,
-    /// Where it starts there, bytes; 0x and K, M, G are understood
+    /// The offset of the region in the place, in bytes; 0x and K, M, G are allowed
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     pub(crate) offset: u64,
     /// Print one JSON object
@@ -74,22 +74,22 @@ pub(crate) struct Inspect {
     /// Show the first N unread records of each ring
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) records: usize,
-    /// Look again every so often, until ^C
+    /// Inspect again after this time, until ^C
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) watch: Option<Duration>,
-    /// Stop after N looks
+    /// Stop after N inspections
     #[arg(short = 'n', long, value_name = "N", requires = "watch")]
     pub(crate) count: Option<u64>,
 }
 
-/// Copies a region into a file.
+/// Copies a region into a file
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
-    /// Where the region is
+    /// The place of the region
     pub(crate) place: Place,
     /// A new file for the copy
     pub(crate) file: PathBuf,
-    /// Where it starts there, bytes; 0x and K, M, G are understood
+    /// The offset of the region in the place, in bytes; 0x and K, M, G are allowed
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     pub(crate) offset: u64,
 }

@@ -1,4 +1,4 @@
-//! What is wrong, one line each.
+//! Findings: what is wrong with a region.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::text::printable;
 
-/// The most that a report keeps: damage can be anywhere at once.
+/// The largest number of findings that a report keeps, since everything can be damaged at once.
 const MAX: usize = 1000;
 
-/// Who can have left it.
+/// The kind of partition that can have left the finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// No honest partition.
     Damaged,
-    /// A partition that died: the others go on, and what it held can be taken back.
+    /// A dead partition: the others go on, and can recover what it held.
     Left,
 }
 
@@ -23,16 +23,16 @@ pub enum Severity {
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     pub severity: Severity,
-    /// What it is, for programs: `docs/inspect.md` lists them.
+    /// Identifies the finding for programs; `docs/inspect.md` lists the codes.
     pub code: &'static str,
-    /// Where: `header`, `row 3 (commands)`.
+    /// The place, such as `header` or `row 3 (commands)`.
     pub at: String,
     pub what: String,
 }
 
 impl Finding {
-    /// Whether both say the same of the same place.
-    pub fn is(&self, other: &Self) -> bool {
+    /// Returns true if both are the same finding at the same place.
+    pub fn is_same_finding(&self, other: &Self) -> bool {
         (self.code, &self.at) == (other.code, &other.at)
     }
 }
@@ -47,11 +47,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The findings of a look.
+/// The findings of one inspection.
 pub(crate) struct Findings {
     pub(crate) kept: Vec<Finding>,
     pub(crate) more: u64,
-    /// How many to keep.
+    /// The largest number to keep.
     max: usize,
 }
 
@@ -64,8 +64,8 @@ impl Findings {
         }
     }
 
-    /// None, with room for as many as there is here.
-    pub(crate) fn apart(&self) -> Self {
+    /// Returns an empty list that keeps as many findings as `self` still can.
+    pub(crate) fn new_with_remaining_space(&self) -> Self {
         Self {
             max: self.max - self.kept.len(),
             ..Self::new()
@@ -84,7 +84,7 @@ impl Findings {
         self.kept.is_empty() && self.more == 0
     }
 
-    /// All findings of one that was [`Findings::apart`].
+    /// Adds all findings of a list from [`Findings::new_with_remaining_space`].
     pub(crate) fn append(&mut self, other: Self) {
         self.more += other.more;
         self.kept.extend(other.kept);

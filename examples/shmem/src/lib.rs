@@ -1,28 +1,28 @@
-//! `shmem`: looks at a region of shared memory, live or dumped, and never writes to it.
+//! `shmem`: inspects a region of shared memory, live or dumped, and never writes to it.
 //!
 //! | module      | one purpose                                                |
 //! |-------------|------------------------------------------------------------|
 //! | `cli`       | the command line                                           |
-//! | [`place`]   | where a region is                                          |
+//! | [`place`]   | the place of a region                                      |
 //! | `open`      | opening the memory of a place                              |
 //! | `memory`    | memory that is mapped read-only, or read                   |
-//! | `fault`     | what happens when mapped memory goes away                  |
-//! | [`look`]    | everything in a region, and what is wrong with it          |
+//! | `fault`     | mapped memory that disappears                              |
+//! | [`inspection`] | the content of a region, and what is wrong with it      |
 //! | [`finding`] | one thing that is wrong                                    |
-//! | [`report`]  | what a look came to, as JSON has it                        |
-//! | [`show`]    | the same for a person                                      |
-//! | `text`      | numbers and foreign text                                   |
+//! | [`report`]  | the result of an inspection, as JSON has it                |
+//! | [`show`]    | the result as text                                         |
+//! | `text`      | numbers, and text from the region                          |
 //! | `inspect`, `dump` | the two commands                                     |
 //!
-//! What can be looked at is looked at by the libraries, which are load-only there;
-//! what is held against each other, and is no part of a normal call, is held here.
+//! The libraries read each object; they only load here. This crate compares the objects with
+//! each other, which no normal call does.
 
 mod cli;
 mod dump;
 mod fault;
 pub mod finding;
 mod inspect;
-pub mod look;
+pub mod inspection;
 mod memory;
 mod open;
 mod output;
@@ -46,7 +46,7 @@ pub fn run() -> ExitCode {
         Verb::Dump(args) => dump::run(&args),
     };
     done.unwrap_or_else(|error| {
-        // Without standard error the exit status has to do.
+        // Ignored: without standard error, only the exit status reports the failure.
         let text = text::printable(&format!("{error:#}"));
         let _ = writeln!(io::stderr(), "shmem: {text}");
         ExitCode::from(UNREADABLE)

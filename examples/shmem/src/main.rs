@@ -1,4 +1,4 @@
-//! The `shmem` program; everything it does is in the library.
+//! The `shmem` program. The library does all the work.
 
 use std::process::ExitCode;
 

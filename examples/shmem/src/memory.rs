@@ -1,4 +1,4 @@
-//! Memory that is looked at: mapped, or read into memory of our own.
+//! Memory to inspect: mapped read-only, or copied into private memory.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,42 +9,42 @@ use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use shmem_core::Window;
 use shmem_core::layout::{MAGIC, RegionHeader, VERSION};
 
-/// Bytes that are copied at once.
+/// Bytes that are copied at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A mapping that cannot be written.
+/// A read-only mapping.
 pub(crate) struct Mapped(MmapRaw);
 
 impl Mapped {
-    /// `len` bytes of `file` from `offset`, a multiple of 8. Never writes it.
+    /// Maps `len` bytes of `file` from `offset`, a multiple of 8, read-only.
     pub(crate) fn read_only(file: &File, offset: u64, len: usize) -> io::Result<Self> {
         let mut options = MmapOptions::new();
         options.offset(offset).len(len);
         options.map_raw_read_only(file).map(Self)
     }
 
-    /// The whole of it; nothing is to be stored through the window.
+    /// Returns the whole mapping; the caller must not store through the window.
     pub(crate) fn window(&self) -> Window<'_> {
         window(&self.0)
     }
 }
 
-/// Memory that is ours alone: zero but for what was read into it.
+/// Private memory: zero except for what was read into it.
 pub(crate) struct Private(MmapRaw);
 
 impl Private {
-    /// The `there` bytes at the front of `memory`, as a region of `len` bytes whose
-    /// header can be attached.
+    /// Copies the first `there` bytes of `memory` into a region of `len` bytes with a valid
+    /// header.
     ///
     /// # Errors
     ///
-    /// No memory.
-    pub(crate) fn repaired(memory: Window<'_>, there: usize, len: usize) -> io::Result<Self> {
+    /// There is not enough memory.
+    pub(crate) fn repaired(memory: Window<'_>, available: usize, len: usize) -> io::Result<Self> {
         let mut copy = zeroed(len)?;
-        let there = there.min(len).min(memory.len());
-        for start in (0..there).step_by(CHUNK) {
+        let available = available.min(len).min(memory.len());
+        for start in (0..available).step_by(CHUNK) {
             let mut chunk = [0; CHUNK];
-            let chunk = &mut chunk[..CHUNK.min(there - start)];
+            let chunk = &mut chunk[..CHUNK.min(available - start)];
             memory.read_shared(start, chunk);
             put(&mut copy, start, chunk);
         }
@@ -62,12 +62,12 @@ impl Private {
         Ok(Self(copy.into()))
     }
 
-    /// Up to `max` bytes of `file` from `offset`, in memory of at least `len`.
-    /// Returns how many bytes there were.
+    /// Reads up to `max` bytes of `file` from `offset` into memory of at least `len` bytes.
+    /// Returns how many bytes it read.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or there is no memory.
+    /// The file cannot be read, or there is not enough memory.
     pub(crate) fn read(
         file: &mut File,
         offset: u64,
@@ -77,35 +77,35 @@ impl Private {
         let mut copy = zeroed(max.max(len))?;
         file.seek(SeekFrom::Start(offset))?;
         let mut chunk = vec![0; CHUNK];
-        let mut there = 0;
-        while there < max {
-            let room = CHUNK.min(max - there);
+        let mut available = 0;
+        while available < max {
+            let room = CHUNK.min(max - available);
             match file.read(&mut chunk[..room]) {
                 Ok(0) => break,
                 Ok(len) => {
-                    put(&mut copy, there, &chunk[..len]);
-                    there += len;
+                    put(&mut copy, available, &chunk[..len]);
+                    available += len;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok((Self(copy.into()), there))
+        Ok((Self(copy.into()), available))
     }
 
-    /// The whole of it.
+    /// Returns all of it.
     pub(crate) fn window(&self) -> Window<'_> {
         window(&self.0)
     }
 }
 
-/// Memory of which only what is written takes room.
+/// Allocates memory in which only written pages take space.
 fn zeroed(len: usize) -> io::Result<MmapMut> {
     let len = len.max(1).next_multiple_of(8);
     MmapOptions::new().len(len).no_reserve_swap().map_anon()
 }
 
-/// Copies `chunk` to `start`; zeroes are there already.
+/// Copies `chunk` to `start`. Zeroes need no copy.
 fn put(copy: &mut MmapMut, start: usize, chunk: &[u8]) {
     if chunk.iter().any(|&byte| byte != 0) {
         copy[start..start + chunk.len()].copy_from_slice(chunk);
@@ -114,8 +114,8 @@ fn put(copy: &mut MmapMut, start: usize, chunk: &[u8]) {
 
 fn window(map: &MmapRaw) -> Window<'_> {
     let base = NonNull::new(map.as_mut_ptr()).expect("no mapping is at the null address");
-    // SAFETY: the mapping is readable for as long as the borrow, and nobody stores
-    // through the window where it is not writable; there are no references to it.
+    // SAFETY: the mapping is readable during the borrow, and no code stores through the window
+    // of a read-only mapping. There are no references to it.
     let window = unsafe { Window::from_raw(base, map.len()) };
     window.expect("a mapping starts at a page, and offsets are multiples of 8")
 }

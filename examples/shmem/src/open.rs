@@ -1,4 +1,4 @@
-//! Opening the memory of a place, never to be written.
+//! Opens the memory of a place for reading only.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,12 +16,12 @@ use crate::memory::{Mapped, Private};
 use crate::place::Place;
 use crate::report::Source;
 
-/// The longest region that a dump is read for; behind, it may be zero.
+/// The longest region that a dump is extended to with zeroes.
 const LONGEST: u64 = 1 << 40;
 
 /// Memory that was opened.
 pub(crate) struct Opened {
-    /// What it is called, the descriptor that was found included.
+    /// The place, with the descriptor that was found.
     pub(crate) place: Place,
     pub(crate) offset: u64,
     memory: Memory,
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
 
 enum Memory {
     Live(Mapped),
-    Dump { memory: Private, there: usize },
+    Dump { memory: Private, available: usize },
 }
 
 impl Opened {
@@ -40,11 +40,11 @@ impl Opened {
         }
     }
 
-    /// Bytes that are really there.
-    pub(crate) fn there(&self) -> usize {
+    /// Returns the number of available bytes.
+    pub(crate) fn available(&self) -> usize {
         match &self.memory {
             Memory::Live(memory) => memory.window().len(),
-            Memory::Dump { there, .. } => *there,
+            Memory::Dump { available, .. } => *available,
         }
     }
 
@@ -61,7 +61,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// What could not be read, why, and what to do.
+    /// The reason why the place cannot be read, and what to do.
     pub(crate) fn open(&self, offset: u64) -> Result<Opened> {
         let mut place = self.clone();
         let memory = match self {
@@ -107,12 +107,12 @@ fn map_memory(place: &region::Place, offset: u64) -> Result<Memory> {
     }
 }
 
-/// POSIX shared memory as a file: a name is one component.
+/// Returns the file of POSIX shared memory, whose name is one path component.
 fn shm_path(name: &str) -> Result<PathBuf> {
     let name = name.strip_prefix('/').unwrap_or(name);
     ensure!(
         !name.is_empty() && !name.contains('/') && name != "." && name != "..",
-        "shm:/{name} is no name of shared memory: give shm:/NAME"
+        "shm:/{name} is not a name of shared memory: give shm:/NAME"
     );
     Ok(Path::new("/dev/shm").join(name))
 }
@@ -127,7 +127,7 @@ fn map_file(path: &Path, offset: u64) -> Result<Memory> {
     map(&file, offset, remaining(len, offset)?)
 }
 
-/// Maps what is from `offset` in the `len` bytes at `base`.
+/// Maps the bytes from `offset` on in the `len` bytes at `base`.
 fn map_part(path: &Path, base: u64, len: u64, offset: u64) -> Result<Memory> {
     let file = open_file(path)?;
     let start = base
@@ -135,10 +135,10 @@ fn map_part(path: &Path, base: u64, len: u64, offset: u64) -> Result<Memory> {
         .context("the address is too large")?;
     let left = remaining(len, offset)?;
     // A device has no length.
-    let there = file.metadata()?;
-    if there.is_file() {
-        let end = start.checked_add(left).filter(|&end| end <= there.len());
-        end.with_context(|| format!("the file ends at {:#x}", there.len()))?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        let end = start.checked_add(left).filter(|&end| end <= metadata.len());
+        end.with_context(|| format!("the file ends at {:#x}", metadata.len()))?;
     }
     map(&file, start, left)
 }
@@ -153,23 +153,23 @@ fn map(file: &File, offset: u64, len: u64) -> Result<Memory> {
     Ok(Memory::Live(mapped))
 }
 
-/// Reads as much of a dump as its region has, or all where that is not known.
+/// Reads the region in a dump, or the whole dump if the region's length is unknown.
 fn read_dump(path: &Path, offset: u64) -> Result<Memory> {
     let mut file = open_file(path)?;
     let len = file.metadata()?.len();
     let max = remaining(len, offset)?;
-    let says = region_len(&mut file, offset)?;
-    // Behind a dump that was cut off, zeroes stand for the rest of the region.
-    let region = says.filter(|&says| says <= LONGEST && says.is_multiple_of(8));
+    let stated = region_len(&mut file, offset)?;
+    // Zeroes replace the missing end of a dump that was cut off.
+    let region = stated.filter(|&stated| stated <= LONGEST && stated.is_multiple_of(8));
     let max = region.map_or(max, |region| region.min(max));
     let size = |len: u64| usize::try_from(len).context("longer than the address space");
-    let (memory, there) =
+    let (memory, available) =
         Private::read(&mut file, offset, size(max)?, size(region.unwrap_or(max))?)?;
-    ensure!(there != 0, "it is empty");
-    Ok(Memory::Dump { memory, there })
+    ensure!(available != 0, "it is empty");
+    Ok(Memory::Dump { memory, available })
 }
 
-/// The length in a header that has the magic.
+/// Returns the length in the header, if that has the magic.
 fn region_len(file: &mut File, offset: u64) -> Result<Option<u64>> {
     let mut header = [0; LINE];
     file.seek(SeekFrom::Start(offset))?;
@@ -193,8 +193,8 @@ fn remaining(len: u64, offset: u64) -> Result<u64> {
     left.with_context(|| format!("it ends at {len}, before offset {offset}"))
 }
 
-/// Opens what can be a region for reading, without waiting for a peer and without
-/// becoming a terminal's.
+/// Opens a file or device for reading. Does not wait for a peer, and does not make a terminal
+/// the controlling terminal.
 fn open_file(path: &Path) -> Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
@@ -213,24 +213,24 @@ fn open_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The kernel's reason without its number.
+/// Returns the kernel's reason without its number, and what to do.
 fn brief(error: io::Error) -> anyhow::Error {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run with the right to it",
+        io::ErrorKind::PermissionDenied => "; run as a user with access to it",
         io::ErrorKind::NotFound => "; check the name",
         _ => "",
     };
     anyhow::anyhow!("{text}{hint}")
 }
 
-/// Says what to do behind what is wrong.
+/// Returns a function that appends what to do to an error.
 fn hint(hint: &str) -> impl Fn(anyhow::Error) -> anyhow::Error {
     move |error| anyhow::anyhow!("{error:#}; {hint}")
 }
 
-/// The one descriptor of a process that is a region.
+/// Finds the only descriptor of a process that is a region.
 fn find_region(pid: u32) -> Result<u32> {
     let directory = format!("/proc/{pid}/fd");
     let entries = std::fs::read_dir(directory)
@@ -254,7 +254,7 @@ fn find_region(pid: u32) -> Result<u32> {
 
 fn is_region(pid: u32, fd: u32) -> bool {
     let path = descriptor(pid, fd);
-    // Only files: to open a device can do something.
+    // Only files, since opening a device can have effects.
     let is_file = std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     let mut word = [0; 4];
     is_file

@@ -1,4 +1,4 @@
-//! Where a region is that is looked at, as a word on a command line.
+//! The place of a region, as a word on a command line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use shmem_core::region;
 
-/// Where a region is.
+/// The place of a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Somebody's memory now.
+    /// Memory in use.
     Memory(region::Place),
     /// `pid:1234/5`: descriptor 5 of process 1234; without a number, its only region.
     Process { pid: u32, fd: Option<u32> },
-    /// A dump: a copy that nobody uses as memory.
+    /// A dump: a copy that no partition uses as memory.
     Dump(PathBuf),
 }
 
@@ -26,14 +26,14 @@ impl FromStr for Place {
             Some((_, "")) => None,
             Some(("fd", _)) => None,
             Some(("dump", path)) => Some(Self::Dump(path.into())),
-            Some(("pid", process)) => of_process(process),
-            // A misspelt place, rather than the name of a file.
+            Some(("pid", process)) => parse_process(process),
+            // A misspelt place is an error, and not the name of a file.
             Some((kind, _)) if !kind.contains('/') => text.parse().ok().map(Self::Memory),
             _ => (!text.is_empty()).then(|| Self::Dump(text.into())),
         };
         parsed.with_context(|| {
             format!(
-                "{text:?} is no place: give the path of a dump, or shm:/NAME, file:PATH, \
+                "{text:?} is not a place: give the path of a dump, or shm:/NAME, file:PATH, \
                  file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH, pci:PATH or pid:PID/FD"
             )
         })
@@ -51,7 +51,7 @@ impl fmt::Display for Place {
     }
 }
 
-fn of_process(text: &str) -> Option<Place> {
+fn parse_process(text: &str) -> Option<Place> {
     let (pid, fd) = match text.split_once('/') {
         Some((pid, fd)) => (pid, Some(fd.parse().ok()?)),
         None => (text, None),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_comes_back_from_its_text() {
+    fn every_place_is_parsed_from_its_text() {
         for text in [
             "shm:/kmon2",
             "file:/dev/shm/region",
@@ -84,13 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_said_in_one_line() {
+    fn an_invalid_place_is_an_error_of_one_line() {
         for text in [
             "", "shm:", "mem:1", "mem:0x1+", "pid:x", "pid:1/x", "usb:1", "fd:3",
         ] {
             let error = text.parse::<Place>().unwrap_err().to_string();
             assert!(
-                error.contains("is no place") && !error.contains('\n'),
+                error.contains("is not a place") && !error.contains('\n'),
                 "{error}"
             );
         }

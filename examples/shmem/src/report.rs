@@ -1,4 +1,4 @@
-//! What a look at a region came to; `--json` prints it as it stands here.
+//! The result of an inspection; `--json` prints it in this form.
 //!
 //! `docs/inspect.md` has the keys and their units.
 
@@ -7,14 +7,14 @@ use shmem_core::Incarnation;
 
 use crate::finding::Finding;
 
-/// All that a look came to.
+/// The result of an inspection.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub place: String,
     pub source: Source,
-    /// Where the region starts in the place.
+    /// The offset of the region in the place.
     pub offset: u64,
-    /// Bytes there are from there on.
+    /// Available bytes from there on.
     pub bytes: u64,
     pub header: Option<Header>,
     pub registry: Option<Table>,
@@ -22,25 +22,25 @@ pub struct Report {
     pub segments: Vec<Segment>,
     pub unfinished: Vec<Unfinished>,
     pub findings: Vec<Finding>,
-    /// Findings beyond those.
+    /// The number of further findings.
     pub more_findings: u64,
     pub sound: bool,
 }
 
-/// Whether others can change what was looked at.
+/// Whether others can change the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Mapped memory that others use.
     Live,
-    /// A copy that was taken at some time.
+    /// A copy from an earlier time.
     Dump,
 }
 
-/// The region's header, as it stands.
+/// The region's header, unchecked.
 #[derive(Clone, Debug, Serialize)]
 pub struct Header {
-    /// As a number: `0x524d4853`.
+    /// In hexadecimal: `0x524d4853`.
     pub magic: String,
     pub version: u32,
     pub features: u32,
@@ -48,7 +48,7 @@ pub struct Header {
     pub length: u64,
 }
 
-/// The registry's tables, and how full they are.
+/// The registry's tables, and how many entries are used.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
     pub rows: usize,
@@ -61,7 +61,7 @@ pub struct Table {
     pub offsets: Offsets,
 }
 
-/// Where the tables lie, bytes from the region's start.
+/// Offsets of the tables in bytes from the region's start.
 #[derive(Clone, Debug, Serialize)]
 pub struct Offsets {
     pub partitions: usize,
@@ -71,21 +71,21 @@ pub struct Offsets {
     pub blocks: usize,
 }
 
-/// An incarnation, and whether it is over.
+/// An incarnation, and whether it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct IncarnationView {
     pub partition: u8,
     pub incarnation: u32,
-    /// Not known of a partition that never attached.
-    pub over: Option<bool>,
+    /// `None` for a partition that never attached.
+    pub gone: Option<bool>,
 }
 
 impl IncarnationView {
-    pub(crate) fn new(incarnation: Incarnation, over: Option<bool>) -> Self {
+    pub(crate) fn new(incarnation: Incarnation, gone: Option<bool>) -> Self {
         Self {
             partition: incarnation.partition(),
             incarnation: incarnation.number(),
-            over,
+            gone,
         }
     }
 }
@@ -98,19 +98,18 @@ pub struct Partition {
     pub incarnation: Option<IncarnationView>,
     pub attached: bool,
     pub heartbeat: u32,
-    /// Whether the heartbeat moved between two looks.
+    /// Whether the heartbeat moved between two inspections.
     pub moves: Option<bool>,
     pub process: Option<ProcessView>,
 }
 
-/// How a partition's kernel knows it.
+/// A partition's process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ProcessView {
     pub number: u32,
-    /// Whether it is of this kernel, and of the same namespace of processes; not
-    /// asked of a dump.
+    /// Whether it runs on this kernel, in the same namespace of processes; `None` for a dump.
     pub here: Option<bool>,
-    /// Not known of one elsewhere.
+    /// `None` for a process that does not run here.
     pub alive: Option<bool>,
 }
 
@@ -119,9 +118,9 @@ pub struct ProcessView {
 pub struct Segment {
     pub row: usize,
     pub generation: u32,
-    /// As a number of 16 digits: `0x00000000000000ff`.
+    /// In hexadecimal, with 16 digits: `0x00000000000000ff`.
     pub id: String,
-    /// Empty if it was made without one.
+    /// Empty if the segment has no name.
     pub name: String,
     pub kind: String,
     pub kind_number: u32,
@@ -131,18 +130,18 @@ pub struct Segment {
     pub contents: Option<Contents>,
 }
 
-/// A row that somebody works on, or did until it died.
+/// A row that a partition works on, or worked on until it died.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unfinished {
     pub row: usize,
     pub generation: u32,
     pub name: String,
     pub owner: Option<IncarnationView>,
-    /// How far its owner has come.
+    /// What its owner has done.
     pub state: &'static str,
 }
 
-/// What is in a segment, by its kind.
+/// The content of a segment, by its kind.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Contents {
@@ -162,33 +161,33 @@ pub enum Contents {
 #[derive(Clone, Debug, Serialize)]
 pub struct Ring {
     pub capacity: usize,
-    /// Bytes of the unread records, headers and padding included.
+    /// Bytes of the unread records, with headers and padding.
     pub fill_bytes: u32,
     pub records: usize,
-    /// Those of them that were pushed by or for an earlier incarnation.
+    /// How many of them were pushed by or for an earlier incarnation.
     pub earlier: usize,
     /// `end`, `limit`, `moving` or `corrupt`.
     pub counted_to: &'static str,
     pub head: u32,
-    pub given_back: u32,
+    pub released: u32,
     pub tail: u32,
     pub producer: Claim,
     pub consumer: Claim,
     pub discarded: u32,
     pub records_bell: Bell,
     pub space_bell: Bell,
-    /// The first unread ones, as many as were asked for.
+    /// The first unread records, up to the requested number.
     pub unread: Vec<Record>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct TypedRing {
-    /// Bytes of a record; 0 if nobody has claimed an end.
+    /// Bytes of a record; 0 if no end was ever claimed.
     pub record_bytes: u32,
     /// Unread records.
     pub records: u16,
     pub position: u16,
-    pub given_back: u16,
+    pub released: u16,
     pub tail: u16,
     pub producer: Claim,
     pub consumer: Claim,
@@ -197,7 +196,7 @@ pub struct TypedRing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
-    /// Who has the end, or had it last.
+    /// The holder of the end, or the last one.
     pub incarnation: Option<IncarnationView>,
     pub held: bool,
     pub epoch: u32,
@@ -215,9 +214,9 @@ pub struct Record {
     pub bytes: usize,
     pub producer_epoch: u32,
     pub consumer_epoch: u32,
-    /// The first bytes, two digits each.
+    /// The first bytes, with two digits each.
     pub hex: String,
-    /// The same as text, what is not printable escaped.
+    /// The same bytes as text, with escapes for what is not printable.
     pub text: String,
 }
 
@@ -232,11 +231,11 @@ pub struct Snapshot {
 pub struct CallLine {
     pub asked: u32,
     pub answered: u32,
-    /// The last call that went by the ring.
+    /// The number of the last call that used the ring.
     pub started: u32,
 }
 
-/// The value that a lock protects.
+/// The value under a lock.
 #[derive(Clone, Debug, Serialize)]
 pub struct Protects {
     pub size: usize,
@@ -248,7 +247,7 @@ pub struct Mutex {
     pub owner: Option<IncarnationView>,
     pub contended: bool,
     pub health: &'static str,
-    /// `None` if nobody has said.
+    /// `None` if no handle has noted it.
     pub protects: Option<Protects>,
 }
 
@@ -258,7 +257,7 @@ pub struct Bakery {
     pub health: &'static str,
     pub colour: &'static str,
     pub tickets: Vec<Ticket>,
-    /// As of a mutex.
+    /// As in a mutex.
     pub protects: Option<Protects>,
 }
 
@@ -266,7 +265,7 @@ pub struct Bakery {
 pub struct Ticket {
     pub partition: u8,
     pub incarnation: Option<IncarnationView>,
-    /// `None` while it is being drawn.
+    /// `None` while the ticket is being drawn.
     pub number: Option<u32>,
     pub colour: &'static str,
 }
@@ -289,12 +288,12 @@ pub struct Held {
 #[derive(Clone, Debug, Serialize)]
 pub struct RwLock {
     pub writer: Option<IncarnationView>,
-    /// Whether the writer is inside; else it waits.
+    /// True if the writer holds the lock; false if it waits.
     pub writing: bool,
     pub contended: bool,
     pub health: &'static str,
     pub readers: Vec<IncarnationView>,
-    /// As of a mutex.
+    /// As in a mutex.
     pub protects: Option<Protects>,
 }
 
@@ -308,12 +307,12 @@ pub struct Barrier {
 pub struct Party {
     pub partition: u8,
     pub incarnation: Option<IncarnationView>,
-    /// The last phase it arrived at.
+    /// The last phase at which it arrived.
     pub arrived: u32,
     pub sleeps: bool,
 }
 
-/// What has to be kept of a look to hold the next one against it.
+/// The part of a report that is compared with the next one.
 #[derive(Clone, Debug)]
 pub struct Trace {
     generation: Option<u32>,
@@ -324,8 +323,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Of a look by itself.
-    pub fn of(report: &Report) -> Self {
+    /// Takes it from a report.
+    pub fn from_report(report: &Report) -> Self {
         let heartbeat = |partition: &Partition| (partition.incarnation, partition.heartbeat);
         Self {
             generation: report.header.as_ref().map(|header| header.generation),
@@ -335,15 +334,15 @@ impl Trace {
         }
     }
 
-    /// Whether it is of one incarnation of a region with `other`.
-    pub fn is_of_same_region(&self, other: &Self) -> bool {
+    /// Returns true if both are of the same region, without a format in between.
+    pub fn is_same_region(&self, other: &Self) -> bool {
         self.generation == other.generation
     }
 }
 
 impl Report {
-    /// Holds this look against an earlier one of the same region: heartbeats moved or
-    /// not, and what looks wrong now but did not then was in motion.
+    /// Compares this report with an earlier one of the same region: sets whether heartbeats moved,
+    /// and drops findings that the earlier one does not have, since those words were changing.
     pub fn confirm(&mut self, earlier: &Trace) {
         for partition in &mut self.partitions {
             let same = |(incarnation, _): &&(Option<IncarnationView>, u32)| {
@@ -352,9 +351,12 @@ impl Report {
             let before = earlier.heartbeats.iter().find(same);
             partition.moves = before.map(|(_, heartbeat)| *heartbeat != partition.heartbeat);
         }
-        // Where there were too many to keep, all may have been there.
+        // If the earlier report dropped findings, all of these may have been among them.
         if earlier.more_findings == 0 {
-            let seen = |finding: &Finding| earlier.findings.iter().any(|other| other.is(finding));
+            let seen = |finding: &Finding| {
+                let mut others = earlier.findings.iter();
+                others.any(|other| other.is_same_finding(finding))
+            };
             self.findings.retain(seen);
             self.more_findings = 0;
         }

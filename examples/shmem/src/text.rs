@@ -1,8 +1,8 @@
-//! Numbers and foreign text as a person reads them.
+//! Numbers, and text from the region, in printable form.
 
 use std::fmt::Write;
 
-/// `1.5 MiB`, `512 B`.
+/// Returns `1.5 MiB` or `512 B`.
 pub(crate) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -15,19 +15,19 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// `text` with a replacement for each character that would move the cursor, hide
-/// something or turn the line round.
+/// Returns `text` with a replacement for each character that would move the cursor, hide text
+/// or change its direction.
 pub(crate) fn printable(text: &str) -> String {
     let shown = |c: char| if is_printable(c) { c } else { '\u{fffd}' };
     text.chars().map(shown).collect()
 }
 
-/// Bytes as text: what is not printable ASCII is escaped.
+/// Returns bytes as text, with escapes for what is not printable ASCII.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// Two digits for each byte.
+/// Returns two digits for each byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -35,13 +35,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `s` with `word` in front and the plural's letter behind: `1 row`, `2 rows`.
+/// Returns `number` and `word`, in the plural if necessary: `1 row`, `2 rows`.
 pub(crate) fn count(number: usize, word: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {word}{plural}")
 }
 
-/// Neither a control character nor one of those that only format.
+/// Returns true unless it is a control character or a character that only formats.
 fn is_printable(c: char) -> bool {
     let formats = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_stays_on_its_line_and_in_its_order() {
+    fn foreign_text_cannot_move_the_cursor_or_change_its_order() {
         let hostile = "a\u{1b}[2J\n\u{202e}b\u{9b}\u{7f}";
         let shown = printable(hostile);
         assert_eq!(shown.chars().filter(|&c| c == '\u{fffd}').count(), 5);

@@ -1,4 +1,4 @@
-//! Each kind of damage has its line, and the exit status 1.
+//! Each kind of damage has its own line, and exit status 1.
 
 mod common;
 
@@ -13,7 +13,7 @@ const FEATURES: usize = 8;
 const LENGTH: usize = 16;
 const GEOMETRY: usize = 128;
 const SLOT_2: usize = 256 + 128;
-// Of a row.
+// Words of a row.
 const OWNER: usize = 0;
 const STATE: usize = 4;
 const NEXT: usize = 8;
@@ -22,47 +22,47 @@ const ID: usize = 16;
 const FIRST_BLOCK: usize = 24;
 const ROW_LENGTH: usize = 28;
 
-/// What is found in the sample after `damage`: all lines.
+/// Returns all findings in the sample after `damage`.
 fn found(damage: impl FnOnce(&Sample)) -> Vec<String> {
     let sample = Sample::new();
     damage(&sample);
     let (dumped, status) = inspect(sample.dump());
     let found: Vec<String> = findings(&dumped).into_iter().map(str::to_owned).collect();
     assert_eq!(status, 1, "{dumped}");
-    // In use or not, damage is damage.
+    // Findings in use and in a dump are the same.
     let (live, status) = inspect(sample.live());
     assert_eq!((findings(&live), status), (findings(&dumped), 1), "{live}");
     found
 }
 
-/// The word of an incarnation.
+/// Returns the word of an incarnation.
 fn incarnation(partition: u8, number: u32) -> u32 {
     Incarnation::new(partition, number).unwrap().word()
 }
 
-/// Where the map's word of a block is.
+/// Returns the offset of a block's word in the map.
 fn map(sample: &Sample, block: usize) -> usize {
     sample.registry().tables().map + block * 4
 }
 
-/// Where the head of a name's chain is.
+/// Returns the offset of the head of the chain with this name.
 fn bucket(sample: &Sample, name: &str) -> usize {
     let registry = sample.registry();
     registry.tables().index + registry.bucket_of(Id::from_name(name).get()) * 4
 }
 
-/// A word in the segment of this name.
+/// Returns the findings after a store into the segment with this name.
 fn inside(name: &str, at: usize, value: u32) -> Vec<String> {
     found(|sample| sample.store(sample.offset(name) + at, value))
 }
 
-/// A word in the row of this name.
+/// Returns the findings after a store into the row with this name.
 fn in_row(name: &str, word: usize, value: u32) -> Vec<String> {
     found(|sample| sample.store(sample.row(name, word), value))
 }
 
 #[test]
-fn a_damaged_header_says_what_it_holds() {
+fn a_finding_about_the_header_shows_its_value() {
     let header = |at, value| found(|sample| sample.store(at, value));
     assert_eq!(
         header(MAGIC, 0x1234),
@@ -70,31 +70,31 @@ fn a_damaged_header_says_what_it_holds() {
     );
     assert_eq!(
         header(MAGIC, 0),
-        ["damaged: header: the first word is 0: never formatted, or a format was not finished"]
+        ["damaged: header: the first word is 0: never formatted, or formatting did not finish"]
     );
     let known = shmem_core::layout::VERSION;
     assert_eq!(
         header(VERSION, 7),
         [format!(
-            "damaged: header: layout version 7 is not {known}, the one that is known here"
+            "damaged: header: layout version 7 is unknown; this program knows {known}"
         )]
     );
     assert_eq!(
         header(FEATURES, 6),
-        ["damaged: header: features 0x6 are unknown here: the rest may be misread"]
+        ["damaged: header: features 0x6 are unknown: the rest may be misread"]
     );
     assert_eq!(
         header(LENGTH, 100),
-        ["damaged: header: a region of 100 bytes cannot be: 65536 are taken for it"]
+        ["damaged: header: a region cannot have 100 bytes: 65536 are assumed"]
     );
     assert_eq!(
         header(GEOMETRY, 100),
-        ["damaged: registry: its geometry 0x64 is none"]
+        ["damaged: registry: its geometry 0x64 is invalid"]
     );
 }
 
 #[test]
-fn behind_a_damaged_header_the_rest_is_shown() {
+fn the_rest_is_shown_after_a_damaged_header() {
     for (at, value) in [(MAGIC, 0), (FEATURES, 1 << 31), (LENGTH, 12)] {
         let sample = Sample::new();
         sample.store(at, value);
@@ -103,7 +103,7 @@ fn behind_a_damaged_header_the_rest_is_shown() {
             assert!(text.contains("\nkmon.command        40/1024"), "{text}");
         }
     }
-    // Not behind one of another layout: nobody knows what it is.
+    // Not with another layout version, whose layout is unknown.
     let sample = Sample::new();
     sample.store(VERSION, 7);
     let (text, _) = inspect(sample.dump());
@@ -113,7 +113,7 @@ fn behind_a_damaged_header_the_rest_is_shown() {
 }
 
 #[test]
-fn a_dump_that_was_cut_off_is_shown_as_far_as_it_goes() {
+fn the_available_part_of_a_dump_that_was_cut_off_is_shown() {
     let sample = Sample::new();
     let cut = |len: usize| {
         let path = sample.dump();
@@ -124,14 +124,14 @@ fn a_dump_that_was_cut_off_is_shown_as_far_as_it_goes() {
         let found: Vec<String> = findings(&text).into_iter().map(str::to_owned).collect();
         (text, found)
     };
-    // All segments are there; the file ends at an odd place behind them.
+    // All segments are available; the file ends at an odd offset after them.
     let (text, found) = cut(LEN - 1001);
-    let header = "damaged: header: cut off: 64535 of the region's 65536 bytes are there";
+    let header = "damaged: header: cut off: 64535 of the region's 65536 bytes are available";
     assert_eq!(found, [header]);
     assert!(text.contains("399 of 478 blocks free"), "{text}");
 
     let (text, found) = cut(12_000);
-    let row = |row| format!("damaged: row {row}: cut off: some of its bytes are not there");
+    let row = |row| format!("damaged: row {row}: cut off: some of its bytes are missing");
     let cut_off = [
         "4 (bus)",
         "5 (pool)",
@@ -156,7 +156,10 @@ fn a_dump_that_was_cut_off_is_shown_as_far_as_it_goes() {
         assert!(text.contains("generation 1, 65536 bytes"), "{text}");
     }
     let (_, found) = cut(23);
-    assert_eq!(found, ["damaged: header: 23 bytes are too few for one"]);
+    assert_eq!(
+        found,
+        ["damaged: header: 23 bytes are too few for a header"]
+    );
 }
 
 #[test]
@@ -171,20 +174,20 @@ fn a_file_longer_than_its_region_is_sound() {
 }
 
 #[test]
-fn a_slot_of_nobody_and_one_of_the_wrong_partition_are_damaged() {
+fn a_slot_without_an_incarnation_of_its_partition_is_damaged() {
     for value in [100, incarnation(3, 1)] {
         let lines = found(|sample| sample.store(SLOT_2, value));
         let line =
-            format!("damaged: partition 2: its slot holds {value:#010x}, no incarnation of it");
+            format!("damaged: partition 2: its slot holds {value:#010x}, not an incarnation of it");
         assert_eq!(lines, [line]);
     }
 }
 
 #[test]
-fn a_damaged_row_says_what_is_wrong_with_it() {
+fn a_finding_about_a_row_names_the_wrong_value() {
     assert_eq!(
         in_row("jobs", OWNER, 5),
-        ["damaged: row 3 (jobs): its owner is 0x00000005, no incarnation"]
+        ["damaged: row 3 (jobs): its owner is 0x00000005, not an incarnation"]
     );
     assert_eq!(
         in_row("jobs", STATE, 0),
@@ -197,15 +200,15 @@ fn a_damaged_row_says_what_is_wrong_with_it() {
     assert_eq!(
         in_row("jobs", ID, 99),
         [
-            "damaged: row 3: is in bucket 27, where no lookup of 0x41b90dde00000063 looks",
-            "damaged: row 3 (jobs): its identifier 0x41b90dde00000063 is not its name's",
+            "damaged: row 3: is in bucket 27, where lookups of 0x41b90dde00000063 do not search",
+            "damaged: row 3 (jobs): its identifier 0x41b90dde00000063 does not match its name",
         ]
     );
     assert_eq!(
         in_row("jobs", FIRST_BLOCK, 9999),
         [
             "damaged: row 3 (jobs): 192 bytes from block 9999 are not inside the region's 478 blocks",
-            "damaged: blocks 57 to 58: belong to row 3, whose segment lies elsewhere",
+            "damaged: blocks 57 to 58: belong to row 3, whose segment is elsewhere",
         ]
     );
     assert_eq!(
@@ -219,7 +222,7 @@ fn a_damaged_row_says_what_is_wrong_with_it() {
 
 #[test]
 fn a_chain_that_loses_its_rows_is_damaged() {
-    let unlinked = |row| format!("damaged: row {row}: no chain has it: lookups do not find it");
+    let unlinked = |row| format!("damaged: row {row}: in no chain: lookups do not find it");
     let both = [unlinked("2 (kmon.stats)"), unlinked("3 (jobs)")];
     assert_eq!(
         found(|sample| sample.store(bucket(sample, "jobs"), 0)),
@@ -227,30 +230,30 @@ fn a_chain_that_loses_its_rows_is_damaged() {
     );
 
     let lines = found(|sample| sample.store(bucket(sample, "jobs"), 0x7fff_ffff));
-    let nowhere = "damaged: bucket 27: its chain leads nowhere: link 0x7fffffff";
-    assert_eq!(lines[0], nowhere);
+    let broken = "damaged: bucket 27: its chain is broken: link 0x7fffffff";
+    assert_eq!(lines[0], broken);
     assert_eq!(lines[1..], both);
 
     let lines = found(|sample| {
         let other = sample.load(bucket(sample, "pool"));
         sample.store(bucket(sample, "jobs"), other);
     });
-    let joined = "damaged: bucket 27: its chain runs into row 5, which bucket 25 has";
+    let joined = "damaged: bucket 27: its chain leads to row 5, which is in the chain of bucket 25";
     assert_eq!(lines[0], joined);
     assert_eq!(lines[1..], both);
 
     assert_eq!(
         in_row("jobs", STATE, 3)[0],
-        "damaged: row 3 (jobs): no chain has it: lookups do not find it"
+        "damaged: row 3 (jobs): in no chain: lookups do not find it"
     );
     assert_eq!(
         in_row("jobs", NEXT, 4),
-        ["damaged: bucket 27: its chain goes round in a circle from row 3"]
+        ["damaged: bucket 27: its chain is circular from row 3"]
     );
 }
 
 #[test]
-fn two_rows_of_one_identifier_are_damaged() {
+fn two_rows_with_the_same_identifier_are_damaged() {
     let lines = found(|sample| {
         for word in [ID, ID + 4] {
             let value = sample.load(sample.row("jobs", word));
@@ -260,14 +263,14 @@ fn two_rows_of_one_identifier_are_damaged() {
     assert_eq!(
         lines,
         [
-            "damaged: row 3: has the identifier of row 2, too: 0x41b90dde29446fdd",
-            "damaged: row 2 (kmon.stats): its identifier 0x41b90dde29446fdd is not its name's",
+            "damaged: row 3: has the same identifier as row 2: 0x41b90dde29446fdd",
+            "damaged: row 2 (kmon.stats): its identifier 0x41b90dde29446fdd does not match its name",
         ]
     );
 }
 
 #[test]
-fn blocks_that_are_not_their_owners_are_damaged() {
+fn blocks_with_a_wrong_owner_are_damaged() {
     let blocks = |blocks: std::ops::Range<usize>, owner: u32| {
         found(|sample| {
             for block in blocks {
@@ -277,7 +280,7 @@ fn blocks_that_are_not_their_owners_are_damaged() {
     };
     assert_eq!(
         blocks(100..101, 900),
-        ["damaged: block 100: belongs to row 899, which there is not"]
+        ["damaged: block 100: belongs to row 899, which does not exist"]
     );
     assert_eq!(
         blocks(100..102, 12),
@@ -285,7 +288,7 @@ fn blocks_that_are_not_their_owners_are_damaged() {
     );
     assert_eq!(
         blocks(100..101, 1),
-        ["damaged: block 100: belongs to row 0, whose segment lies elsewhere"]
+        ["damaged: block 100: belongs to row 0, whose segment is elsewhere"]
     );
     assert_eq!(
         blocks(2..3, 0),
@@ -301,25 +304,25 @@ fn two_segments_that_overlap_are_damaged() {
 }
 
 #[test]
-fn a_damaged_ring_says_which_word() {
+fn a_finding_about_a_ring_names_the_wrong_word() {
     let ring = |at, value| inside("kmon.command", at, value);
     let row = "damaged: row 0 (kmon.command): its";
     let line = |what| vec![format!("{row} {what}")];
     assert_eq!(
         ring(512 + 16, 6),
-        line("record header 0x6 cannot be: position 0x10, 0 sound records before it")
+        line("record header 0x6 is invalid: position 0x10, 0 sound records before it")
     );
     assert_eq!(
         ring(512 + 40, 0xffff),
-        line("record header 0xffff cannot be: position 0x28, 1 sound record before it")
+        line("record header 0xffff is invalid: position 0x28, 1 sound record before it")
     );
     assert_eq!(
         ring(128, 3),
-        line("head 0x3 cannot be: position 0x38, 2 sound records before it")
+        line("head 0x3 is invalid: position 0x38, 2 sound records before it")
     );
     assert_eq!(
         ring(192, 3),
-        line("position 0x3 cannot be: position 0x38, 3 sound records before it")
+        line("position 0x3 is invalid: position 0x38, 3 sound records before it")
     );
     assert_eq!(
         ring(0, 800),
@@ -327,7 +330,7 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         ring(4, 99),
-        line("producing end is claimed by 0x00000063, no incarnation")
+        line("producing end is claimed by 0x00000063, not an incarnation")
     );
     assert_eq!(
         ring(8, 0x1_0001),
@@ -335,30 +338,32 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         ring(256, 2),
-        ["damaged: row 0 (kmon.command): a bell of it is armed with 0x2, not 0 or 1"]
+        ["damaged: row 0 (kmon.command): one of its doorbells is armed with 0x2, not 0 or 1"]
     );
     assert_eq!(
         in_row("jobs", KIND, 1),
-        ["damaged: row 3 (jobs): a segment of 192 bytes is not a ring: \
-             it must have 512 and a power of two from 64 to 1073741824"]
+        [
+            "damaged: row 3 (jobs): a segment of 192 bytes is not a ring: \
+             it must have 512 and a power of two from 64 to 1073741824"
+        ]
     );
 }
 
 #[test]
-fn a_damaged_snapshot_says_its_length() {
+fn a_finding_about_a_snapshot_shows_its_length() {
     assert_eq!(
         inside("kmon.stats", 128 + 512, 0x1000),
-        ["damaged: row 2 (kmon.stats): its value has 0x1000 bytes, more than fit"]
+        ["damaged: row 2 (kmon.stats): its value has 0x1000 bytes, which is too long"]
     );
 }
 
 #[test]
-fn a_damaged_lock_says_which_word() {
+fn a_finding_about_a_lock_names_the_wrong_word() {
     let jobs = "damaged: row 3 (jobs):";
     let line = |row, what| vec![format!("{row} {what}")];
     assert_eq!(
         inside("jobs", 0, 5),
-        line(jobs, "held by 0x00000005, no incarnation")
+        line(jobs, "held by 0x00000005, not an incarnation")
     );
     assert_eq!(inside("jobs", 4, 5), line(jobs, "its health is 0x5"));
 
@@ -375,7 +380,7 @@ fn a_damaged_lock_says_which_word() {
     let map = "damaged: row 6 (map):";
     assert_eq!(
         inside("map", 128, 5),
-        line(map, "read by 0x00000005, no incarnation")
+        line(map, "read by 0x00000005, not an incarnation")
     );
 
     let start = "damaged: row 7 (start):";

@@ -1,4 +1,4 @@
-//! The real program on sound regions, live and dumped.
+//! Runs the real program on sound regions, live and dumped.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn docs() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What `shmem inspect --json` prints of a place.
+/// Returns what `shmem inspect --json` prints of a place.
 fn json(place: impl AsRef<std::ffi::OsStr>) -> Value {
     let output = shmem(["inspect".as_ref(), "--json".as_ref(), place.as_ref()]);
     let text = text(&output.stdout);
@@ -25,7 +25,7 @@ fn json(place: impl AsRef<std::ffi::OsStr>) -> Value {
 }
 
 #[test]
-fn the_example_in_the_documentation_is_what_is_printed() {
+fn the_example_in_the_documentation_is_the_real_output() {
     let sample = Sample::new();
     let output = shmem(["inspect", "--records", "1", &sample.live()]);
     assert_eq!(output.status.code(), Some(0));
@@ -37,7 +37,7 @@ fn the_example_in_the_documentation_is_what_is_printed() {
 }
 
 #[test]
-fn a_dump_shows_what_the_live_region_shows() {
+fn a_dump_and_the_live_region_give_the_same_report() {
     let sample = Sample::new();
     let live = json(sample.live());
     let mut dump = json(sample.dump());
@@ -48,7 +48,7 @@ fn a_dump_shows_what_the_live_region_shows() {
     for key in ["place", "source"] {
         dump[key] = live[key].clone();
     }
-    // Whether a heartbeat moves is only known of one that is looked at twice.
+    // A dump is inspected once, so it is unknown whether a heartbeat moves.
     for (dumped, live) in [(0, 0), (1, 1)].map(|(n, m)| (n, &live["partitions"][m])) {
         assert_eq!(dump["partitions"][dumped]["moves"], Value::Null);
         dump["partitions"][dumped]["moves"] = live["moves"].clone();
@@ -57,7 +57,7 @@ fn a_dump_shows_what_the_live_region_shows() {
 }
 
 #[test]
-fn json_says_what_the_text_says() {
+fn json_and_text_agree() {
     let sample = Sample::new();
     sample.store(sample.offset("jobs") + 4, 7);
     let (shown, status) = inspect(sample.dump());
@@ -98,7 +98,7 @@ fn json_says_what_the_text_says() {
 }
 
 #[test]
-fn a_typed_ring_says_how_many_records_are_unread_and_who_has_its_ends() {
+fn a_typed_ring_shows_its_unread_records_and_the_holders_of_its_ends() {
     let sample = Sample::new();
     let segment = sample.segment("ticks", Kind::TYPED_RING, TypedRing::<u64>::segment_len(16));
     let ring = TypedRing::<u64>::attach(segment).unwrap();
@@ -127,7 +127,7 @@ fn a_typed_ring_says_how_many_records_are_unread_and_who_has_its_ends() {
     assert!(missing.is_empty(), "{missing:?} are not in docs/inspect.md");
 }
 
-/// All keys of a JSON value.
+/// Collects all keys of a JSON value.
 fn keys(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
@@ -142,7 +142,7 @@ fn keys(value: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
-fn the_documentation_has_every_key_and_every_code() {
+fn the_documentation_lists_every_key_and_every_code() {
     let sample = Sample::new();
     drop(sample.attachment(3));
     sample.store(sample.row("jobs", 8), 1 << 31);
@@ -154,7 +154,9 @@ fn the_documentation_has_every_key_and_every_code() {
         word.split_once('.')
             .is_some_and(|(a, b)| letters(a) && letters(b))
     };
-    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/look")).unwrap() {
+    for file in
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inspection")).unwrap()
+    {
         let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
         let codes = source.split('"').skip(1).step_by(2).filter(code);
         words.extend(codes.map(str::to_owned));
@@ -171,7 +173,7 @@ fn the_documentation_has_every_key_and_every_code() {
 }
 
 #[test]
-fn unread_records_are_shown_with_what_is_not_printable_escaped() {
+fn unread_records_are_shown_with_escapes() {
     let sample = Sample::new();
     let ring = sample.segment("noise", Kind::RING, 512 + 1024);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
@@ -192,7 +194,7 @@ fn unread_records_are_shown_with_what_is_not_printable_escaped() {
 }
 
 #[test]
-fn hostile_names_do_not_reach_the_terminal() {
+fn hostile_names_are_escaped_before_they_are_printed() {
     let sample = Sample::new();
     let row = sample.row("jobs", 32);
     for (at, word) in [(0, *b"\x1b[2J"), (4, *b"\n\x07\x9b\0")] {
@@ -212,7 +214,7 @@ fn hostile_names_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn names_that_are_no_text_are_sound_and_told_apart() {
+fn names_that_are_not_utf_8_are_sound_and_differ_in_the_output() {
     let sample = Sample::new();
     let registry = sample.registry();
     for name in [&b"a\xff"[..], b"a\xfe", b"a", b"a\\xff"] {
@@ -234,16 +236,16 @@ fn names_that_are_no_text_are_sound_and_told_apart() {
 }
 
 #[test]
-fn a_heartbeat_that_moves_is_told_from_one_that_stands_still() {
+fn the_output_shows_which_heartbeats_move() {
     let sample = Sample::new();
     let attachment = sample.attachment(3);
     let (shown, status) = std::thread::scope(|scope| {
-        let looking = scope.spawn(|| inspect(sample.live()));
-        while !looking.is_finished() {
+        let inspecting = scope.spawn(|| inspect(sample.live()));
+        while !inspecting.is_finished() {
             attachment.beat().unwrap();
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        looking.join().unwrap()
+        inspecting.join().unwrap()
     });
     let row = |number| shown.lines().find(|line| line.starts_with(number)).unwrap();
     assert!(row("3 ").contains(" moves "), "{shown}");
@@ -263,36 +265,36 @@ fn a_busy_region_is_sound() {
     let mut consumer = ring
         .consumer(incarnation, shmem_core::ring::OnRestart::Keep)
         .unwrap();
-    let mayfly = |n: u64| {
+    let short_lived = |n: u64| {
         let id = shmem_registry::Id::new(n % 5 + 1).unwrap();
         shmem_registry::Request::new(id, Kind::RAW, 500 * n as usize % 3000 + 1).unwrap()
     };
     let (shown, status) = std::thread::scope(|scope| {
-        let looking = scope.spawn(|| {
-            let looks = (0..5).map(|_| inspect(sample.live()));
-            looks.max_by_key(|look| look.1).unwrap()
+        let inspecting = scope.spawn(|| {
+            let reports = (0..5).map(|_| inspect(sample.live()));
+            reports.max_by_key(|report| report.1).unwrap()
         });
         let mut record = [0x5a; 16];
-        while !looking.is_finished() {
+        while !inspecting.is_finished() {
             for len in 0..16 {
                 producer.push(&record[..len]).unwrap();
                 consumer.pop(&mut record).unwrap();
             }
             let registry = sample.registry();
             let created =
-                (0..9).filter_map(|n| registry.open_or_create(incarnation, &mayfly(n)).ok());
+                (0..9).filter_map(|n| registry.open_or_create(incarnation, &short_lived(n)).ok());
             let created: Vec<_> = created.collect();
             for segment in &created {
                 let _ = registry.remove(incarnation, segment);
             }
         }
-        looking.join().unwrap()
+        inspecting.join().unwrap()
     });
     assert_eq!(status, 0, "{shown}");
 }
 
 #[test]
-fn every_place_that_a_process_can_have_is_read() {
+fn memory_of_a_process_and_posix_shared_memory_are_read() {
     let memory = Mapping::memfd("kmon-like", LEN).unwrap();
     let region = Region::format(memory.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap();
@@ -317,7 +319,7 @@ fn every_place_that_a_process_can_have_is_read() {
 #[test]
 fn the_regions_of_a_process_are_found() {
     let sample = Sample::new();
-    // A process with the region as its standard input, and nothing else that is one.
+    // A process whose standard input is the region, and whose other descriptors are not.
     let open = || std::fs::File::open(sample.file()).unwrap();
     let mut sleep = std::process::Command::new("sleep");
     let mut child = sleep.arg("1000").stdin(open()).spawn().unwrap();
@@ -334,16 +336,16 @@ fn the_regions_of_a_process_are_found() {
     let output = shmem(["inspect", &format!("pid:{}", child.id())]);
     child.kill().unwrap();
     child.wait().unwrap();
-    let told = text(&output.stderr);
+    let message = text(&output.stderr);
     let id = child.id();
     assert_eq!(
-        told,
+        message,
         format!("shmem: process {id} has several regions: give one of pid:{id}/0, pid:{id}/1\n")
     );
 }
 
 #[test]
-fn a_region_inside_a_bigger_dump_is_found_at_its_offset() {
+fn a_region_inside_a_larger_dump_is_found_at_its_offset() {
     let sample = Sample::new();
     let path = sample.directory().join("bigger");
     let mut bytes = vec![0xaa; 4099];
@@ -369,7 +371,7 @@ fn a_region_inside_a_bigger_dump_is_found_at_its_offset() {
 }
 
 #[test]
-fn watching_looks_again_and_ends_with_the_last_status() {
+fn watch_inspects_repeatedly_and_ends_with_the_last_status() {
     let sample = Sample::new();
     let arguments = [
         "inspect",
@@ -381,17 +383,17 @@ fn watching_looks_again_and_ends_with_the_last_status() {
         &sample.live(),
     ];
     let output = shmem(arguments);
-    let looks = text(&output.stdout);
-    assert_eq!(looks.lines().count(), 3, "{looks}");
-    for look in looks.lines() {
-        let look: Value = serde_json::from_str(look).unwrap();
-        assert_eq!(look["sound"], true);
+    let reports = text(&output.stdout);
+    assert_eq!(reports.lines().count(), 3, "{reports}");
+    for report in reports.lines() {
+        let report: Value = serde_json::from_str(report).unwrap();
+        assert_eq!(report["sound"], true);
     }
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
-fn a_dump_that_was_taken_shows_the_same_and_never_overwrites() {
+fn a_dump_equals_the_memory_and_does_not_overwrite_a_file() {
     let sample = Sample::new();
     let taken: PathBuf = sample.directory().join("taken");
     let taken = taken.to_str().unwrap();
@@ -403,18 +405,18 @@ fn a_dump_that_was_taken_shows_the_same_and_never_overwrites() {
     let again = shmem(["dump", &sample.live(), taken]);
     assert_eq!(again.status.code(), Some(2));
     assert!(
-        text(&again.stderr).starts_with("shmem: cannot make "),
+        text(&again.stderr).starts_with("shmem: cannot create "),
         "{again:?}"
     );
 }
 
 #[test]
-fn the_memory_is_left_as_it_was() {
+fn an_inspection_does_not_change_the_memory() {
     let sample = Sample::new();
     let before = std::fs::read(sample.file()).unwrap();
     inspect(sample.live());
     assert_eq!(std::fs::read(sample.file()).unwrap(), before);
-    // And it need not be writable.
+    // The memory need not be writable.
     let mut permissions = std::fs::metadata(sample.file()).unwrap().permissions();
     permissions.set_readonly(true);
     std::fs::set_permissions(sample.file(), permissions).unwrap();

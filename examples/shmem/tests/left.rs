@@ -1,5 +1,4 @@
-//! What partitions leave that died is told apart from damage: `left`, and the
-//! exit status 1.
+//! What dead partitions leave is reported as `left`, and not as damage. The exit status is 1.
 
 mod common;
 
@@ -9,7 +8,7 @@ use common::{Sample, findings, inspect, shmem, text};
 use shmem_core::Incarnation;
 use shmem_registry::{Kind, Process, Request};
 
-/// A process that does nothing, and is ended at last.
+/// A process that sleeps; dropping it kills it.
 struct Sleeper(Child);
 
 impl Sleeper {
@@ -17,7 +16,7 @@ impl Sleeper {
         Self(Command::new("sleep").arg("1000").spawn().unwrap())
     }
 
-    /// How its kernel knows it, which a partition says of itself with `Process::this`.
+    /// Returns the description of the process, as the process would note it itself.
     fn process(&self) -> Process {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         let fields = stat.rsplit_once(')').unwrap().1;
@@ -42,7 +41,7 @@ impl Drop for Sleeper {
     }
 }
 
-/// What is found in a dump of the sample after its words were changed.
+/// Returns the findings in a dump of the sample after `change`.
 fn left(change: impl FnOnce(&Sample)) -> Vec<String> {
     let sample = Sample::new();
     change(&sample);
@@ -61,7 +60,7 @@ fn earlier() -> u32 {
 }
 
 #[test]
-fn a_process_that_ended_without_leaving_is_told_by_its_number() {
+fn a_process_that_ended_without_leaving_is_reported_with_its_number() {
     let sample = Sample::new();
     let mut sleeper = Sleeper::new();
     let process = sleeper.process();
@@ -72,7 +71,7 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
 
     let (text, status) = inspect(sample.live());
     let row = format!(
-        "\n3          3.1   attached    1 still  {} alive\n",
+        "\n3          3.1          attached    1 still  {} alive\n",
         process.number
     );
     assert!(text.contains(&row), "{text}");
@@ -85,24 +84,24 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
         process.number
     );
     let held = "left: row 9 (echo): its producing end is held by incarnation 1 of partition 3, \
-                which is over";
+                            which is gone";
     assert_eq!(findings(&text), [&gone, held]);
     assert!(text.contains("3.1!"), "{text}");
     assert_eq!(status, 1);
 
-    // Nobody asks for the process of a dump: it may be of another machine.
+    // The process in a dump is not checked, since the dump may be from another machine.
     let (text, status) = inspect(sample.dump());
     assert_eq!(status, 0, "{text}");
 
     drop(attachment);
     let (text, _) = inspect(sample.live());
-    assert!(text.contains("\n3          3.1!  left "), "{text}");
+    assert!(text.contains("\n3          3.1!         left "), "{text}");
 }
 
 #[test]
 fn what_an_earlier_incarnation_holds_is_left() {
-    let over = "incarnation 77 of partition 2, which is over";
-    let line = |row: &str, what: &str| vec![format!("left: row {row}: {what} {over}")];
+    let gone = "incarnation 77 of partition 2, which is gone";
+    let line = |row: &str, what: &str| vec![format!("left: row {row}: {what} {gone}")];
     assert_eq!(
         inside("kmon.result", 4, earlier()),
         line("1 (kmon.result)", "its producing end is held by")
@@ -137,7 +136,7 @@ fn what_an_earlier_incarnation_holds_is_left() {
 }
 
 #[test]
-fn what_partitions_hold_that_never_attached_is_not_called_left() {
+fn what_a_partition_holds_that_never_attached_is_not_reported_as_left() {
     let sample = Sample::new();
     let elsewhere = Incarnation::new(7, 3).unwrap().word();
     sample.store(sample.offset("jobs"), elsewhere);
@@ -147,25 +146,25 @@ fn what_partitions_hold_that_never_attached_is_not_called_left() {
 }
 
 #[test]
-fn a_lock_whose_owner_died_inside_says_whether_that_is_repaired() {
+fn a_lock_whose_owner_died_inside_shows_whether_it_is_repaired() {
     assert_eq!(
         inside("jobs", 4, Incarnation::first(1).word()),
-        ["left: row 3 (jobs): an owner died inside, and nobody has repaired it yet"]
+        ["left: row 3 (jobs): an owner died inside, and it is not repaired yet"]
     );
     assert_eq!(
         inside("jobs", 4, 2),
-        ["left: row 3 (jobs): an owner died inside, and nobody repaired it: for good"]
+        ["left: row 3 (jobs): an owner died inside, and it was not repaired: it stays poisoned"]
     );
 }
 
 #[test]
-fn rows_that_nobody_finishes_are_shown_with_their_owner() {
+fn unfinished_rows_are_shown_with_their_owner() {
     let (owner, next) = (0, 8);
     assert_eq!(
         left(|sample| sample.store(sample.row("jobs", owner), earlier())),
         [
-            "left: row 3 (jobs): created, not let go of by incarnation 77 of partition 2, \
-             which is over: reap settles it"
+            "left: row 3 (jobs): created, not released by incarnation 77 of partition 2, \
+             which is gone: reap frees it"
         ]
     );
     let sample = Sample::new();
@@ -173,17 +172,17 @@ fn rows_that_nobody_finishes_are_shown_with_their_owner() {
     let (text, _) = inspect(sample.dump());
     assert_eq!(
         findings(&text),
-        ["left: row 3 (jobs): removed, and not taken down: reap settles it"]
+        ["left: row 3 (jobs): removed, and not freed: reap frees it"]
     );
     assert!(
-        text.contains("\n             3    0  -      jobs     removed, not taken down\n"),
+        text.contains("\n             3    0  -      jobs     removed, not freed\n"),
         "{text}"
     );
     assert!(!text.contains("jobs          mutex"), "{text}");
 }
 
 #[test]
-fn a_row_that_a_living_partition_works_on_is_shown_and_sound() {
+fn a_row_on_which_a_living_partition_works_is_shown_and_sound() {
     let sample = Sample::new();
     let registry = sample.registry();
     let request = Request::named("new", Kind::RAW, 100).unwrap();
@@ -194,7 +193,7 @@ fn a_row_that_a_living_partition_works_on_is_shown_and_sound() {
     let (shown, status) = inspect(sample.live());
     assert_eq!(status, 0, "{shown}");
     assert!(
-        shown.contains("9    0  2.1    new      created, not let go of\n"),
+        shown.contains("9    0  2.1    new      created, not released\n"),
         "{shown}"
     );
     let json = shmem(["inspect", "--json", &sample.live()]);

@@ -1,4 +1,4 @@
-//! What cannot be read is told in one line, with the exit status 2.
+//! A place that cannot be read gives one line of error, and exit status 2.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use common::{LEN, Sample, shmem, text};
 
-/// The line that `shmem inspect` of a place ends with.
+/// Returns the error message of `shmem inspect` of a place.
 fn refusal(place: &str) -> String {
     let output = shmem(["inspect", place]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -17,7 +17,7 @@ fn refusal(place: &str) -> String {
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn a_missing_place_is_reported() {
     let missing = "No such file or directory; check the name";
     for place in [
         "/nowhere/at/all",
@@ -44,7 +44,7 @@ fn what_is_not_there_is_told() {
 }
 
 #[test]
-fn an_empty_file_and_a_directory_are_told() {
+fn an_empty_file_and_a_directory_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("empty");
     std::fs::write(&path, "").unwrap();
@@ -68,15 +68,15 @@ fn an_empty_file_and_a_directory_are_told() {
         "100".as_ref(),
         place.as_os_str(),
     ]);
-    let told = text(&output.stderr);
+    let message = text(&output.stderr);
     assert!(
-        told.ends_with("it ends at 100, before offset 100\n"),
-        "{told}"
+        message.ends_with("it ends at 100, before offset 100\n"),
+        "{message}"
     );
 }
 
 #[test]
-fn a_pipe_is_no_region_and_is_not_waited_for() {
+fn a_pipe_is_not_a_region_and_is_not_waited_for() {
     let mut child = Command::new("sleep")
         .arg("1000")
         .stdin(Stdio::piped())
@@ -97,11 +97,11 @@ fn a_pipe_is_no_region_and_is_not_waited_for() {
 }
 
 #[test]
-fn without_the_right_to_it_nothing_is_read() {
+fn memory_without_read_permission_is_reported() {
     let sample = Sample::new();
     let forbidden = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(sample.file(), forbidden).unwrap();
-    // Root may read all: a user who may not, with a program that it may run.
+    // Root may read all: run it as a user who may not, with a program that the user may run.
     let program = sample.directory().join("shmem");
     std::fs::copy(env!("CARGO_BIN_EXE_shmem"), &program).unwrap();
     let open = std::fs::Permissions::from_mode(0o755);
@@ -114,14 +114,17 @@ fn without_the_right_to_it_nothing_is_read() {
     }
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let told = text(&output.stderr);
-    let why = "Permission denied; run with the right to it\n";
-    assert_eq!(told, format!("shmem: cannot read {}: {why}", sample.live()));
+    let message = text(&output.stderr);
+    let why = "Permission denied; run as a user with access to it\n";
+    assert_eq!(
+        message,
+        format!("shmem: cannot read {}: {why}", sample.live())
+    );
 }
 
 #[test]
-fn a_wrong_command_line_is_told_with_what_is_right() {
-    for (arguments, told) in [
+fn an_error_in_the_command_line_says_what_is_right() {
+    for (arguments, expected) in [
         (
             &["inspect", "usb:1"][..],
             "give the path of a dump, or shm:/NAME",
@@ -134,7 +137,7 @@ fn a_wrong_command_line_is_told_with_what_is_right() {
     ] {
         let output = shmem(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        assert!(text(&output.stderr).contains(told), "{output:?}");
+        assert!(text(&output.stderr).contains(expected), "{output:?}");
     }
     let sample = Sample::new();
     let dump = sample.dump();
@@ -144,7 +147,7 @@ fn a_wrong_command_line_is_told_with_what_is_right() {
 }
 
 #[test]
-fn bytes_that_are_no_region_are_damaged_and_not_unreadable() {
+fn bytes_without_a_region_are_damaged_and_not_unreadable() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("noise");
     for bytes in [&b"#!/bin/sh\n"[..], &[0xff; 4096], &[0; 4096], &[1; 256]] {
@@ -159,7 +162,7 @@ fn bytes_that_are_no_region_are_damaged_and_not_unreadable() {
 }
 
 #[test]
-fn memory_that_is_truncated_while_it_is_read_ends_the_program_with_a_line() {
+fn memory_that_is_truncated_while_it_is_read_ends_the_program_with_a_message() {
     let sample = Sample::new();
     let place = sample.live();
     let mut watch = Command::new(env!("CARGO_BIN_EXE_shmem"));
@@ -169,22 +172,22 @@ fn memory_that_is_truncated_while_it_is_read_ends_the_program_with_a_line() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut looks = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut look = String::new();
-    std::io::BufRead::read_line(&mut looks, &mut look).unwrap();
-    assert!(look.contains("\"sound\":true"), "{look}");
+    let mut reports = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut report = String::new();
+    std::io::BufRead::read_line(&mut reports, &mut report).unwrap();
+    assert!(report.contains("\"sound\":true"), "{report}");
     let file = std::fs::OpenOptions::new()
         .write(true)
         .open(sample.file())
         .unwrap();
     file.set_len(0).unwrap();
-    std::io::copy(&mut looks, &mut std::io::sink()).unwrap();
+    std::io::copy(&mut reports, &mut std::io::sink()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let told = text(&output.stderr);
+    let message = text(&output.stderr);
     assert_eq!(
-        told,
-        "shmem: the memory went away while it was read: somebody truncated its file\n"
+        message,
+        "shmem: the memory disappeared while it was read: its file was truncated\n"
     );
     // The sample's own mapping is not used any more.
     assert_eq!(file.metadata().unwrap().len(), 0);
@@ -192,7 +195,7 @@ fn memory_that_is_truncated_while_it_is_read_ends_the_program_with_a_line() {
 }
 
 #[test]
-fn output_that_nobody_reads_to_its_end_is_no_failure() {
+fn output_that_is_closed_early_is_not_a_failure() {
     let sample = Sample::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_shmem"));
     command.args(["inspect", &sample.live()]);

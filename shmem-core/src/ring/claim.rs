@@ -84,12 +84,12 @@ impl<'m> Ring<'m> {
     }
 
     /// Returns the incarnation that has the producing end.
-    pub fn producing(&self) -> Option<Incarnation> {
+    pub fn producer_owner(&self) -> Option<Incarnation> {
         self.producer_end().claim.holder()
     }
 
     /// Returns the incarnation that has the consuming end.
-    pub fn consuming(&self) -> Option<Incarnation> {
+    pub fn consumer_owner(&self) -> Option<Incarnation> {
         self.consumer_end().claim.holder()
     }
 

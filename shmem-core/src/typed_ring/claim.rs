@@ -137,12 +137,12 @@ impl<'m, T> TypedRing<'m, T> {
     }
 
     /// Returns the incarnation that has the producing end.
-    pub fn producing(&self) -> Option<Incarnation> {
+    pub fn producer_owner(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
     /// Returns the incarnation that has the consuming end.
-    pub fn consuming(&self) -> Option<Incarnation> {
+    pub fn consumer_owner(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }
 

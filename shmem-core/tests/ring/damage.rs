@@ -163,7 +163,7 @@ fn invalid_positions_are_corrupt_at_each_claim_and_inspection() {
         let value = if word == Head { head } else { tail };
         let corrupt = Some(Corrupt { word, value });
         assert_eq!(claims(&heap), [corrupt; 3], "{tail:#x} {head:#x}");
-        assert_eq!(ring(&heap).producing(), None, "the claim is unchanged");
+        assert_eq!(ring(&heap).producer_owner(), None, "the claim is unchanged");
     }
     // `tail` may lag by an eighth of the ring and one publication.
     let heap = heap(64);

@@ -106,14 +106,14 @@ fn a_claim_of_a_corrupt_ring_fails_and_changes_nothing() {
             heap.window().word(offset).store(word, Relaxed);
         }
         let ring = ring::<u64>(&heap);
-        let claims = [ring.producing(), ring.consuming()];
+        let claims = [ring.producer_owner(), ring.consumer_owner()];
         let error = Some(ClaimError::Corrupt(error));
         assert_eq!(ring.producer(incarnation(1, 2)).err(), error);
         assert_eq!(
             ring.consumer(incarnation(2, 2), OnRestart::Keep).err(),
             error
         );
-        assert_eq!([ring.producing(), ring.consuming()], claims);
+        assert_eq!([ring.producer_owner(), ring.consumer_owner()], claims);
     }
 }
 

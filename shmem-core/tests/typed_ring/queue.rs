@@ -143,7 +143,7 @@ fn claiming_with_a_type_of_another_size_is_an_error() {
     drop(producer(&heap, 1));
     assert!(other.consumer(incarnation(2, 1), OnRestart::Keep).is_err());
     assert!(other.producer(incarnation(1, 1)).is_err());
-    assert_eq!(other.consuming(), None);
+    assert_eq!(other.consumer_owner(), None);
     assert_eq!(heap.window().word(148).load(Relaxed), 0);
     let _consumer = consumer(&heap, 1, OnRestart::Keep);
 }

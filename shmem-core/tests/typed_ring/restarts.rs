@@ -16,7 +16,11 @@ fn a_restart_is_reported_once_between_the_results_of_two_producers() {
     kill(first);
     producer(&heap, 2).push(&3).unwrap();
     assert_eq!(drain(&mut results), [1, 2, 0, 3]);
-    assert_eq!(results.ring().producing(), None, "it has released its end");
+    assert_eq!(
+        results.ring().producer_owner(),
+        None,
+        "it has released its end"
+    );
 }
 
 #[test]
@@ -254,8 +258,8 @@ fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut taken = ring::<u64>(&heap).take_over_producer(other).unwrap();
     taken.push(&1).unwrap();
-    assert_eq!(end.ring().producing(), Some(other));
-    assert_eq!(end.ring().consuming(), Some(incarnation(2, 1)));
+    assert_eq!(end.ring().producer_owner(), Some(other));
+    assert_eq!(end.ring().consumer_owner(), Some(incarnation(2, 1)));
     assert_eq!(drain(&mut end), [0, 1]);
 }
 

@@ -1,4 +1,4 @@
-//! What the calls on a barrier can say.
+//! The errors of the calls on a barrier.
 
 use core::fmt;
 
@@ -7,14 +7,14 @@ use shmem_core::{Corrupt, Incarnation};
 /// Why a barrier was not passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarrierError {
-    /// The deadline passed first, and nothing is known against the parties.
+    /// The deadline passed. No party is known to be silent or gone.
     TimedOut,
-    /// The deadline passed first; this incarnation of a party is silent, and has not arrived.
+    /// The deadline passed. This incarnation of a party is silent and has not arrived.
     PartySilent(Incarnation),
     /// A later incarnation of this partition takes part, or all parties have passed without it:
-    /// this one was said to be gone, or its number was given twice.
+    /// this one was treated as gone, or its number was given to two partitions.
     Evicted,
-    /// This incarnation of a party is over, and it has not arrived.
+    /// This incarnation of a party is gone and has not arrived.
     PartyDied(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -47,7 +47,7 @@ impl fmt::Display for BarrierError {
     }
 }
 
-/// Why there is no such barrier in a segment.
+/// Why a partition cannot use the barrier in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarrierAttachError {
     /// The segment has no entry for the partition.
@@ -59,7 +59,7 @@ pub enum BarrierAttachError {
     },
     /// No parties, or more than the segment has entries.
     Parties {
-        /// Parties that are to meet.
+        /// The number of parties.
         parties: usize,
         /// Entries of the segment.
         entries: usize,
@@ -75,7 +75,7 @@ impl fmt::Display for BarrierAttachError {
             ),
             Self::Parties { parties, entries } => write!(
                 f,
-                "{parties} parties cannot meet at a barrier of {entries} entries"
+                "a barrier of {entries} entries cannot have {parties} parties: it must have 1 to {entries}"
             ),
         }
     }

@@ -1,46 +1,49 @@
-//! Barrier: partitions that go on when all of them have arrived.
+//! Barrier: partitions continue when all of them have arrived.
 //!
-//! Each partition has an entry, in which it says at which phase it has arrived;
-//! everybody counts the entries. Loads, stores and fences only.
+//! Each partition has an entry that shows at which phase it has arrived; every partition counts the
+//! entries. Loads, stores and fences only.
 //!
 //! - **B1** Only a partition's own incarnation stores its entry: first `incarnation`, then
 //!   `arrived`.
-//! - **B2** A partition arrives at the phase after the one it has passed. One that
-//!   has just come, perhaps after a restart, arrives at the newest phase that
-//!   anybody has arrived at, or at the one after it if that one is complete.
-//! - **B3** A phase is complete when as many entries as there are parties have arrived at
-//!   it or at the next one, where nobody is who has not passed it.
-//! - **B4** Phases count from 1, and from 2^32 - 1 on to 1 again; 0 is before the first.
-//! - **B5** Who sees on arrival that the phase is complete looks for flags in `incarnation`, and
-//!   if there are any stores in `rings` what nobody has stored there before, and rings.
-//!   Who sleeps has set its flag before it counted for the last time.
+//! - **B2** A partition arrives at the phase after the one that it has passed. If it has passed
+//!   none yet, perhaps because it was restarted, it arrives at the newest phase at which any
+//!   partition has arrived, or at the next one if that phase is complete.
+//! - **B3** A phase is complete when the number of entries that have arrived at it or at the next
+//!   one equals the number of parties: a partition arrives at the next phase only after it has
+//!   passed this one.
+//! - **B4** Phases count from 1; 1 follows 2^32 - 1; 0 is before the first.
+//! - **B5** A partition that finds the phase complete when it arrives looks for flags in
+//!   `incarnation`. If there is one, it stores a value in `rings` that no partition has stored
+//!   there before, and rings. A partition that sleeps set its flag before it counted for the last
+//!   time.
 //! - **B6** `phase` is for inspection alone.
-//! - **B7** Before it stores anything in its entry an incarnation looks whether a later one of its
-//!   partition has. One that was said to be gone while it lived can thus leave at most what one
-//!   arrival, or one falling asleep, stores: until the later incarnation looks or arrives again,
-//!   which puts that right, it is missed, or the others are told that the earlier one died.
+//! - **B7** Before an incarnation stores anything in its entry, it checks whether a later one of
+//!   its partition has stored there. An incarnation that was treated as gone while it ran can thus
+//!   make at most the late stores of one arrival, or of one preparation to sleep. Until the later
+//!   incarnation checks or arrives again, which corrects the entry, the others miss it, or get the
+//!   error that the earlier one died.
 //!
 //! ```text
 //!   sleeper                       last to arrive
 //!   seen = rings                  arrived = p
-//!   incarnation = l + flag               fence(SeqCst)
+//!   incarnation = l + flag        fence(SeqCst)
 //!   fence(SeqCst)                 all arrived? a flag?
-//!   all arrived? -> go on         -> rings = its number and p
-//!   rings == seen? -> sleep          ring
+//!   all arrived? -> continue      -> rings = its number and p
+//!   rings == seen? -> sleep       -> ring
 //! ```
 //!
-//! The fences of all arrivals and of the sleepers have one order. Whoever's arrival
-//! comes last in it counts them all. A sleeper's fence comes before that one, and
-//! its flag is seen; or behind it, and the sleeper counts them all.
+//! The fences of all arrivals and of the sleepers have one order. The partition whose arrival comes
+//! last in it counts all of them. If a sleeper's fence comes before that one, its flag is seen; if
+//! it comes after, the sleeper counts them all.
 //!
-//! | store                 | paired load            | hands over              |
-//! |-----------------------|------------------------|-------------------------|
-//! | `arrived` in `arrive` | `arrived` in `arrived` | what a party did before |
+//! | store                 | paired load            | hands over                       |
+//! |-----------------------|------------------------|----------------------------------|
+//! | `arrived` in `arrive` | `arrived` in `arrived` | what a party did before arriving |
 //!
-//! One that dies between arriving and ringing costs those that sleep at most one
-//! [`RECHECK`](shmem_core::wait::RECHECK). B1 binds honest partitions: a hostile one
-//! that may write the segment can let others pass early, or hold them until their
-//! deadline. `tests/loom_barrier.rs` has the models.
+//! If a party dies between arriving and ringing, the sleepers lose at most one
+//! [`RECHECK`](shmem_core::wait::RECHECK). B1 binds honest partitions: a hostile one that may write
+//! the segment can let others pass early, or hold them until their deadline. The models are in
+//! `tests/loom_barrier.rs`.
 
 mod error;
 
@@ -64,12 +67,11 @@ use crate::{Liveness, PartitionState};
 const CONTROL: usize = size_of::<BarrierControl>();
 const ENTRY: usize = size_of::<BarrierEntry>();
 
-/// A barrier, as one incarnation of a partition meets the others at it.
+/// A barrier, as one incarnation of a partition uses it.
 ///
-/// It is for a fixed set of partitions, as many as `parties`, one handle each. One
-/// that dies is missed until its next incarnation arrives in its stead, and one that is silent
-/// is waited for; see
-/// [`Barrier::wait`]. It needs no read-modify-write.
+/// It is for a fixed set of `parties` partitions, with one handle each. If a party dies, the others
+/// miss it until its next incarnation arrives in its place; for a silent party they wait (see
+/// [`Barrier::wait`]). It needs no read-modify-write.
 ///
 /// # Examples
 ///
@@ -96,42 +98,40 @@ pub struct Barrier<'m> {
     parties: usize,
     incarnation: Incarnation,
     bell: DoorbellRef<'m>,
-    /// The phase we arrived at last, whatever our entry says.
+    /// The phase at which we arrived last, whatever our entry contains.
     phase: u32,
-    /// Whether we have yet to pass it.
+    /// True if we have not passed it yet.
     pending: bool,
 }
 
-/// That a phase is complete.
+/// A phase that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The phase.
     pub phase: u32,
-    /// Whether our partition has the lowest number of all that arrived: so for one of them.
+    /// True for exactly one party: the one with the lowest number of all that arrived.
     pub leader: bool,
 }
 
 impl<'m> Barrier<'m> {
-    /// Bytes of a segment whose barrier has room for partitions with numbers up to
-    /// `partitions`.
+    /// Returns the length of a segment with room for partitions with numbers up to `partitions`.
     pub const fn segment_len(partitions: u8) -> usize {
         CONTROL + partitions as usize * ENTRY
     }
 
-    /// The barrier of `parties` partitions in `segment`, used by `incarnation`, which rings
-    /// `bell` for those that wait. A zeroed segment is a barrier that nobody has
-    /// passed.
+    /// Returns the barrier of `parties` partitions in `segment`, used by `incarnation`, which rings
+    /// `bell` for those that wait. A zeroed segment is a barrier that no partition has passed.
     ///
     /// # Errors
     ///
-    /// [`BarrierAttachError`] if the segment has no entry for the partition, or not so
-    /// many entries, or there are no parties.
+    /// [`BarrierAttachError`] if the segment has no entry for the partition, if it has fewer
+    /// entries than `parties`, or if `parties` is 0.
     ///
     /// # Safety
     ///
-    /// No other handle of `incarnation` on this barrier is used from now on: a partition has one
+    /// No other handle of `incarnation` on this barrier is used from now on. A partition has one
     /// entry, so two handles of one incarnation let the others pass early. By loads and stores
-    /// alone, two that attach at the same time cannot find each other.
+    /// alone, two handles that attach at the same time cannot detect each other.
     pub unsafe fn attach(
         segment: Window<'m>,
         incarnation: Incarnation,
@@ -163,22 +163,20 @@ impl<'m> Barrier<'m> {
         self.bell = bell;
     }
 
-    /// Arrives, and waits for the others until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
+    /// Arrives, and waits for the others until the deadline of `wait`. If the deadline has already
+    /// passed, checks once.
     ///
-    /// After an error we have arrived nevertheless: the next call waits on, and says
-    /// so if the phase has become complete meanwhile.
+    /// After an error we have arrived nevertheless. The next call continues to wait, and returns
+    /// `Ok` if the phase has become complete meanwhile.
     ///
     /// # Errors
     ///
-    /// [`BarrierError::PartyDied`] if a party that was at the phase before is over and has not
-    /// arrived at this one: wait again if it restarts, with [`crate::AssumeAlive`] so
-    /// as not to be told again. Nobody knows of a party that never
-    /// arrived anywhere: for that there is the deadline.
-    /// [`BarrierError::TimedOut`] at the deadline, or [`BarrierError::PartySilent`] if a
-    /// party that was at the phase before is silent then; [`BarrierError::Evicted`] if a
-    /// later incarnation of this partition takes part; [`BarrierError::Corrupt`] if a partition
-    /// broke the protocol.
+    /// [`BarrierError::PartyDied`] if a party that was at the phase before is gone and has not
+    /// arrived at this one. If it restarts, wait again, with [`crate::AssumeAlive`] to avoid the
+    /// same error. A party that never arrived at any phase is not known here: use a deadline.
+    /// [`BarrierError::TimedOut`] at the deadline, or [`BarrierError::PartySilent`] if a party that
+    /// was at the phase before is silent then. [`BarrierError::Evicted`] if a later incarnation of
+    /// this partition takes part. [`BarrierError::Corrupt`] if a partition broke the protocol.
     pub fn wait<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
@@ -199,7 +197,7 @@ impl<'m> Barrier<'m> {
                 Pause::TimedOut => late = true,
                 Pause::Sleep => {
                     let seen = self.arm();
-                    if self.look_unless_evicted()?.is_none() {
+                    if self.check_phase_unless_evicted()?.is_none() {
                         wait.sleep(self.rings().as_atomic(), seen.to_le());
                     }
                 }
@@ -207,12 +205,12 @@ impl<'m> Barrier<'m> {
         }
     }
 
-    /// Arrives if that is still to be done, and says whether all others have; `None`
-    /// if not. Call it again, or [`Barrier::wait`].
+    /// Arrives, unless it has arrived already. Returns `None` if not all others have arrived: call
+    /// it again, or [`Barrier::wait`].
     ///
     /// # Errors
     ///
-    /// As [`Barrier::wait`], but for the deadline.
+    /// As [`Barrier::wait`], without those of the deadline.
     pub fn try_wait<L: Liveness>(
         &mut self,
         liveness: &mut L,
@@ -228,35 +226,35 @@ impl<'m> Barrier<'m> {
         let arriving = !self.pending;
         if arriving {
             self.phase = match self.phase {
-                0 => self.join(),
-                passed => after(passed),
+                0 => self.first_phase(),
+                passed => next_phase(passed),
             };
             self.pending = true;
         }
-        if arriving || !self.shows_arrival() {
+        if arriving || !self.is_entry_unchanged() {
             self.arrive()?;
         }
-        if let Some(leader) = self.look_unless_evicted()? {
+        if let Some(leader) = self.check_phase_unless_evicted()? {
             self.pending = false;
             if arriving {
                 self.wake();
-                // Stopped in it, we may have been said to be gone since.
-                self.look_unless_evicted()?;
+                // We may have been stopped in it, and treated as gone since.
+                self.check_phase_unless_evicted()?;
             }
             return Ok(Step::Passed(Arrival {
                 phase: self.phase,
                 leader,
             }));
         }
-        match self.missed(liveness)? {
+        match self.missing_party(liveness)? {
             Some((incarnation, PartitionState::Gone)) => Err(BarrierError::PartyDied(incarnation)),
             silent => Ok(Step::Waiting(silent.map(|(incarnation, _)| incarnation))),
         }
     }
 
-    /// An error if a later incarnation of our partition uses our entry (B7).
+    /// Returns an error if a later incarnation of our partition uses our entry (B7).
     fn check_entry(&self) -> Result<(), BarrierError> {
-        match self.party(self.own())? {
+        match self.party(self.own_index())? {
             Some(incarnation) if incarnation.follows(self.incarnation) => {
                 Err(BarrierError::Evicted)
             }
@@ -264,10 +262,10 @@ impl<'m> Barrier<'m> {
         }
     }
 
-    /// Who stored the entry at `at`, if anybody.
+    /// Returns the incarnation that stored the entry at `at`; `None` if none did.
     fn party(&self, at: usize) -> Result<Option<Incarnation>, Corrupt> {
-        // relaxed: of another, as new as its arrival, by the Acquire in `arrived`; of our own,
-        // who finds a later incarnation late stores what B7 allows.
+        // relaxed: for another party, as new as its arrival, by the Acquire in `arrived`. For our
+        // own entry: a partition that finds a later incarnation too late stores what B7 allows.
         let value = self.incarnation_of(at).load(Relaxed);
         match Incarnation::from_word(value) {
             Some(incarnation) if usize::from(incarnation.partition()) == at + 1 => {
@@ -278,98 +276,100 @@ impl<'m> Barrier<'m> {
         }
     }
 
-    /// Whether our entry is as we left it (B7).
-    // relaxed in all of this: the entry is ours alone, or a later incarnation's, which is found in
+    /// Returns true if our entry is as we left it (B7).
+    // relaxed in all of this: only we store the entry, or a later incarnation, which is found in
     // time or one call late (B7).
-    fn shows_arrival(&self) -> bool {
-        let incarnation = self.incarnation_of(self.own()).load(Relaxed) & !Incarnation::FLAG;
-        let arrived = self.arrival_of(self.own()).load(Relaxed);
+    fn is_entry_unchanged(&self) -> bool {
+        let incarnation = self.incarnation_of(self.own_index()).load(Relaxed) & !Incarnation::FLAG;
+        let arrived = self.arrival_of(self.own_index()).load(Relaxed);
         (incarnation, arrived) == (self.incarnation.word(), self.phase)
     }
 
     /// Stores our arrival at the phase.
     fn arrive(&self) -> Result<(), BarrierError> {
-        // Without the flag: awake.
+        // Without the flag: we are awake.
         // relaxed: the store of `arrived` below publishes it.
-        self.incarnation_of(self.own())
+        self.incarnation_of(self.own_index())
             .store(self.incarnation.word(), Relaxed);
-        // A later incarnation was here, and that store was late (B7).
-        // relaxed: finds our own store or a later one; if a later incarnation's is not seen yet, one
-        // arrival more is stored (B7).
-        if self.is_ahead(self.arrival_of(self.own()).load(Relaxed)) {
+        // If a later incarnation has arrived, the store above was late (B7).
+        // relaxed: finds our own store or a later one. If a later incarnation's store is not seen
+        // yet, we make one more late store (B7).
+        if self.is_ahead(self.arrival_of(self.own_index()).load(Relaxed)) {
             return Err(BarrierError::Evicted);
         }
-        // Release: pairs with the load in `arrived`; hands over what we did, and `incarnation`.
+        // Release: pairs with the load in `arrived`; hands over our work and `incarnation`.
         // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
-        self.arrival_of(self.own()).store(self.phase, Release);
-        // Pairs with itself in the others, and with the fence in `arm`: `arrived`
-        // stored before it and the count behind it must not pass each other.
+        self.arrival_of(self.own_index()).store(self.phase, Release);
+        // Pairs with itself in the others, and with the fence in `arm`: the store of `arrived`
+        // before it and the count after it must not be reordered.
         // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
         fence(SeqCst);
         Ok(())
     }
 
-    /// The phase to arrive at without having passed one (B2).
-    fn join(&self) -> u32 {
+    /// Returns the phase to arrive at if we have not passed one (B2).
+    fn first_phase(&self) -> u32 {
         let (mut newest, mut count) = (0, 0);
         for at in 0..self.entries {
-            // Acquire: pairs with the store in `arrive`; who sees our arrival sees those that we
-            // go by. An old value is as good as having come a little earlier.
-            // loom: none (only which error an evicted party is told depends on it)
+            // Acquire: pairs with the store in `arrive`. A party that sees our arrival also sees
+            // the arrivals that we found here. An old value is as if we had arrived a little
+            // earlier.
+            // loom: none (only the error that an evicted party gets depends on it)
             let found = self.arrival_of(at).load(Acquire);
-            if found != 0 && (newest == 0 || is_behind(newest, found)) {
+            if found != 0 && (newest == 0 || is_before(newest, found)) {
                 (newest, count) = (found, 0);
             }
             count += usize::from(found == newest);
         }
         match newest != 0 && count < self.parties {
             true => newest,
-            false => after(newest),
+            false => next_phase(newest),
         }
     }
 
-    /// Whether the phase is complete (B3): then, whether we lead.
-    fn look(&self) -> Result<Option<bool>, Corrupt> {
+    /// Returns `None` if the phase is not complete (B3); otherwise whether we lead.
+    fn check_phase(&self) -> Result<Option<bool>, Corrupt> {
         let (mut count, mut leader) = (0, None);
         for at in 0..self.entries {
             if self.has_arrived(at)? {
                 leader = leader.or(Some(at));
                 count += 1;
                 if count == self.parties {
-                    return Ok(Some(leader == Some(self.own())));
+                    return Ok(Some(leader == Some(self.own_index())));
                 }
             }
         }
         Ok(None)
     }
 
-    /// As [`Barrier::look`]; evicted if the others have gone on, which they cannot without us
-    /// unless we were said to be gone.
-    fn look_unless_evicted(&self) -> Result<Option<bool>, BarrierError> {
-        self.look().map_err(|corrupt| match self.others_went_on() {
-            true => BarrierError::Evicted,
-            false => BarrierError::Corrupt(corrupt),
-        })
+    /// As [`Barrier::check_phase`]; returns `Evicted` if the others have passed the phase. Without
+    /// us they can do that only if we were treated as gone.
+    fn check_phase_unless_evicted(&self) -> Result<Option<bool>, BarrierError> {
+        self.check_phase()
+            .map_err(|corrupt| match self.others_went_on() {
+                true => BarrierError::Evicted,
+                false => BarrierError::Corrupt(corrupt),
+            })
     }
 
-    /// Whether all the others have arrived at later phases than ours: with a later incarnation of
-    /// our partition in our place, or with another partition.
+    /// Returns true if all the others have arrived at later phases than ours: with a later
+    /// incarnation of our partition in our place, or with another partition.
     fn others_went_on(&self) -> bool {
-        // relaxed: after the Acquire in `arrived` that found one ahead by two phases, which
-        // shows all that this one has seen arrive.
+        // relaxed: after the Acquire in `arrived` that found a party two phases ahead. It shows all
+        // arrivals that this party has seen.
         let is_ahead = |&at: &usize| self.is_ahead(self.arrival_of(at).load(Relaxed));
-        let others = (0..self.entries).filter(|&at| at != self.own());
+        let others = (0..self.entries).filter(|&at| at != self.own_index());
         others.filter(is_ahead).count() + 1 >= self.parties
     }
 
-    /// Whether an arrival is at a later phase than ours.
+    /// Returns true if an arrival is at a later phase than ours.
     fn is_ahead(&self, arrived: u32) -> bool {
-        arrived != 0 && is_behind(self.phase, arrived)
+        arrived != 0 && is_before(self.phase, arrived)
     }
 
     fn has_arrived(&self, at: usize) -> Result<bool, Corrupt> {
         let value = self.arrived(at);
-        if value == self.phase || value == after(self.phase) {
+        if value == self.phase || value == next_phase(self.phase) {
             return Ok(true);
         }
         if self.is_ahead(value) {
@@ -380,25 +380,25 @@ impl<'m> Barrier<'m> {
     }
 
     fn arrived(&self, at: usize) -> u32 {
-        if at == self.own() {
+        if at == self.own_index() {
             return self.phase;
         }
-        // Acquire: pairs with the store in `arrive`; what that party did is seen.
+        // Acquire: pairs with the store in `arrive`; the work of that party before it is seen.
         // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
         self.arrival_of(at).load(Acquire)
     }
 
-    /// A party that we wait for in vain: one that is gone, or else one that is silent.
-    fn missed<L: Liveness>(
+    /// Returns a party that prevents the phase: one that is gone, otherwise one that is silent.
+    fn missing_party<L: Liveness>(
         &self,
         liveness: &mut L,
     ) -> Result<Option<(Incarnation, PartitionState)>, Corrupt> {
         let mut silent = None;
         let missing = |at| {
             let last = self.arrived(at);
-            last != 0 && after(last) == self.phase
+            last != 0 && next_phase(last) == self.phase
         };
-        for at in (0..self.entries).filter(|&at| at != self.own()) {
+        for at in (0..self.entries).filter(|&at| at != self.own_index()) {
             if !missing(at) {
                 continue;
             }
@@ -414,38 +414,42 @@ impl<'m> Barrier<'m> {
         Ok(silent)
     }
 
-    /// Asks to be rung when the phase is complete. What to sleep on.
+    /// Sets our flag, so that we are rung when the phase is complete. Returns the value to sleep
+    /// on.
     fn arm(&self) -> u32 {
-        // relaxed: the fence orders it before the store of whoever answers the flag, which
-        // stores what was not there before.
+        // relaxed: the fence orders it before the store of the party that answers the flag, which
+        // stores a value that was not there before.
         let seen = self.rings().load(Relaxed);
-        let sleepy = self.incarnation.word() | Incarnation::FLAG;
+        let flagged = self.incarnation.word() | Incarnation::FLAG;
         // relaxed: the fence orders it before the count of the arrivals.
-        self.incarnation_of(self.own()).store(sleepy, Relaxed);
-        // Pairs with the fence in `arrive`: the flag stored before it and the count
-        // behind it must not pass each other.
+        self.incarnation_of(self.own_index())
+            .store(flagged, Relaxed);
+        // Pairs with the fence in `arrive`: the store of the flag before it and the count after it
+        // must not be reordered.
         // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
         fence(SeqCst);
         seen
     }
 
-    /// Wakes who sleeps for the phase, which was complete when we had arrived (B5).
+    /// Wakes the sleepers of the phase, which was complete when we had arrived (B5).
     fn wake(&self) {
         let phase = self.segment.word(offset_of!(BarrierControl, phase));
         // relaxed: for inspection alone (B6).
         phase.store(self.phase, Relaxed);
-        // relaxed: after the fence in `arrive`, which shows the flag of whoever may sleep.
-        let sleepy = |at| self.incarnation_of(at).load(Relaxed) & Incarnation::FLAG != 0;
-        if (0..self.entries).any(sleepy) {
+        // relaxed: after the fence in `arrive`, which makes the flags of all possible sleepers
+        // visible.
+        let flagged = |at| self.incarnation_of(at).load(Relaxed) & Incarnation::FLAG != 0;
+        if (0..self.entries).any(flagged) {
             let rings = u32::from(self.incarnation.partition()) << 24 | self.phase & 0xff_ffff;
-            // relaxed: says only that there is a change; who wakes counts the arrivals again.
+            // relaxed: only shows that there is a change; a party that wakes counts the arrivals
+            // again.
             self.rings().store(rings, Relaxed);
             self.bell.ring_all(self.rings().as_atomic());
         }
     }
 
-    /// The place of our entry.
-    fn own(&self) -> usize {
+    /// Returns the index of our entry.
+    fn own_index(&self) -> usize {
         usize::from(self.incarnation.partition()) - 1
     }
 
@@ -464,11 +468,11 @@ impl<'m> Barrier<'m> {
     }
 }
 
-/// What came of a look.
+/// The result of one check.
 enum Step {
     /// The phase is complete.
     Passed(Arrival),
-    /// It is not; perhaps for this incarnation, which is silent.
+    /// It is not complete; if an incarnation is given, the phase waits for it and it is silent.
     Waiting(Option<Incarnation>),
 }
 
@@ -477,12 +481,12 @@ fn bad_incarnation(value: u32) -> Corrupt {
     Corrupt { word, value }
 }
 
-/// The phase after `phase` (B4).
-fn after(phase: u32) -> u32 {
+/// Returns the phase after `phase` (B4).
+fn next_phase(phase: u32) -> u32 {
     phase.checked_add(1).unwrap_or(1)
 }
 
-/// Whether `phase` lies before `other`, by the shorter way round.
-fn is_behind(phase: u32, other: u32) -> bool {
+/// Returns true if `phase` is before `other`, on the shorter way round.
+fn is_before(phase: u32, other: u32) -> bool {
     other.wrapping_sub(phase) as i32 > 0
 }

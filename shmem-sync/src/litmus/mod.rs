@@ -154,7 +154,7 @@ impl<'m> Litmus<'m> {
         if party.tally.rounds != 0 {
             self.publish(session, party.tally, enough);
         }
-        party.conclude();
+        party.publish_end();
         party.tally.verdict(enough)
     }
 
@@ -180,7 +180,7 @@ impl<'m> Litmus<'m> {
                 break;
             }
         }
-        party.conclude();
+        party.publish_end();
         let ours = party.tally.verdict(false);
         Some(match stop {
             Some(Stop::Ended) => ours.or_worse(self.published(&party)),
@@ -215,7 +215,7 @@ impl<'m> Litmus<'m> {
     }
 
     /// Stores what was found.
-    // relaxed in all of this: the last step hands it over, in `conclude`.
+    // relaxed in all of this: the last step hands it over, in `publish_end`.
     fn publish(&self, session: u32, tally: Tally, enough: bool) {
         let numbers = [
             tally.rounds,
@@ -229,7 +229,7 @@ impl<'m> Litmus<'m> {
     }
 
     /// What the asker has found.
-    // relaxed in all of this: after the Acquire in `follow` that found the asker's last step.
+    // relaxed in all of this: after the Acquire in `wait_for_step` that found the asker's last step.
     fn published(&self, party: &Party<'_, '_>) -> Verdict {
         let number = |word: Word<'_>| party.value(word.load(Relaxed));
         let [rounds, lost, violations, enough] = self.findings().map(number);

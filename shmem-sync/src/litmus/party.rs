@@ -2,8 +2,8 @@
 //!
 //! | store                  | paired load          | hands over                               |
 //! |------------------------|----------------------|------------------------------------------|
-//! | step in `meet`         | step in `follow`     | the count and what was seen: to look at; then, to work on |
-//! | step in `conclude`     | step in `follow`     | what was found                           |
+//! | step in `reach_next_step`         | step in `wait_for_step`     | the count and what was seen: to look at; then, to work on |
+//! | step in `publish_end`     | step in `wait_for_step`     | what was found                           |
 
 use memoffset::offset_of;
 
@@ -50,8 +50,8 @@ impl Tally {
     /// What it says, if it is enough or not.
     pub(super) fn verdict(&self, enough: bool) -> Verdict {
         Verdict {
-            read_modify_write: Finding::of(self.lost, 2 * self.rounds, enough),
-            fences: Finding::of(self.violations, self.rounds, enough),
+            read_modify_write: Finding::from_counts(self.lost, 2 * self.rounds, enough),
+            fences: Finding::from_counts(self.violations, self.rounds, enough),
         }
     }
 }
@@ -130,7 +130,7 @@ impl<'m, 'w> Party<'m, 'w> {
     /// As the asker, waits until the other party is in this session, and begins the count.
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
         // It may have been at work in an earlier one until now.
-        self.follow(1)?;
+        self.wait_for_step(1)?;
         // relaxed: our first step hands it over.
         self.count.store(self.session, Relaxed);
         Ok(())
@@ -148,13 +148,13 @@ impl<'m, 'w> Party<'m, 'w> {
 
     /// Goes through a batch; both parties then look at what came of it.
     pub(super) fn batch(&mut self) -> Result<(), Stop> {
-        self.meet()?;
+        self.reach_next_step()?;
         self.work()?;
-        self.meet()?;
+        self.reach_next_step()?;
         // Nobody writes now, until both come to the next batch (L3).
         let tally = &self.tally;
         let rounds = tally.rounds + self.rounds;
-        // relaxed: after the Acquire in `follow`.
+        // relaxed: after the Acquire in `wait_for_step`.
         let count = self.value(self.count.load(Relaxed));
         let (violations, overlaps) = self.compare();
         self.tally = Tally {
@@ -167,10 +167,11 @@ impl<'m, 'w> Party<'m, 'w> {
     }
 
     /// Says that we have ended, and everything stored before it.
-    pub(super) fn conclude(&self) {
-        // Release: pairs with the Acquire in `follow`; what was found is whole.
+    pub(super) fn publish_end(&self) {
+        // Release: pairs with the Acquire in `wait_for_step`; what was found is whole.
         let end = self.session | END;
-        self.ours.step.store(end, Release); // loom: loom_litmus::what_the_asker_has_found_is_there_when_it_has_ended
+        // loom: loom_litmus::what_the_asker_has_found_is_there_when_it_has_ended
+        self.ours.step.store(end, Release);
     }
 
     /// The value of a word; 0 if it was not written in this session (L1).
@@ -182,19 +183,21 @@ impl<'m, 'w> Party<'m, 'w> {
     }
 
     /// Comes to the next step, and waits until the other party has come as far.
-    fn meet(&mut self) -> Result<(), Stop> {
+    fn reach_next_step(&mut self) -> Result<(), Stop> {
         self.step += 1;
-        // Release: pairs with the Acquire in `follow`; what was stored before this step.
+        // Release: pairs with the Acquire in `wait_for_step`; what was stored before this step.
         let step = self.session | self.step;
-        self.ours.step.store(step, Release); // loom: loom_litmus::both_find_that_everything_works
-        self.follow(self.step)
+        // loom: loom_litmus::both_find_that_everything_works
+        self.ours.step.store(step, Release);
+        self.wait_for_step(self.step)
     }
 
     /// Waits until the other party has come to `step`.
-    fn follow(&mut self, step: u32) -> Result<(), Stop> {
+    fn wait_for_step(&mut self, step: u32) -> Result<(), Stop> {
         loop {
-            // Acquire: pairs with the Release in `meet`, and in `conclude`.
-            let word = self.theirs.step.load(Acquire); // loom: loom_litmus::both_find_that_everything_works
+            // Acquire: pairs with the Release in `reach_next_step`, and in `publish_end`.
+            // loom: loom_litmus::both_find_that_everything_works
+            let word = self.theirs.step.load(Acquire);
             match self.value(word) {
                 END => return Err(Stop::Ended),
                 theirs if theirs >= step => return Ok(()),
@@ -218,7 +221,7 @@ impl<'m, 'w> Party<'m, 'w> {
 
     /// In each round stores its number, notes which one of the other party's it sees, and
     /// adds 1 to the count.
-    // relaxed in all of this: what is tried is the fence and the count alone; `meet` hands over
+    // relaxed in all of this: what is tried is the fence and the count alone; `reach_next_step` hands over
     // what is stored.
     fn work(&self) -> Result<(), Stop> {
         // An attempt that fails found another addition, and the other adds as often as we.
@@ -228,7 +231,8 @@ impl<'m, 'w> Party<'m, 'w> {
             self.ours.flag.store(flag, Relaxed);
             // What is tried: our number stored before it and the other's loaded behind it
             // must not pass each other.
-            fence(SeqCst); // loom: loom_litmus::both_find_that_everything_works
+            // loom: loom_litmus::both_find_that_everything_works
+            fence(SeqCst);
             let seen = self.theirs.flag.load(Relaxed);
             self.ours.saw(round).store(seen, Relaxed);
             let mut found = self.count.load(Relaxed);
@@ -262,7 +266,7 @@ impl<'m, 'w> Party<'m, 'w> {
 
     /// Which round of this batch a party saw of the other's; 0 is none.
     fn seen_by(&self, party: &Words<'_>, round: u32) -> u32 {
-        // relaxed: after the Acquire in `follow`.
+        // relaxed: after the Acquire in `wait_for_step`.
         let seen = self.value(party.saw(round).load(Relaxed));
         seen.saturating_sub(self.tally.rounds).min(self.rounds)
     }

@@ -20,7 +20,7 @@ pub enum Finding {
 
 impl Finding {
     /// So many went wrong of those that were tried, which were enough or not.
-    pub(super) fn of(wrong: u32, of: u32, enough: bool) -> Self {
+    pub(super) fn from_counts(wrong: u32, of: u32, enough: bool) -> Self {
         match wrong {
             0 if enough && of != 0 => Self::Works,
             0 => Self::Unknown,

@@ -112,7 +112,7 @@ impl<'m> RawMutex<'m> {
         if self.owner.try_acquire() {
             return self.finish_lock(false);
         }
-        self.lock_slow(&mut Waiter::once(liveness))
+        self.lock_slow(&mut Waiter::without_waiting(liveness))
     }
 
     /// As [`Mutex::lock`](crate::Mutex::lock).
@@ -129,7 +129,7 @@ impl<'m> RawMutex<'m> {
         if self.owner.try_acquire() {
             return self.finish_lock(false);
         }
-        self.lock_slow(&mut Waiter::long(wait, liveness))
+        self.lock_slow(&mut Waiter::new(wait, liveness))
     }
 
     /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent
@@ -178,14 +178,15 @@ impl<'m> RawMutex<'m> {
 
     #[cold]
     fn lock_slow(&self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
-        let died = self.owner.take(waiter)?;
+        let died = self.owner.acquire(waiter)?;
         self.finish_lock(died)
     }
 
     /// Checks what the new owner, us, has acquired; `died` if from a dead owner.
     #[inline]
     fn finish_lock(&self, died: bool) -> Result<Acquired, LockFailure> {
-        let taken = health::take_on(self.health, ControlWord::MutexHealth, &self.owner, died);
+        let taken =
+            health::claim_if_suspect(self.health, ControlWord::MutexHealth, &self.owner, died);
         if taken.is_err() {
             // If it was taken from us meanwhile, there is nothing to release.
             let _ = self.release();

@@ -222,7 +222,7 @@ impl Party {
     fn finish(mut self) {
         self.producer = None;
         loop {
-            let producing = self.consumer.ring().producing();
+            let producing = self.consumer.ring().producer_owner();
             if self.consume() {
                 continue;
             }

@@ -30,7 +30,7 @@ impl<'m> RecordConsumer<'m> {
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let ledger = RingLedger::new(seat.memory.ledger);
         let mut checks = Checks::begin(ledger, unread);
-        if let Some(before) = ring.consuming() {
+        if let Some(before) = ring.consumer_owner() {
             observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let consumer = match ring.consumer(us, unread) {

@@ -30,7 +30,7 @@ impl<'m> RecordConsumer<'m> {
         let ring = TypedRing::attach(seat.memory.object).or_violation("attaching to the ring")?;
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let mut checks = Checks::begin(RingLedger::new(seat.memory.ledger), unread);
-        if let Some(before) = ring.consuming() {
+        if let Some(before) = ring.consumer_owner() {
             observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let consumer = match ring.consumer(us, unread) {

@@ -31,7 +31,7 @@ impl<'m> RecordProducer<'m> {
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let ledger = RingLedger::new(seat.memory.ledger);
         let number = ledger.begin_producer();
-        if let Some(before) = ring.producing() {
+        if let Some(before) = ring.producer_owner() {
             observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let producer = match ring.producer(us) {

@@ -94,7 +94,7 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
 fn wait_until_let_go(region: &Region<'_>, peer: u16) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let (there, back) = (ring(region, 0)?, ring(region, 1)?);
-    while there.consuming().is_some() || back.producing().is_some() {
+    while there.consumer_owner().is_some() || back.producer_owner().is_some() {
         ensure!(Instant::now() < deadline, "peer {peer} does not let go");
         thread::sleep(Duration::from_millis(1));
     }

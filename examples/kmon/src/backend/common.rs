@@ -1,4 +1,4 @@
-//! What all kinds of body have in common.
+//! The interface of all backends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,110 +7,112 @@ use kmon_protocol::link::Waiting;
 use kmon_qemu::Process;
 use shmem_core::Mapping;
 
-use super::kept::BackendRecord;
+use super::record::BackendRecord;
 use crate::embedded;
 
-/// Gets each line that a body itself has to say.
-pub(crate) type Say = Box<dyn FnMut(String) + Send>;
+/// Receives each message that a backend prints, one line at a time.
+pub(crate) type MessageSink = Box<dyn FnMut(String) + Send>;
 
-/// How a body is.
+/// The condition of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
-    Lives,
-    /// It stands still, because somebody asked for that.
+    Alive,
+    /// It is paused, on request.
     Paused,
-    /// Its kernel has given up.
+    /// Its kernel has panicked.
     Panicked,
     Ended(End),
 }
 
-/// How a body ended.
+/// How a backend ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Nothing went wrong.
-    pub(crate) in_order: bool,
+    /// It ended without a failure.
+    pub(crate) is_clean: bool,
     pub(crate) how: String,
 }
 
-/// What was said before an end.
+/// What announces that a backend is about to end.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LastWords {
-    /// Guestd took its leave.
+pub(crate) struct EndSignals {
+    /// Guestd has said goodbye.
     pub(crate) goodbye: bool,
-    /// The operator asked for the end.
+    /// The operator has requested the end.
     pub(crate) asked: bool,
 }
 
-/// What an instance consists of.
+/// What an instance consists of: processes, a machine, or memory that another system uses.
 pub(crate) trait Backend: Send + Sync {
-    /// How it is now, after what was said last.
-    fn condition(&self, said: LastWords) -> Condition;
+    /// Returns its condition. `signals` is what announced an end so far.
+    fn condition(&self, signals: EndSignals) -> Condition;
 
-    /// Ends it as it cannot refuse; one that has ended is ended already.
+    /// Kills it. Does nothing if it has ended.
     fn kill(&self);
 
-    /// Its process on this machine, if it is one.
+    /// Returns its process on this machine, if it is one process.
     fn pid(&self) -> Option<i32>;
 
-    /// How long it has been there.
+    /// Returns the time since it started.
     fn age(&self) -> Duration;
 
-    /// The process of its guestd, which is number `inside` there, where that can be found.
+    /// Returns the process of its guestd, whose number inside the instance is `inside`, if it can
+    /// be found.
     fn guestd(&self, inside: u32) -> Option<Process> {
         let _ = inside;
         None
     }
 
-    /// Whether it is over when guestd is.
+    /// Returns true if it ends when guestd ends.
     fn ends_with_guestd(&self) -> bool {
         false
     }
 
-    /// Guestd has greeted.
-    fn greeted(&self) {}
+    /// Notes that guestd has greeted.
+    fn note_greeting(&self) {}
 
-    /// What has to be done now and then; what is to be said of it.
-    fn tend(&self) -> Option<String> {
+    /// Does periodic work. Returns a message for the operator, if there is one.
+    fn maintain(&self) -> Option<String> {
         None
     }
 
-    /// Whether it has booted anew since the last call.
-    fn has_booted_anew(&self) -> bool {
+    /// Returns true if it has rebooted since the last call.
+    fn has_rebooted(&self) -> bool {
         false
     }
 
-    /// Presses the button that asks its system to end; false: it has none.
+    /// Presses its power button. Returns false if it has none.
     fn power_down(&self) -> anyhow::Result<bool> {
         Ok(false)
     }
 
-    /// Lets it stand still.
+    /// Pauses it.
     fn pause(&self) -> anyhow::Result<()>;
 
-    /// Lets it go on.
+    /// Continues it.
     fn resume(&self) -> anyhow::Result<()>;
 }
 
-/// A body that was just made. One of processes waits for the word to begin.
+/// A backend that was just made. The processes of an embedded instance wait until they are told to
+/// start.
 pub(crate) enum Spawned {
-    Waits(embedded::Spawned),
-    Begun(Arc<dyn Backend>, BackendRecord),
+    Waiting(embedded::Spawned),
+    Started(Arc<dyn Backend>, BackendRecord),
 }
 
 impl Spawned {
-    /// By what the next KMON finds it again.
-    pub(crate) fn kept(&self) -> BackendRecord {
+    /// Returns the record by which the next KMON finds it.
+    pub(crate) fn record(&self) -> BackendRecord {
         match self {
-            Self::Waits(newborn) => BackendRecord::Process(newborn.kept()),
-            Self::Begun(_, kept) => kept.clone(),
+            Self::Waiting(spawned) => BackendRecord::Process(spawned.record()),
+            Self::Started(_, record) => record.clone(),
         }
     }
 }
 
-/// A body that an earlier KMON left.
+/// A backend that an earlier KMON left.
 pub(crate) struct Found {
-    pub(crate) body: Arc<dyn Backend>,
-    /// That of its region.
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The memory of its region.
     pub(crate) memory: Mapping,
     pub(crate) waiting: Waiting,
 }

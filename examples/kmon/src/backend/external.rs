@@ -1,4 +1,4 @@
-//! Memory to which somebody attaches whom KMON did not start, as a body.
+//! Memory to which a system attaches that KMON did not start, as a backend.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use kmon_protocol::link::LET_GO;
 use shmem_core::region::Place;
 use shmem_core::{Mapping, Region};
 
-use super::common::{Backend, Condition, End, LastWords};
+use super::common::{Backend, Condition, End, EndSignals};
 use crate::kind::External;
 
 /// Time between two checks of the memory's file.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// There is nothing but the memory.
+/// This backend consists of the memory alone.
 struct Attached {
     since: Instant,
-    let_go: AtomicBool,
+    released: AtomicBool,
     file: Option<NamedFile>,
 }
 
-/// A file and what it was when it was mapped.
+/// A file, and its identity when it was mapped.
 struct NamedFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
-    /// When it was checked last; nothing once it was found to be another.
+    /// The time of the last check; `None` after a check has found another file.
     checked: Mutex<Option<Instant>>,
 }
 
@@ -46,7 +46,7 @@ impl NamedFile {
         })
     }
 
-    /// Says once that the file is another now, or was removed.
+    /// Reports once that the file was replaced or removed.
     fn check(&self) -> Option<String> {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.is_none_or(|at| at.elapsed() < CHECK) {
@@ -57,13 +57,13 @@ impl NamedFile {
                 *checked = Some(Instant::now());
                 return None;
             }
-            Some(_) => "is another file now",
+            Some(_) => "was replaced",
             None => "was removed",
         };
         *checked = None;
         let path = self.path.display();
         Some(format!(
-            "its region's file {path} {what}; the old one is in use until kmreset"
+            "its region's file {path} {what}; the old file is in use until kmreset"
         ))
     }
 }
@@ -73,21 +73,21 @@ fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
     Some((found.dev(), found.ino()))
 }
 
-pub(super) fn body(external: &External) -> Arc<dyn Backend> {
+pub(super) fn backend(external: &External) -> Arc<dyn Backend> {
     Arc::new(Attached {
         since: Instant::now(),
-        let_go: AtomicBool::new(false),
+        released: AtomicBool::new(false),
         file: NamedFile::new(&external.region),
     })
 }
 
-/// The memory, after those who used the region that was there have let go of it
+/// Opens the memory, after the users of an earlier region in it have released it
 /// (`kmon_protocol::link`, A4).
-pub(super) fn vacate(external: &External) -> anyhow::Result<Mapping> {
+pub(super) fn prepare(external: &External) -> anyhow::Result<Mapping> {
     let memory = external.region.open()?;
     let window = memory.window();
     if Region::attach(window).is_ok() {
-        // Its first word is the magic.
+        // The first word of a region is its magic number.
         window.write(0, &[0; 4]);
         std::thread::sleep(LET_GO);
     }
@@ -95,25 +95,25 @@ pub(super) fn vacate(external: &External) -> anyhow::Result<Mapping> {
 }
 
 pub(super) fn find(external: &External) -> anyhow::Result<(Arc<dyn Backend>, Mapping)> {
-    Ok((body(external), external.region.open()?))
+    Ok((backend(external), external.region.open()?))
 }
 
 impl Backend for Attached {
-    fn condition(&self, said: LastWords) -> Condition {
-        if (said.asked && said.goodbye) || self.let_go.load(Ordering::Relaxed) {
+    fn condition(&self, signals: EndSignals) -> Condition {
+        if (signals.asked && signals.goodbye) || self.released.load(Ordering::Relaxed) {
             return Condition::Ended(End {
-                in_order: true,
-                how: "KMON has let go of it".into(),
+                is_clean: true,
+                how: "KMON has released it".into(),
             });
         }
-        Condition::Lives
+        Condition::Alive
     }
 
     fn kill(&self) {
-        self.let_go.store(true, Ordering::Relaxed);
+        self.released.store(true, Ordering::Relaxed);
     }
 
-    fn tend(&self) -> Option<String> {
+    fn maintain(&self) -> Option<String> {
         self.file.as_ref()?.check()
     }
 

@@ -1,11 +1,11 @@
-//! What a body is made from.
+//! What a backend is made from.
 
 use std::path::PathBuf;
 
 use crate::kind::Kind;
 use crate::rundir::RunDir;
 
-/// The programs that instances are made with.
+/// The programs of which instances consist.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) kmon: PathBuf,
@@ -13,7 +13,7 @@ pub(crate) struct Programs {
     pub(crate) ivshmem_server: PathBuf,
 }
 
-/// What a body is made from.
+/// What a backend is made from.
 pub(crate) struct Launch<'a> {
     pub(crate) number: u8,
     pub(crate) name: &'a str,

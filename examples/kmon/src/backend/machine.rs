@@ -1,9 +1,9 @@
-//! A machine that QEMU makes, as a body.
+//! A machine under QEMU, as a backend.
 //!
-//! - **Q1** QEMU keeps the region, and outlives KMON; with it the server of its doorbells does.
-//! - **Q2** QEMU begins before it can be recorded. So its arguments, and the server's, name a
-//!   path in the run directory that is this instance's alone: whoever has such an argument and is
-//!   in no record is found by it ([`kill_strays`]).
+//! - **Q1** QEMU keeps the region. It outlives KMON, and so does the server of its doorbells.
+//! - **Q2** QEMU starts before it can be recorded. So its arguments, and those of the server, name
+//!   a path in the run directory that only this instance uses. [`kill_unrecorded`] finds a process
+//!   without a record by this argument.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -16,40 +16,42 @@ use kmon_protocol::link::Waiting;
 use kmon_qemu::{End as QemuEnd, Event, Machine, Off, Plan, Status};
 use shmem_core::Mapping;
 
-use super::common::{Backend, Condition, End, Found, LastWords, Say, Spawned};
-use super::door::Door;
-use super::kept::{BackendRecord, KeptMachine};
+use super::common::{Backend, Condition, End, EndSignals, Found, MessageSink, Spawned};
+use super::doorbell::DoorbellClient;
 use super::launch::Launch;
+use super::record::{BackendRecord, MachineRecord};
 use super::server::{self, Server};
 use crate::kind::{Accelerator, Boot, Qemu, Transport};
 use kmon_qemu::Process;
 
-/// The server of a machine's doorbells, before the machine is there, and KMON's
-/// connection to it.
-pub(super) struct Beside {
+/// The server of a machine's doorbells, before the machine is started, and KMON's connection to it.
+pub(super) struct DoorbellServer {
     server: server::Spawned,
-    door: Arc<Door>,
+    door: Arc<DoorbellClient>,
 }
 
-/// QEMU, and who runs beside it.
+/// QEMU, and the processes that belong to it.
 struct Running {
     machine: Arc<Machine>,
     server: Option<Server>,
-    door: Option<Arc<Door>>,
-    /// Its guest may reset itself, or QEMU is just being told.
+    door: Option<Arc<DoorbellClient>>,
+    /// QEMU allows its guest to reboot, or KMON is requesting this.
     may_reboot: Arc<AtomicBool>,
 }
 
-/// What it means that KMON cannot ring a machine that waits for that.
-const SLOW: &str = "it looks for KMON's commands once a second; kmreset helps";
+/// The effect when KMON cannot ring a machine that waits for its doorbell.
+const SLOW: &str = "it checks for KMON's commands once a second; kmreset repairs this";
 
-/// The option of QEMU, and that of the server, whose value is this instance's alone (Q2).
-const MARKS: [&str; 2] = ["-pidfile", "--socket"];
+/// The options of QEMU and of the server whose value only this instance uses (Q2).
+const MARKER_OPTIONS: [&str; 2] = ["-pidfile", "--socket"];
 
-/// The machine that `qemu` describes, with this instance's files.
+/// Returns the plan of the machine that `qemu` describes, with this instance's files.
 fn plan(launch: &Launch<'_>, qemu: &Qemu) -> Plan {
     let files = launch.rundir.files(launch.number);
-    let mut extra = vec![MARKS[0].to_owned(), files.pid.display().to_string()];
+    let mut extra = vec![
+        MARKER_OPTIONS[0].to_owned(),
+        files.pid.display().to_string(),
+    ];
     extra.extend(qemu.extra.iter().cloned());
     Plan {
         name: launch.name.to_owned(),
@@ -75,15 +77,15 @@ fn plan(launch: &Launch<'_>, qemu: &Qemu) -> Plan {
     }
 }
 
-/// What has to be there before a machine on `memory`: nobody else at its sockets, and the
-/// server of its doorbells if it has any.
+/// Prepares a machine on `memory`: frees its sockets, and starts the server of its doorbells if it
+/// has any.
 pub(super) fn prepare(
     launch: &Launch<'_>,
     qemu: &Qemu,
     memory: &Mapping,
-) -> anyhow::Result<Option<(Beside, Waiting)>> {
+) -> anyhow::Result<Option<(DoorbellServer, Waiting)>> {
     plan(launch, qemu).check()?;
-    kill_strays(launch);
+    kill_unrecorded(launch);
     if qemu.transport != Transport::Doorbell {
         return Ok(None);
     }
@@ -91,55 +93,59 @@ pub(super) fn prepare(
     let region = memory.as_fd().try_clone_to_owned()?;
     let program = &launch.programs.ivshmem_server;
     let server = Server::start(program, region, &files.door, &files.door_log)?;
-    let (door, waiting) = Door::open(&files.door)?;
-    Ok(Some((Beside { server, door }, waiting)))
+    let (door, waiting) = DoorbellClient::open(&files.door)?;
+    Ok(Some((DoorbellServer { server, door }, waiting)))
 }
 
 pub(super) fn start(
     launch: &Launch<'_>,
     qemu: &Qemu,
     memory: &Mapping,
-    beside: Option<Beside>,
+    helper: Option<DoorbellServer>,
 ) -> anyhow::Result<Spawned> {
     let machine = plan(launch, qemu).start(memory.as_fd())?;
-    let kept = KeptMachine {
-        machine: machine.kept(),
-        server: beside.as_ref().and_then(|beside| beside.server.kept()),
+    let record = MachineRecord {
+        machine: machine.record(),
+        server: helper.as_ref().and_then(|helper| helper.server.record()),
     };
-    let (server, door) = match beside {
-        Some(Beside { server, door }) => (server.keep(), Some(door)),
+    let (server, door) = match helper {
+        Some(DoorbellServer { server, door }) => (server.keep(), Some(door)),
         None => (None, None),
     };
-    let body = Running::over(machine, server, door);
-    Ok(Spawned::Begun(body, BackendRecord::Machine(kept)))
+    let backend = Running::new(machine, server, door);
+    Ok(Spawned::Started(backend, BackendRecord::Machine(record)))
 }
 
-pub(super) fn find(launch: &Launch<'_>, kept: &KeptMachine, mut say: Say) -> anyhow::Result<Found> {
-    let (machine, region) = Machine::find(&kept.machine)?;
-    let server = kept.server.as_ref().and_then(Server::find);
+pub(super) fn find(
+    launch: &Launch<'_>,
+    record: &MachineRecord,
+    mut report: MessageSink,
+) -> anyhow::Result<Found> {
+    let (machine, region) = Machine::find(&record.machine)?;
+    let server = record.server.as_ref().and_then(Server::find);
     let mut waiting = launch.kind.waiting();
     let mut door = None;
-    if kept.server.is_some() {
-        match Door::open(&launch.rundir.files(launch.number).door) {
+    if record.server.is_some() {
+        match DoorbellClient::open(&launch.rundir.files(launch.number).door) {
             Ok((joined, bells)) => (door, waiting) = (Some(joined), bells),
-            Err(error) => say(format!("{error:#}: {SLOW}")),
+            Err(error) => report(format!("{error:#}: {SLOW}")),
         }
     }
     Ok(Found {
-        body: Running::over(machine, server, door),
+        backend: Running::new(machine, server, door),
         memory: Mapping::from_fd(region)?,
         waiting,
     })
 }
 
-/// Kills a machine of this instance that is in no record, and the server of one (Q2).
-pub(super) fn kill_strays(launch: &Launch<'_>) {
+/// Kills a machine of this instance that has no record, and such a server (Q2).
+pub(super) fn kill_unrecorded(launch: &Launch<'_>) {
     let files = launch.rundir.files(launch.number);
     for process in procfs::process::all_processes().into_iter().flatten() {
         let Ok(pid) = process.map(|process| process.pid) else {
             continue;
         };
-        // Held first: what is read then is said of it, or of one that has ended.
+        // Opened first, so that the command line is that of this process, or of none.
         let Ok(held) = Process::find(pid, None) else {
             continue;
         };
@@ -149,7 +155,7 @@ pub(super) fn kill_strays(launch: &Launch<'_>) {
             let wanted = [mark.as_bytes(), value.as_os_str().as_bytes()];
             words.windows(2).any(|pair| pair == wanted)
         };
-        if has(MARKS[0], &files.pid) || has(MARKS[1], &files.door) {
+        if has(MARKER_OPTIONS[0], &files.pid) || has(MARKER_OPTIONS[1], &files.door) {
             held.kill();
             held.ends_within(Duration::from_secs(2));
         }
@@ -157,7 +163,11 @@ pub(super) fn kill_strays(launch: &Launch<'_>) {
 }
 
 impl Running {
-    fn over(machine: Machine, server: Option<Server>, door: Option<Arc<Door>>) -> Arc<dyn Backend> {
+    fn new(
+        machine: Machine,
+        server: Option<Server>,
+        door: Option<Arc<DoorbellClient>>,
+    ) -> Arc<dyn Backend> {
         Arc::new(Self {
             machine: Arc::new(machine),
             server,
@@ -175,9 +185,9 @@ impl Running {
 }
 
 impl Backend for Running {
-    fn condition(&self, said: LastWords) -> Condition {
+    fn condition(&self, signals: EndSignals) -> Condition {
         let end = match self.machine.status() {
-            Status::Starting | Status::Running | Status::Shutdown(_) => return Condition::Lives,
+            Status::Starting | Status::Running | Status::Shutdown(_) => return Condition::Alive,
             Status::Paused => return Condition::Paused,
             Status::Panicked => return Condition::Panicked,
             Status::Ended(end) => end,
@@ -185,13 +195,13 @@ impl Backend for Running {
         if let Some(server) = &self.server {
             server.kill();
         }
-        let in_order = match end {
+        let is_clean = match end {
             QemuEnd::Off(Off::Guest | Off::Host) => true,
-            QemuEnd::Code(0) | QemuEnd::Unknown => said.goodbye,
+            QemuEnd::Code(0) | QemuEnd::Unknown => signals.goodbye,
             _ => false,
         };
         let how = self.describe(end);
-        Condition::Ended(End { in_order, how })
+        Condition::Ended(End { is_clean, how })
     }
 
     fn kill(&self) {
@@ -207,27 +217,27 @@ impl Backend for Running {
         process.map_or(Duration::ZERO, |process| process.age())
     }
 
-    fn greeted(&self) {
+    fn note_greeting(&self) {
         if self.may_reboot.swap(true, Ordering::Relaxed) {
             return;
         }
         let (machine, may_reboot) = (Arc::clone(&self.machine), Arc::clone(&self.may_reboot));
-        // QEMU may take its time to answer (B1). If it does not, a guest that resets itself
-        // ends its machine instead.
+        // QEMU may answer late (B1). If it never answers, a guest that reboots ends its machine
+        // instead.
         std::thread::spawn(move || {
-            let told = machine.allow_reboot().is_ok();
-            may_reboot.store(told, Ordering::Relaxed);
+            let is_allowed = machine.allow_reboot().is_ok();
+            may_reboot.store(is_allowed, Ordering::Relaxed);
         });
     }
 
-    fn tend(&self) -> Option<String> {
+    fn maintain(&self) -> Option<String> {
         let lost = self.door.as_ref()?.update()?;
         Some(format!(
-            "the server of its doorbells is lost ({lost}): it goes on, kmreset starts another"
+            "the server of its doorbells is lost ({lost}); the machine continues, kmreset starts a new server"
         ))
     }
 
-    fn has_booted_anew(&self) -> bool {
+    fn has_rebooted(&self) -> bool {
         let events = std::iter::from_fn(|| self.machine.poll_event());
         events.fold(false, |anew, event| {
             anew | matches!(event, Event::Reset { .. })
@@ -257,21 +267,21 @@ mod tests {
     use crate::kind::Kind;
     use crate::rundir::RunDir;
 
-    fn with_mark(mark: &str, value: &Path) -> Child {
+    fn process_with_option(mark: &str, value: &Path) -> Child {
         let mut reader = Command::new("sh");
         reader.args(["-c", "read line", "sh", mark]).arg(value);
         reader.stdin(Stdio::piped()).spawn().unwrap()
     }
 
     #[test]
-    fn a_machine_that_is_in_no_record_is_found_by_its_files_and_no_other_is() {
+    fn only_processes_without_a_record_that_use_this_instances_files_are_killed() {
         let home = tempfile::tempdir().unwrap();
         let rundir = RunDir::open(Some(&home.path().join("run"))).unwrap();
-        let nobody = || home.path().join("nobody");
+        let no_program = || home.path().join("no-program");
         let programs = Programs {
-            kmon: nobody(),
-            guestd: nobody(),
-            ivshmem_server: nobody(),
+            kmon: no_program(),
+            guestd: no_program(),
+            ivshmem_server: no_program(),
         };
         let launch = Launch {
             number: 2,
@@ -281,17 +291,17 @@ mod tests {
             rundir: &rundir,
         };
         let (own, other) = (rundir.files(2), rundir.files(3));
-        let mut strays = [
-            with_mark("-pidfile", &own.pid),
-            with_mark("--socket", &own.door),
+        let mut unrecorded = [
+            process_with_option("-pidfile", &own.pid),
+            process_with_option("--socket", &own.door),
         ];
         let mut others = [
-            with_mark("-pidfile", &other.pid),
-            with_mark("--log", &own.door),
+            process_with_option("-pidfile", &other.pid),
+            process_with_option("--log", &own.door),
         ];
-        kill_strays(&launch);
-        for stray in &mut strays {
-            assert!(!stray.wait().unwrap().success());
+        kill_unrecorded(&launch);
+        for process in &mut unrecorded {
+            assert!(!process.wait().unwrap().success());
         }
         for other in &mut others {
             assert!(other.try_wait().unwrap().is_none());

@@ -1,29 +1,28 @@
-//! What an instance consists of, whatever its kind: how it is started, found
-//! again, watched and ended.
+//! Starts, finds, watches and ends what an instance consists of, whatever its kind.
 //!
 //! | module       | one purpose                                              |
 //! |--------------|----------------------------------------------------------|
 //! | [`process`]  | processes of this machine (`embedded`)                   |
-//! | [`machine`]  | a machine that QEMU makes                                |
-//! | [`server`]   | the server of its doorbells, a process beside it         |
-//! | [`door`]     | KMON as a peer of that machine                           |
-//! | [`external`] | memory to which somebody attaches whom KMON did not start |
-//! | [`common`]   | what all kinds have in common                            |
-//! | [`launch`]   | what a body is made from                                 |
-//! | [`kept`]     | by what it is found again                                |
+//! | [`machine`]  | a machine under QEMU                                     |
+//! | [`server`]   | the process that serves the machine's doorbells          |
+//! | [`doorbell`] | KMON as a peer of that machine                           |
+//! | [`external`] | memory to which a system attaches that KMON did not start |
+//! | [`common`]   | the interface of all kinds                               |
+//! | [`launch`]   | what a backend is made from                              |
+//! | [`record`]   | the record by which the next KMON finds it               |
 //!
-//! - **B1** Nothing waits for the instance, but for what the operator asks of a machine
+//! - **B1** No function waits for the instance, except what the operator requests of a machine
 //!   ([`Backend::pause`], [`Backend::resume`], [`Backend::power_down`]): two seconds at most.
-//! - **B2** A body that is dropped goes on; [`find`] has it again by its [`BackendRecord`].
-//! - **B3** After [`Backend::kill`] it ends, whatever it did before.
+//! - **B2** A backend that is dropped continues to run; [`find`] finds it by its [`BackendRecord`].
+//! - **B3** After [`Backend::kill`] it ends, whatever it was doing.
 
 mod common;
-mod door;
+mod doorbell;
 mod external;
-mod kept;
 mod launch;
 mod machine;
 mod process;
+mod record;
 mod server;
 
 use std::sync::Arc;
@@ -32,27 +31,27 @@ use anyhow::{Context, bail};
 use kmon_protocol::link::{MonitorLink, Waiting};
 use shmem_core::Mapping;
 
-pub(crate) use common::{Backend, Condition, End, Found, LastWords, Say, Spawned};
-pub(crate) use kept::BackendRecord;
+pub(crate) use common::{Backend, Condition, End, EndSignals, Found, MessageSink, Spawned};
 pub(crate) use launch::{Launch, Programs};
+pub(crate) use record::BackendRecord;
 
 use crate::embedded;
 use crate::kind::Kind;
 
 impl Spawned {
-    /// Lets it begin.
-    pub(crate) fn begin(self, say: Say) -> Arc<dyn Backend> {
+    /// Starts it.
+    pub(crate) fn start(self, report: MessageSink) -> Arc<dyn Backend> {
         match self {
-            Self::Waits(newborn) => process::of(newborn.begin(say)),
-            Self::Begun(body, _) => body,
+            Self::Waiting(spawned) => process::from_process(spawned.start(report)),
+            Self::Started(backend, _) => backend,
         }
     }
 
-    /// Takes it back.
-    pub(crate) fn give_up(self) {
+    /// Ends it before it was recorded.
+    pub(crate) fn abort(self) {
         match self {
-            Self::Waits(newborn) => newborn.give_up(),
-            Self::Begun(body, _) => body.kill(),
+            Self::Waiting(spawned) => spawned.abort(),
+            Self::Started(backend, _) => backend.kill(),
         }
     }
 }
@@ -60,100 +59,102 @@ impl Spawned {
 /// Bytes of a machine's region: a power of two, as a PCI device's memory must be.
 const MACHINE_REGION_LEN: usize = 2 << 20;
 
-/// What is there before the region is formatted.
+/// The memory of an instance before its region is formatted.
 pub(crate) struct AttachedRegion {
-    /// Nobody uses it.
+    /// No partition uses it yet.
     pub(crate) memory: Mapping,
     /// How KMON and the instance wait for each other over it.
     pub(crate) waiting: Waiting,
-    /// What the body needs beside it.
-    pub(crate) beside: Beside,
+    /// The helper process that the backend needs, if any.
+    pub(crate) helper: Helper,
 }
 
-/// Who runs beside a body.
+/// The helper process of a backend, if it needs one.
 #[derive(Default)]
-pub(crate) struct Beside(Option<machine::Beside>);
+pub(crate) struct Helper(Option<machine::DoorbellServer>);
 
-/// Makes the memory for a fresh region, and who runs beside the body that is to
-/// be on it.
+/// Makes the memory for a new region, and starts the helper process of its backend.
 pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<AttachedRegion> {
-    let ground = |memory| AttachedRegion {
+    let region = |memory| AttachedRegion {
         memory,
         waiting: launch.kind.waiting(),
-        beside: Beside::default(),
+        helper: Helper::default(),
     };
     match launch.kind {
-        Kind::External(external) => Ok(ground(external::vacate(external)?)),
+        Kind::External(external) => Ok(region(external::prepare(external)?)),
         Kind::Process { .. } => {
             let len = MonitorLink::REGION_LEN;
-            Ok(ground(anonymous(launch.number, len)?))
+            Ok(region(anonymous(launch.number, len)?))
         }
         Kind::Qemu(qemu) => {
-            let mut ground = ground(anonymous(launch.number, MACHINE_REGION_LEN)?);
-            if let Some((beside, waiting)) = machine::prepare(launch, qemu, &ground.memory)? {
-                ground.waiting = waiting;
-                ground.beside = Beside(Some(beside));
+            let mut region = region(anonymous(launch.number, MACHINE_REGION_LEN)?);
+            if let Some((helper, waiting)) = machine::prepare(launch, qemu, &region.memory)? {
+                region.waiting = waiting;
+                region.helper = Helper(Some(helper));
             }
-            Ok(ground)
+            Ok(region)
         }
     }
 }
 
 fn anonymous(number: u8, len: usize) -> anyhow::Result<Mapping> {
-    Mapping::memfd(&format!("kmon-{number}"), len).context("no memory for its region")
+    Mapping::memfd(&format!("kmon-{number}"), len).context("its region cannot be allocated")
 }
 
-/// What is recorded while a body is being made that begins before it can be
-/// recorded itself; by that, [`kill`] finds it.
-pub(crate) fn begun(kind: &Kind) -> Option<BackendRecord> {
+/// Returns the record for the time in which a backend is made, if it starts before it can be
+/// recorded. [`kill`] finds the backend by it.
+pub(crate) fn provisional_record(kind: &Kind) -> Option<BackendRecord> {
     match kind {
-        Kind::Qemu(_) => Some(BackendRecord::Begun),
+        Kind::Qemu(_) => Some(BackendRecord::Starting),
         Kind::Process { .. } | Kind::External(_) => None,
     }
 }
 
-/// Makes a body on a region that was formatted in `memory`.
+/// Makes a backend on a region that was formatted in `memory`.
 pub(crate) fn start(
     launch: &Launch<'_>,
     memory: &Mapping,
-    beside: Beside,
+    helper: Helper,
 ) -> anyhow::Result<Spawned> {
     match launch.kind {
         Kind::Process { shell } => process::start(launch, shell.as_deref(), memory),
-        Kind::Qemu(qemu) => machine::start(launch, qemu, memory, beside.0),
+        Kind::Qemu(qemu) => machine::start(launch, qemu, memory, helper.0),
         Kind::External(external) => {
-            let body = external::body(external);
-            Ok(Spawned::Begun(body, BackendRecord::External))
+            let backend = external::backend(external);
+            Ok(Spawned::Started(backend, BackendRecord::External))
         }
     }
 }
 
-/// Finds a body that an earlier KMON left.
+/// Finds a backend that an earlier KMON left.
 ///
 /// # Errors
-///
-/// It is gone, or has not what it should have.
-pub(crate) fn find(launch: &Launch<'_>, kept: &BackendRecord, say: Say) -> anyhow::Result<Found> {
-    let (body, memory) = match (kept, launch.kind) {
-        (BackendRecord::Process(kept), _) => process::find(kept, say)?,
-        (BackendRecord::Begun, _) => bail!("it was just being started"),
-        (BackendRecord::Machine(kept), _) => return machine::find(launch, kept, say),
+/// It has ended, or lacks a part that it should have.
+pub(crate) fn find(
+    launch: &Launch<'_>,
+    record: &BackendRecord,
+    report: MessageSink,
+) -> anyhow::Result<Found> {
+    let (backend, memory) = match (record, launch.kind) {
+        (BackendRecord::Process(record), _) => process::find(record, report)?,
+        (BackendRecord::Starting, _) => bail!("it was still being started"),
+        (BackendRecord::Machine(record), _) => return machine::find(launch, record, report),
         (BackendRecord::External, Kind::External(external)) => external::find(external)?,
-        (BackendRecord::External, _) => bail!("its record is none"),
+        (BackendRecord::External, _) => bail!("its record is invalid"),
     };
     let waiting = launch.kind.waiting();
     Ok(Found {
-        body,
+        backend,
         memory,
         waiting,
     })
 }
 
-/// Kills what is left of a body that an earlier KMON started.
-pub(crate) fn kill(launch: &Launch<'_>, kept: &BackendRecord) {
-    match kept {
-        BackendRecord::Process(kept) => embedded::kill(kept),
-        BackendRecord::Begun | BackendRecord::Machine(_) => machine::kill_strays(launch),
+/// Kills what is left of a backend that an earlier KMON started.
+pub(crate) fn kill(launch: &Launch<'_>, record: &BackendRecord) {
+    match record {
+        BackendRecord::Process(record) => embedded::kill(record),
+        BackendRecord::Starting | BackendRecord::Machine(_) => machine::kill_unrecorded(launch),
         BackendRecord::External => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Processes of this machine as a body.
+//! Processes of this machine, as a backend.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::bail;
 use shmem_core::Mapping;
 
-use super::common::{Backend, Condition, End, LastWords, Say, Spawned};
+use super::common::{Backend, Condition, End, EndSignals, MessageSink, Spawned};
 use super::launch::Launch;
 use crate::embedded;
 use kmon_qemu::Process;
 
-/// The instance's first process, with which all others die.
+/// The instance's first process; all others end with it.
 struct First(Process);
 
-pub(super) fn of(first: Process) -> Arc<dyn Backend> {
+pub(super) fn from_process(first: Process) -> Arc<dyn Backend> {
     Arc::new(First(first))
 }
 
@@ -31,26 +31,26 @@ pub(super) fn start(
         name: launch.name,
     };
     let region = memory.as_fd().try_clone_to_owned()?;
-    Ok(Spawned::Waits(embedded::spawn(&made, region)?))
+    Ok(Spawned::Waiting(embedded::spawn(&made, region)?))
 }
 
 pub(super) fn find(
-    kept: &embedded::BackendRecord,
-    say: Say,
+    record: &embedded::ProcessRecord,
+    report: MessageSink,
 ) -> anyhow::Result<(Arc<dyn Backend>, Mapping)> {
-    let (process, memory) = embedded::find(kept)?;
-    embedded::listen_to(&process, kept, say);
-    Ok((of(process), memory))
+    let (process, memory) = embedded::find(record)?;
+    embedded::listen_to(&process, record, report);
+    Ok((from_process(process), memory))
 }
 
 impl Backend for First {
-    fn condition(&self, said: LastWords) -> Condition {
+    fn condition(&self, signals: EndSignals) -> Condition {
         if !self.0.has_ended() {
-            return Condition::Lives;
+            return Condition::Alive;
         }
         let status = self.0.reap();
         Condition::Ended(End {
-            in_order: said.goodbye && status.is_none_or(|status| status.success()),
+            is_clean: signals.goodbye && status.is_none_or(|status| status.success()),
             how: embedded::describe_end(status),
         })
     }
@@ -76,8 +76,9 @@ impl Backend for First {
     }
 
     fn pause(&self) -> anyhow::Result<()> {
-        // SIGSTOP is seen by their parents, and SIGCONT wakes those that were stopped before.
-        bail!("it consists of processes of this machine, which cannot be stopped unnoticed")
+        // Parents of the processes notice SIGSTOP, and SIGCONT continues those that were already
+        // stopped.
+        bail!("it consists of processes of this machine, which would notice a pause")
     }
 
     fn resume(&self) -> anyhow::Result<()> {

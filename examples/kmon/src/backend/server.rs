@@ -1,5 +1,4 @@
-//! The server of a machine's doorbells: a process beside QEMU, which outlives
-//! KMON as that does.
+//! The server of a machine's doorbells: a process that outlives KMON, as QEMU does.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -14,30 +13,30 @@ use serde::{Deserialize, Serialize};
 
 use kmon_qemu::Process;
 
-/// How long it may take to serve.
+/// How long it may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// By what it is found again.
+/// The record by which it is found.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct BackendRecord {
+pub(crate) struct ServerRecord {
     pid: i32,
     start: u64,
 }
 
-/// An `ivshmem-server` that runs; it goes on when this is dropped.
+/// A running `ivshmem-server`. It continues to run when this is dropped.
 pub(super) struct Server(Process);
 
-/// One that ends when this is dropped: the machine that it is for is not there yet.
+/// A server whose machine is not started yet. It ends when this is dropped.
 pub(super) struct Spawned(Option<Server>);
 
 impl Spawned {
-    /// The machine is there: from here on it goes on.
+    /// Keeps the server running, because its machine has started.
     pub(super) fn keep(mut self) -> Option<Server> {
         self.0.take()
     }
 
-    pub(super) fn kept(&self) -> Option<BackendRecord> {
-        self.0.as_ref().map(Server::kept)
+    pub(super) fn record(&self) -> Option<ServerRecord> {
+        self.0.as_ref().map(Server::record)
     }
 }
 
@@ -51,8 +50,7 @@ impl Server {
     /// Starts `program` on `region`, and waits until it serves at `socket`.
     ///
     /// # Errors
-    ///
-    /// Why it does not, in its own words if it has said any.
+    /// The reason why it does not serve, from its log if there is one.
     pub(super) fn start(
         program: &Path,
         region: OwnedFd,
@@ -63,7 +61,7 @@ impl Server {
         let child = Command::new(program)
             .arg("--socket")
             .arg(socket)
-            // What it inherits as standard input.
+            // The descriptor that it inherits as standard input.
             .args(["--memory", "file:/proc/self/fd/0"])
             .args(["--vectors", &kmon_qemu::VECTORS.to_string()])
             .arg("--log")
@@ -72,7 +70,7 @@ impl Server {
             .stdin(region)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A `^C` at KMON's terminal is not for it.
+            // A `^C` at KMON's terminal does not reach it.
             .process_group(0)
             .spawn()
             .with_context(|| {
@@ -85,7 +83,10 @@ impl Server {
             let has_ended = server.0.as_ref().is_none_or(|one| one.0.has_ended());
             if has_ended || Instant::now() > deadline {
                 let said = fs::read_to_string(log).unwrap_or_default();
-                let last = said.lines().last().unwrap_or("it does not serve in time");
+                let last = said
+                    .lines()
+                    .last()
+                    .unwrap_or("it did not start to serve in time");
                 bail!("{}: {last}", program.display());
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -93,19 +94,19 @@ impl Server {
         Ok(server)
     }
 
-    /// The one that an earlier KMON started, if it still runs.
-    pub(super) fn find(kept: &BackendRecord) -> Option<Self> {
-        Process::find(kept.pid, Some(kept.start)).ok().map(Self)
+    /// Finds the server that an earlier KMON started, if it still runs.
+    pub(super) fn find(record: &ServerRecord) -> Option<Self> {
+        Process::find(record.pid, Some(record.start)).ok().map(Self)
     }
 
-    fn kept(&self) -> BackendRecord {
-        BackendRecord {
+    fn record(&self) -> ServerRecord {
+        ServerRecord {
             pid: self.0.pid(),
             start: self.0.start(),
         }
     }
 
-    /// Ends it, and waits for that.
+    /// Ends it, and waits until it has ended.
     pub(super) fn kill(&self) {
         self.0.kill();
         self.0.reap();

@@ -19,11 +19,11 @@ use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
 use crate::terminal;
 
-/// How long a killed command may take to be told as ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A heart that stands still for so long ends the wait: a script must not hang.
-const STALLED: Duration = Duration::from_secs(5);
-/// Bytes of each output that `--json` keeps.
+/// How long to wait for the report that a killed command has ended.
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+/// A wait ends when guestd is silent for this long, so that a script does not hang.
+const SILENT: Duration = Duration::from_secs(5);
+/// Bytes of standard output and of standard error that `--json` keeps, each.
 const MAX_JSON: usize = 64 * 1024 * 1024;
 
 #[derive(Serialize)]
@@ -43,27 +43,27 @@ pub(super) fn run(session: &Session, args: ExecArgs) -> anyhow::Result<()> {
     let instance = session.monitor.instance(args.instance)?;
     instance.require_running()?;
     let exec = Exec::start(instance, &args)?;
-    let mut kept = args.json.then(Kept::default);
-    let (ending, dropped) = exec.follow(&session.interrupt, &mut kept)?;
-    if let Some(kept) = kept {
-        print_json(&report(&args, kept, &ending, dropped))?;
+    let mut collected = args.json.then(Collected::default);
+    let (ending, dropped) = exec.follow(&session.interrupt, &mut collected)?;
+    if let Some(collected) = collected {
+        print_json(&report(&args, collected, &ending, dropped))?;
     }
-    judge(&ending, &args)?;
+    check_ending(&ending, &args)?;
     if dropped > 0 {
-        bail!("{dropped} bytes of output are missing: they were not taken in time");
+        bail!("{dropped} bytes of output are missing: KMON did not receive them in time");
     }
     Ok(())
 }
 
-/// Success, or the one line that says how it ended.
-fn judge(ending: &Ending, args: &ExecArgs) -> anyhow::Result<()> {
+/// Returns an error of one line unless the command succeeded.
+fn check_ending(ending: &Ending, args: &ExecArgs) -> anyhow::Result<()> {
     match ending {
         Ending::Exited(0) => Ok(()),
         Ending::Exited(status) => bail!("exit status {status}"),
         Ending::Signalled(signal) => bail!("killed by signal {signal}"),
         Ending::TimedOut => {
             bail!(
-                "time-out after {} s; it was killed",
+                "timed out after {} s; the command was killed",
                 args.timeout.unwrap_or_default()
             )
         }
@@ -71,7 +71,12 @@ fn judge(ending: &Ending, args: &ExecArgs) -> anyhow::Result<()> {
     }
 }
 
-fn report<'a>(args: &'a ExecArgs, kept: Kept, ending: &'a Ending, dropped: u64) -> Report<'a> {
+fn report<'a>(
+    args: &'a ExecArgs,
+    collected: Collected,
+    ending: &'a Ending,
+    dropped: u64,
+) -> Report<'a> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Report {
         instance: args.instance,
@@ -89,14 +94,14 @@ fn report<'a>(args: &'a ExecArgs, kept: Kept, ending: &'a Ending, dropped: u64) 
             Ending::NotStarted(why) => Some(why),
             _ => None,
         },
-        stdout: text(kept.out),
-        stderr: text(kept.err),
-        dropped_bytes: dropped + kept.dropped,
+        stdout: text(collected.out),
+        stderr: text(collected.err),
+        dropped_bytes: dropped + collected.dropped,
     }
 }
 
-/// The modes of the operator's terminal that a command's output has set. Dropped, it takes them
-/// back: a command that was killed in an editor leaves none on.
+/// The modes of the operator's terminal that a command's output has set. Its destructor resets
+/// them, also after a command that was killed inside an editor.
 #[derive(Default)]
 struct ShownModes(Modes);
 
@@ -117,22 +122,22 @@ impl Drop for ShownModes {
     fn drop(&mut self) {
         let undo = self.0.undo();
         if !undo.is_empty() {
-            // A terminal that is gone needs no order.
+            // A terminal that is gone needs no reset.
             let _ = terminal::write_stdout(&undo);
         }
         terminal::remember_undo(Vec::new());
     }
 }
 
-/// Output that is kept for `--json`.
+/// Output that is collected for `--json`.
 #[derive(Default)]
-struct Kept {
+struct Collected {
     out: Vec<u8>,
     err: Vec<u8>,
     dropped: u64,
 }
 
-/// A command in flight; dropping it forgets what else comes from it.
+/// A command in progress. After its destructor, later output of the command is ignored.
 struct Exec<'a> {
     instance: &'a Instance,
     stream: u32,
@@ -148,9 +153,9 @@ impl<'a> Exec<'a> {
         let len = 4 + arguments.iter().map(|word| word.len() + 2).sum::<usize>();
         let max = CommandSender::MAX_BODY;
         if len > max {
-            bail!("the command has {len} bytes; at most {max} fit, put it in a file");
+            bail!("the command has {len} bytes, the limit is {max}; put it in a file");
         }
-        // Before the entry is made: a guestd that is lost later takes it along.
+        // Before the entry exists: if guestd dies later, the entry is marked as lost.
         let incarnation = instance.outbox.incarnation();
         let stream = {
             let mut view = instance.shared.lock();
@@ -167,26 +172,27 @@ impl<'a> Exec<'a> {
         };
         if !instance.outbox.put_for(incarnation, order) {
             let n = instance.number;
-            bail!("guestd of instance {n} is just being restarted; nothing was run");
+            bail!("guestd of instance {n} is being restarted; nothing was run");
         }
         Ok(exec)
     }
 
-    /// Passes the output on until the end; how it ended, and what was dropped.
+    /// Forwards the output until the command ends. Returns how it ended, and how many bytes were
+    /// dropped.
     fn follow(
         &self,
         interrupt: &Interrupt,
-        kept: &mut Option<Kept>,
+        collected: &mut Option<Collected>,
     ) -> anyhow::Result<(Ending, u64)> {
         let mut killed = false;
         let mut shown = ShownModes::default();
         loop {
-            let (chunks, end) = self.take(Interrupt::GLANCE)?;
+            let (chunks, end) = self.take(Interrupt::POLL_INTERVAL)?;
             for (stream, bytes) in chunks {
-                if kept.is_none() {
+                if collected.is_none() {
                     shown.follow(stream, &bytes);
                 }
-                pass_on(stream, &bytes, kept).inspect_err(|_| self.kill())?;
+                pass_on(stream, &bytes, collected).inspect_err(|_| self.kill())?;
             }
             if let Some(end) = end {
                 return Ok(end);
@@ -196,12 +202,13 @@ impl<'a> Exec<'a> {
                 self.kill();
             }
             if killed && !self.wait_for_end() {
-                bail!("interrupted; the instance did not say how it ended");
+                bail!("interrupted; the instance did not report how the command ended");
             }
         }
     }
 
-    /// What has come, waiting up to `timeout`; with all of it taken, the end too.
+    /// Takes the output that has arrived, after waiting up to `timeout`, and the ending if there is
+    /// no more output.
     #[expect(clippy::type_complexity)]
     fn take(
         &self,
@@ -215,7 +222,7 @@ impl<'a> Exec<'a> {
         }
         let state = view.state.clone();
         let Some(exec) = view.execs.get_mut(&self.stream) else {
-            bail!("the instance was started again; the command is gone");
+            bail!("the instance was started again, and the command was lost");
         };
         let chunks: Vec<_> = exec.chunks.drain(..).collect();
         exec.waiting = 0;
@@ -224,33 +231,31 @@ impl<'a> Exec<'a> {
         drop(view);
         shared.announce();
         if end.is_none() && chunks.is_empty() {
-            self.require_hope(&state, lost)?;
+            self.check_progress(&state, lost)?;
         }
         Ok((chunks, end))
     }
 
-    /// An error if nothing more can come, or nothing has for too long.
-    fn require_hope(&self, state: &State, lost: bool) -> anyhow::Result<()> {
+    /// Returns an error if no more output can arrive, or if guestd is silent for too long.
+    fn check_progress(&self, state: &State, lost: bool) -> anyhow::Result<()> {
         let n = self.instance.number;
         match state {
             _ if lost => {
-                bail!("guestd of instance {n} died, and the command with it");
+                bail!("guestd of instance {n} died, and the command was killed");
             }
             State::Running => Ok(()),
-            State::Stalled(since) if since.elapsed() > STALLED => {
+            State::Silent(since) if since.elapsed() > SILENT => {
                 self.kill();
-                bail!("instance {n} is stalled; kmreset {n} starts it again");
+                bail!("instance {n} is silent; kmreset {n} starts it again");
             }
-            State::Restarting(since) if since.elapsed() > STALLED => {
-                bail!("guestd of instance {n} died, and the command with it");
+            State::Restarting(since) if since.elapsed() > SILENT => {
+                bail!("guestd of instance {n} died, and the command was killed");
             }
-            State::Stalled(_) | State::Restarting(_) => Ok(()),
+            State::Silent(_) | State::Restarting(_) => Ok(()),
             State::Paused => {
-                bail!(
-                    "instance {n} is paused, and the command with it; kmresume {n} lets them go on"
-                )
+                bail!("instance {n} is paused, and the command too; kmresume {n} continues both")
             }
-            state => bail!("instance {n} is gone ({state}), and the command with it"),
+            state => bail!("instance {n} has ended ({state}), and the command too"),
         }
     }
 
@@ -260,7 +265,7 @@ impl<'a> Exec<'a> {
     }
 
     fn wait_for_end(&self) -> bool {
-        self.instance.shared.wait_until(LAST_WORDS, |view| {
+        self.instance.shared.wait_until(KILL_TIMEOUT, |view| {
             let exec = view.execs.get(&self.stream);
             exec.is_none_or(|exec| exec.ending.is_some() || !exec.chunks.is_empty())
         })
@@ -273,14 +278,14 @@ impl Drop for Exec<'_> {
     }
 }
 
-fn pass_on(stream: Stream, bytes: &[u8], kept: &mut Option<Kept>) -> anyhow::Result<()> {
-    if let Some(kept) = kept {
+fn pass_on(stream: Stream, bytes: &[u8], collected: &mut Option<Collected>) -> anyhow::Result<()> {
+    if let Some(collected) = collected {
         let to = match stream {
-            Stream::Out => &mut kept.out,
-            Stream::Err => &mut kept.err,
+            Stream::Out => &mut collected.out,
+            Stream::Err => &mut collected.err,
         };
         if to.len() + bytes.len() > MAX_JSON {
-            kept.dropped += bytes.len() as u64;
+            collected.dropped += bytes.len() as u64;
         } else {
             to.extend_from_slice(bytes);
         }

@@ -1,4 +1,4 @@
-//! `help`: the commands, or one of them.
+//! `help`: lists the commands, or explains one.
 
 use std::fmt::Write;
 

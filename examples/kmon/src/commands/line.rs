@@ -1,4 +1,4 @@
-//! What a line of text means.
+//! Parses a command line.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -20,7 +20,7 @@ struct Line {
     command: Command,
 }
 
-/// One command; its documentation is its help.
+/// One command; its doc comments are its help text.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show the commands, or one command's arguments
@@ -29,29 +29,29 @@ pub(super) enum Command {
     Kmlist(JsonArgs),
     /// Show this machine's processors, memory and network interfaces
     Kmsysinfo(JsonArgs),
-    /// Go into an instance: what is typed goes to it until kmexitconsole or the escape key
+    /// Enter the console of an instance; kmexitconsole or the escape key leaves it
     Kmconsole(ConsoleArgs),
-    /// Leave the console; typed on a line of its own inside
+    /// Leave a console; typed on a line of its own inside the console
     Kmexitconsole,
-    /// Show every instance's network, memory and processor, again and again until ^C
+    /// Show network, memory and processor of every instance, repeatedly until ^C
     Kmmonitorall(MonitorArgs),
-    /// Run one command in an instance and pass its output and its failure on
+    /// Run one command in an instance, print its output, and fail if it fails
     Kmexec(ExecArgs),
-    /// Start a new instance, or a halted one again
+    /// Start a new instance, or start a halted one again
     Kmload(LoadArgs),
     /// End an instance
     Kmhalt(HaltArgs),
-    /// Kill what is left of an instance and start it again on a fresh region
+    /// Kill an instance and start it again with a new region
     Kmreset(ResetArgs),
-    /// Let an instance's machine stand still
+    /// Pause an instance's machine
     Kmpause(InstanceArgs),
-    /// Let a paused instance go on
+    /// Continue a paused instance
     Kmresume(InstanceArgs),
-    /// Print what an instance printed while nobody watched; it stays unseen
+    /// Print an instance's unseen output; it remains unseen
     Kmlog(LogArgs),
-    /// Print several instances' unseen output, and what comes, until ^C
+    /// Print unseen and new output of several instances, until ^C
     Kmwatch(WatchArgs),
-    /// End all instances and KMON; with --keep, KMON alone
+    /// End all instances and KMON; with --keep, end only KMON
     #[command(visible_alias = "exit")]
     Quit(QuitArgs),
 }
@@ -81,7 +81,7 @@ pub(super) struct ConsoleArgs {
     /// The instance's number
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
-    /// In a script: the longest wait for the end of a line's command, in seconds
+    /// In a script: seconds to wait for each line's command to end
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) settle: f64,
 }
@@ -91,7 +91,7 @@ pub(super) struct MonitorArgs {
     /// Seconds between two readings
     #[arg(short, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub(super) delay: f64,
-    /// How many readings [default: until ^C]
+    /// Number of readings [default: until ^C]
     #[arg(short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) count: Option<u32>,
     /// Print one line of JSON per reading
@@ -104,10 +104,10 @@ pub(super) struct ExecArgs {
     /// The instance's number
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
-    /// Kill the command after so many seconds
+    /// Kill the command after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<f64>,
-    /// Print one line of JSON with the output in it
+    /// Print one line of JSON that contains the output
     #[arg(long)]
     pub(super) json: bool,
     /// The command and its arguments
@@ -117,13 +117,13 @@ pub(super) struct ExecArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
-    /// A halted instance's number; without one, a new instance
+    /// The number of a halted instance [default: start a new instance]
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: Option<u8>,
     /// The instance's name
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) name: Option<String>,
-    /// Show what its kernel says until it runs, however long that takes
+    /// Show the kernel's log until the instance runs, without a time limit
     #[arg(long)]
     pub(super) watch: bool,
 }
@@ -133,7 +133,7 @@ pub(super) struct ResetArgs {
     /// The instance's number
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
-    /// Show what its kernel says until it runs, however long that takes
+    /// Show the kernel's log until the instance runs, without a time limit
     #[arg(long)]
     pub(super) watch: bool,
 }
@@ -153,10 +153,10 @@ pub(super) struct LogArgs {
     /// The instance's number
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
-    /// Print all that is kept, not only what nobody has seen
+    /// Print all output that is kept, not only unseen output
     #[arg(long)]
     pub(super) all: bool,
-    /// Print what its kernel said, as dmesg shows it
+    /// Print the log of its kernel, in the format of dmesg
     #[arg(long)]
     pub(super) kernel: bool,
 }
@@ -166,7 +166,7 @@ pub(super) struct WatchArgs {
     /// The instances' numbers
     #[arg(value_name = "N", required = true, value_parser = number)]
     pub(super) instances: Vec<u8>,
-    /// End after so many seconds
+    /// End after this many seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(super) time: Option<f64>,
 }
@@ -182,7 +182,7 @@ fn number(text: &str) -> Result<u8, String> {
     match text.parse() {
         Ok(number) if number >= monitor::FIRST => Ok(number),
         Ok(1) => Err("1 is KMON itself; instances count from 2".into()),
-        _ => Err("no instance number; kmlist shows them".into()),
+        _ => Err("not an instance number; kmlist lists them".into()),
     }
 }
 
@@ -197,24 +197,23 @@ fn name(text: &str) -> Result<String, String> {
     InstanceName::try_from(text.to_owned()).map(|name| name.0)
 }
 
-/// A line, understood.
+/// A parsed line.
 #[derive(Debug)]
 pub(super) enum Parsed {
     Nothing,
-    /// A command with the name it was called by.
+    /// A command, with the name under which the line calls it.
     Command(String, Command),
-    /// The text that `--help` asks for.
-    Answer(String),
+    /// The help text that `--help` requests.
+    HelpText(String),
 }
 
-/// Understands `line`.
+/// Parses `line`.
 ///
 /// # Errors
-///
-/// One line: what is wrong with it, and where to look.
+/// One line: what is wrong, and which help text explains it.
 pub(super) fn parse(line: &str) -> anyhow::Result<Parsed> {
     let Some(words) = shlex::split(line) else {
-        bail!("a quote or a backslash at the end of the line has no other half");
+        bail!("a quote is not closed, or the line ends with a backslash");
     };
     let Some(name) = words.first().cloned() else {
         return Ok(Parsed::Nothing);
@@ -222,7 +221,7 @@ pub(super) fn parse(line: &str) -> anyhow::Result<Parsed> {
     match Line::try_parse_from(&words) {
         Ok(line) => Ok(Parsed::Command(name, line.command)),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            Ok(Parsed::Answer(error.render().to_string()))
+            Ok(Parsed::HelpText(error.render().to_string()))
         }
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => Err(unknown(&name, &error)),
         Err(error) => bail!("{name}: {}; see {name} --help", one_line(&error)),
@@ -242,7 +241,7 @@ fn unknown(name: &str, error: &clap::Error) -> anyhow::Error {
     }
 }
 
-/// The commands with one line about each.
+/// Returns each command's name and its summary.
 pub(super) fn table() -> Vec<(String, String)> {
     let line = Line::command();
     let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
@@ -253,20 +252,20 @@ pub(super) fn table() -> Vec<(String, String)> {
     rows.collect()
 }
 
-/// What `NAME --help` says; `None` for a name that is no command.
+/// Returns the text of `NAME --help`; `None` if `NAME` is not a command.
 pub(super) fn long_help(name: &str) -> Option<String> {
     match parse(&format!("{name} --help")) {
-        Ok(Parsed::Answer(text)) => Some(text),
+        Ok(Parsed::HelpText(text)) => Some(text),
         _ => None,
     }
 }
 
-/// The commands' names.
+/// Returns the names of the commands.
 pub(crate) fn names() -> Vec<String> {
     table().into_iter().map(|(name, _)| name).collect()
 }
 
-/// The options of command `name`.
+/// Returns the options of command `name`.
 pub(crate) fn options(name: &str) -> Vec<String> {
     let line = Line::command();
     let command = line
@@ -280,7 +279,7 @@ pub(crate) fn options(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether command `name` takes instance numbers.
+/// Returns true if command `name` takes instance numbers.
 pub(crate) fn takes_number(name: &str) -> bool {
     let line = Line::command();
     let command = line
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_answered_with_the_nearest() {
+    fn an_unknown_command_is_refused_with_the_nearest_name() {
         assert_eq!(
             error("kmconsol 2"),
             "unknown command `kmconsol`; did you mean kmconsole?"
@@ -318,15 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments_are_answered_in_one_line() {
+    fn wrong_arguments_are_refused_in_one_line() {
         assert!(
             error("kmconsole").contains("not provided: <N>"),
             "{}",
             error("kmconsole")
         );
-        assert!(error("kmconsole two").contains("no instance number"));
+        assert!(error("kmconsole two").contains("not an instance number"));
         assert!(error("kmconsole 1").contains("1 is KMON itself"));
-        assert!(error("kmconsole 256").contains("no instance number"));
+        assert!(error("kmconsole 256").contains("not an instance number"));
         assert!(error("kmmonitorall -d 0").contains("expected seconds"));
         assert!(error("kmmonitorall -n 0").contains("see kmmonitorall --help"));
         assert!(error("kmlist --jsn").contains("--json"));
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_to_run_keeps_its_own_options() {
+    fn options_after_the_command_to_run_belong_to_that_command() {
         for line in ["kmexec 2 -- ls -l --json", "kmexec 2 ls -l --json"] {
             let Ok(Parsed::Command(_, Command::Kmexec(args))) = parse(line) else {
                 panic!("{line}");
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_explains_itself() {
+    fn every_command_has_a_help_text() {
         for name in names() {
             assert!(long_help(&name).is_some(), "{name}");
         }

@@ -1,4 +1,4 @@
-//! `kmlist`: the instances.
+//! `kmlist`: lists the instances.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ struct Row {
     number: u8,
     name: String,
     kind: &'static str,
-    /// Of a machine.
+    /// Only for a machine.
     transport: Option<Transport>,
     /// Where the region of an external instance is.
     region: Option<String>,
@@ -39,10 +39,10 @@ struct Row {
     memory_used_kb: Option<u64>,
     memory_total_kb: Option<u64>,
     unseen_bytes: u64,
-    /// What its kernel said, and nobody has seen.
+    /// Unseen bytes of its kernel's log.
     kernel_unseen_bytes: u64,
     dropped_bytes: u64,
-    /// Which of guestd's incarnations it is, since the region was made.
+    /// The number of guestd's incarnation in this region.
     incarnation: Option<u32>,
     discarded_commands: u64,
     #[serde(skip)]
@@ -56,7 +56,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(verdict: &Verdict) -> Self {
+    fn from_verdict(verdict: &Verdict) -> Self {
         let word = |finding| match finding {
             Finding::Works => "works",
             Finding::Broken { .. } => "broken",
@@ -95,7 +95,7 @@ pub(super) fn run(session: &Session, args: &JsonArgs) -> anyhow::Result<()> {
 fn row(instance: &Instance) -> Row {
     let view = instance.shared.lock();
     let alive = view.state.is_alive();
-    // A reading of one that stands still is not what it does now.
+    // The last reading of an instance that is not running is out of date.
     let stats = view.stats.as_ref().filter(|_| view.state == State::Running);
     let percent = match (&view.earlier_stats, stats) {
         (Some(earlier), Some(stats)) => Some(two_digits(cpu_percent(earlier, stats).0)),
@@ -107,7 +107,11 @@ fn row(instance: &Instance) -> Row {
         kind: instance.kind.word(),
         transport: instance.kind.transport(),
         region: instance.kind.region().map(ToString::to_string),
-        memory: view.memory.as_ref().filter(|_| alive).map(Memory::of),
+        memory: view
+            .memory
+            .as_ref()
+            .filter(|_| alive)
+            .map(Memory::from_verdict),
         state: view.state.word(),
         detail: view.state.detail(),
         pid: view.pid.filter(|_| alive),
@@ -170,7 +174,7 @@ fn cells(row: Row) -> Vec<String> {
             Some(transport) => format!("{} ({transport})", row.kind),
             None => row.kind.to_owned(),
         },
-        // The last column: how an instance died may be long.
+        // The last column: the cause of an instance's death may be long.
         row.shown_state,
     ]
 }

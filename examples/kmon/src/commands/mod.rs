@@ -2,7 +2,7 @@
 //!
 //! | module       | commands                                     |
 //! |--------------|----------------------------------------------|
-//! | [`line`]     | what a line of text means                    |
+//! | [`line`]     | parses a command line                        |
 //! | [`help`]     | `help`                                       |
 //! | [`list`]     | `kmlist`                                     |
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
@@ -11,8 +11,8 @@
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //!
-//! A command prints its result on standard output. What it could not do is its
-//! error, which its caller shows in one line.
+//! A command prints its result on standard output. It returns its failure as an error, which the
+//! caller shows in one line.
 
 mod exec;
 mod help;
@@ -38,28 +38,27 @@ use print::print;
 pub(crate) use line::{names, options, takes_number};
 pub(crate) use session::Session;
 
-/// What comes after a command.
+/// What KMON does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    GoOn,
+    Continue,
     /// End KMON and every instance.
     Quit,
-    /// End KMON, and leave the instances to the next one.
+    /// End KMON, and leave the instances running for the next KMON.
     Leave,
 }
 
 impl Session {
-    /// Does what `line` says.
+    /// Runs the command in `line`.
     ///
     /// # Errors
-    ///
-    /// What could not be done, with the command's name in front.
+    /// The command's failure, preceded by the command's name.
     pub(crate) fn run_line(&mut self, line: &str, front: &mut Front) -> anyhow::Result<Next> {
         match line::parse(line)? {
-            Parsed::Nothing => Ok(Next::GoOn),
-            Parsed::Answer(text) => {
+            Parsed::Nothing => Ok(Next::Continue),
+            Parsed::HelpText(text) => {
                 print(&text)?;
-                Ok(Next::GoOn)
+                Ok(Next::Continue)
             }
             Parsed::Command(name, command) => {
                 self.run(command, front).with_context(|| name.to_owned())
@@ -86,7 +85,7 @@ impl Session {
             Command::Quit(args) if args.keep => return Ok(Next::Leave),
             Command::Quit(_) => return Ok(Next::Quit),
         }
-        Ok(Next::GoOn)
+        Ok(Next::Continue)
     }
 
     fn console(&mut self, args: &ConsoleArgs, front: &mut Front) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! `kmmonitorall`: every instance's network, memory and processor, as the paper prints them.
+//! `kmmonitorall`: prints network, memory and processor of every instance in the paper's format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,9 +27,9 @@ struct Report {
     name: String,
     state: &'static str,
     detail: Option<String>,
-    /// Whether this reading is another than the last tick's.
+    /// True if this reading differs from that of the last tick.
     new: bool,
-    /// Seconds over which the rates are.
+    /// Seconds between the two readings from which the rates are computed.
     interval_s: Option<f64>,
     uptime_ms: Option<u64>,
     load: Option<[f64; 3]>,
@@ -93,7 +93,7 @@ pub(super) fn run(session: &Session, args: &MonitorArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until each running instance has two readings, but not beyond a period.
+/// Waits until each running instance has two readings, at most one period.
 fn wait_for_rates(session: &Session) {
     let deadline = Instant::now() + session.monitor.period() + Duration::from_millis(200);
     for instance in session.monitor.instances() {
@@ -104,15 +104,15 @@ fn wait_for_rates(session: &Session) {
     }
 }
 
-/// The instance as of now, with rates since its reading in `earlier`, which is
-/// replaced by this one.
+/// Reports on the instance, with rates since its reading in `earlier`, which it replaces by the
+/// current one.
 fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
     let view = instance.shared.lock();
     let now = view.stats.clone().filter(|_| view.state == State::Running);
     let then = earlier.remove(&instance.number);
     let taken = |stats: &Stats| stats.taken_ns;
     let new = now.is_some() && now.as_ref().map(taken) != then.as_ref().map(taken);
-    // A tick that comes before the next reading has the last two of them.
+    // A tick before the next reading uses the last two readings.
     let newer = |then: &Stats| {
         now.as_ref()
             .is_some_and(|now| interval(then, now).is_some())
@@ -135,13 +135,13 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
     };
     drop(view);
     if let Some(now) = now {
-        fill(&mut report, &now, then.as_ref());
+        add_reading(&mut report, &now, then.as_ref());
         earlier.insert(instance.number, now);
     }
     report
 }
 
-fn fill(report: &mut Report, now: &Stats, then: Option<&Stats>) {
+fn add_reading(report: &mut Report, now: &Stats, then: Option<&Stats>) {
     let seconds = then.and_then(|then| interval(then, now));
     let since = then.zip(seconds);
     report.interval_s = seconds;

@@ -1,4 +1,4 @@
-//! `kmlog`, `kmwatch`: what instances printed and print.
+//! `kmlog`, `kmwatch`: print the output of instances.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -11,7 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
 use crate::{terminal, text};
 
-/// A longer line is cut: an instance must not fill KMON's memory with one.
+/// A longer line is cut, so that an instance cannot fill KMON's memory with one line.
 const MAX_LINE: usize = 16 * 1024;
 
 pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
         (log.read(from, usize::MAX).1, log.dropped())
     };
     if std::io::stdout().is_terminal() {
-        let text = text::harmless(&bytes);
+        let text = text::without_escapes(&bytes);
         if !text.is_empty() {
             print(&text)?;
         }
@@ -35,10 +35,10 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
         terminal::write_stdout(&bytes)?;
     }
     if dropped > 0 {
-        // Without standard error nobody can be told.
+        // Without standard error there is no way to report this.
         let _ = writeln!(
             std::io::stderr(),
-            "kmlog: {dropped} bytes before these were dropped"
+            "kmlog: {dropped} earlier bytes were dropped"
         );
     }
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
         for one in &mut watched {
             one.show_new()?;
         }
-        std::thread::sleep(Interrupt::GLANCE);
+        std::thread::sleep(Interrupt::POLL_INTERVAL);
     }
     for one in &mut watched {
         one.show_new()?;
@@ -71,7 +71,7 @@ pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints what the kernel of `instance` has said since that was last shown.
+/// Prints the unseen lines of the kernel of `instance`.
 pub(super) fn show_kernel(instance: &Instance) -> anyhow::Result<()> {
     let (from, bytes) = {
         let view = instance.shared.lock();
@@ -81,7 +81,7 @@ pub(super) fn show_kernel(instance: &Instance) -> anyhow::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
-    // Whole lines, without control characters.
+    // These are whole lines without control characters.
     terminal::write_stdout(&bytes)?;
     let mut view = instance.shared.lock();
     view.kernel_log.mark_seen(from + bytes.len() as u64);
@@ -92,7 +92,7 @@ pub(super) fn show_kernel(instance: &Instance) -> anyhow::Result<()> {
 struct Watched<'a> {
     instance: &'a Instance,
     position: u64,
-    /// A line that has no end yet.
+    /// The part of a line that has arrived so far.
     line: Vec<u8>,
 }
 
@@ -105,7 +105,7 @@ impl Watched<'_> {
         if from > self.position {
             let missed = from - self.position;
             print(&format!(
-                "{}| [{missed} bytes were too many and are not shown]",
+                "{}| [{missed} bytes were dropped and are not shown]",
                 self.instance.number
             ))?;
         }
@@ -124,7 +124,7 @@ impl Watched<'_> {
     }
 
     fn show_line(&mut self) -> anyhow::Result<()> {
-        let line = text::harmless(&std::mem::take(&mut self.line));
+        let line = text::without_escapes(&std::mem::take(&mut self.line));
         print(&format!("{}| {line}\n", self.instance.number))
     }
 

@@ -1,5 +1,4 @@
-//! `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`: how instances begin, end
-//! and stand still.
+//! `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`: start, end, pause and continue instances.
 
 use std::time::Instant;
 
@@ -30,16 +29,16 @@ pub(super) fn reset(session: &mut Session, args: &ResetArgs) -> anyhow::Result<(
     await_start(session, args.instance, args.watch)
 }
 
-/// Waits until instance `number` runs; if `watch`, shows its boot.
+/// Waits until instance `number` runs; if `watch`, prints its kernel's log meanwhile.
 fn await_start(session: &Session, number: u8, watch: bool) -> anyhow::Result<()> {
     let instance = session.monitor.instance(number)?;
     if !watch && !instance.is_awaited() {
-        return print(&format!("instance {number} waits for its guestd"));
+        return print(&format!("instance {number} is waiting for its guestd"));
     }
     instance.wait_running(Instant::now(), watch, &session.interrupt, || {
         if watch { show_kernel(instance) } else { Ok(()) }
     })?;
-    print(&format!("instance {number} runs"))
+    print(&format!("instance {number} is running"))
 }
 
 pub(super) fn halt(session: &mut Session, args: &HaltArgs) -> anyhow::Result<()> {
@@ -48,11 +47,11 @@ pub(super) fn halt(session: &mut Session, args: &HaltArgs) -> anyhow::Result<()>
         Halted::Killed if args.force => format!("instance {n} is halted"),
         Halted::Clean => format!("instance {n} is halted"),
         Halted::PoweredDown => {
-            format!("instance {n} is halted: its guestd did not do it, its power button did")
+            format!("instance {n} is halted: guestd did not end it, the power button did")
         }
-        Halted::Killed => format!("instance {n} is halted: it did not end in time, and was killed"),
-        Halted::LetGo => {
-            format!("instance {n} is halted: KMON has let go of it, what is there goes on")
+        Halted::Killed => format!("instance {n} is halted: it did not end in time and was killed"),
+        Halted::Released => {
+            format!("instance {n} is halted: KMON has released it; it continues without KMON")
         }
     })
 }
@@ -64,5 +63,5 @@ pub(super) fn pause(session: &Session, args: &InstanceArgs) -> anyhow::Result<()
 
 pub(super) fn resume(session: &Session, args: &InstanceArgs) -> anyhow::Result<()> {
     session.monitor.resume(args.instance)?;
-    print(&format!("instance {} goes on", args.instance))
+    print(&format!("instance {} continues", args.instance))
 }

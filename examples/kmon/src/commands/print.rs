@@ -1,4 +1,4 @@
-//! How a command's result is printed.
+//! Prints a command's result.
 
 use std::io::Write;
 

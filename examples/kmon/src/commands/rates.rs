@@ -1,23 +1,24 @@
-//! What an instance did between two of its readings.
+//! Rates between two readings of an instance.
 
 use kmon_protocol::Stats;
 use kmon_protocol::stats::Interface;
 use serde::Serialize;
 
-/// Per second, between two readings.
+/// Rates per second between two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct InterfaceRates {
     pub(super) rx_bytes_per_s: f64,
     pub(super) tx_bytes_per_s: f64,
 }
 
-/// Seconds between two readings of one instance; `None` if it is another incarnation's.
+/// Returns the seconds between two readings of an instance; `None` if `later` is not the later one,
+/// as after a restart.
 pub(super) fn interval(earlier: &Stats, later: &Stats) -> Option<f64> {
     let nanoseconds = later.taken_ns.checked_sub(earlier.taken_ns)?;
     (nanoseconds > 0).then_some(nanoseconds as f64 / 1e9)
 }
 
-/// The rates of `interface` since it was as `earlier` says.
+/// Returns the rates of `interface` since the reading `earlier`.
 pub(super) fn interface_rates(
     interface: &Interface,
     earlier: &Stats,
@@ -37,14 +38,15 @@ pub(super) fn interface_rates(
     }
 }
 
-/// The processor's use between two readings, in percent: all together, and each.
+/// Returns the use of the processors between two readings, in percent: of all together, and of
+/// each.
 pub(super) fn cpu_percent(earlier: &Stats, later: &Stats) -> (f64, Vec<f64>) {
     let pairs = later.cpus.iter().zip(&earlier.cpus);
     let each = pairs.map(|(now, then)| now.percent_since(*then));
     (later.cpu.percent_since(earlier.cpu), each.collect())
 }
 
-/// To two digits, as the paper prints them.
+/// Rounds to two digits, as in the paper.
 pub(super) fn two_digits(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_start_anew_give_no_rate() {
+    fn counters_that_restart_give_no_rate() {
         let (earlier, later) = (reading(10, 1000, 100), reading(14, 10, 0));
         let rates = interface_rates(&later.interfaces[0], &earlier, 4.0);
         assert_eq!(rates, InterfaceRates::default());

@@ -1,9 +1,9 @@
-//! What commands work on.
+//! The state that commands use.
 
 use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
 
-/// What commands work on.
+/// The state that commands use.
 pub(crate) struct Session {
     pub(crate) monitor: Monitor,
     pub(crate) interrupt: Interrupt,

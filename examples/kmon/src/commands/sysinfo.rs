@@ -1,4 +1,4 @@
-//! `kmsysinfo`: this machine, on which KMON runs.
+//! `kmsysinfo`: shows the machine on which KMON runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -70,7 +70,7 @@ impl SystemInfo {
     fn text(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         writeln!(out, "HOST    {}, {}", self.hostname, self.kernel)?;
-        let model = self.cpus.model.as_deref().unwrap_or("of an unnamed model");
+        let model = self.cpus.model.as_deref().unwrap_or("(unknown model)");
         write!(out, "CPU     {} x {model}", self.cpus.count)?;
         let fastest = self.cpus.mhz.iter().copied().reduce(f64::max);
         if let Some(mhz) = fastest {

@@ -1,4 +1,4 @@
-//! One `[[instance]]`: which keys its kind has, and what they mean.
+//! Reads one `[[instance]]`: which keys its kind has, and what they mean.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use super::source::Source;
 use super::values::{InstanceName, LogBytes, Memory, Vcpus};
 use crate::kind::{Accelerator, Boot, External, Kind, Qemu, Transport};
 
-/// Memory of a machine that asks for none: enough for a small system.
+/// Memory of a machine without the key `memory`: enough for a small system.
 const MEMORY_MIB: u32 = 128;
-/// Found where programs are.
+/// Found in the search path of programs.
 const QEMU: &str = "qemu-system-x86_64";
 
-/// `[[instance]]`: one more of them.
+/// One `[[instance]]`.
 #[derive(Debug)]
 pub(crate) struct InstanceConfig {
     pub(crate) name: Option<String>,
@@ -25,11 +25,11 @@ pub(crate) struct InstanceConfig {
     pub(crate) kernel_log_bytes: Option<usize>,
 }
 
-/// As it is written.
+/// One `[[instance]]`, as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawInstance {
-    kind: Option<Spanned<Word>>,
+    kind: Option<Spanned<KindKey>>,
     pub(super) name: Option<Spanned<InstanceName>>,
     log_bytes: Option<LogBytes>,
     kernel_log_bytes: Option<LogBytes>,
@@ -54,13 +54,13 @@ pub(super) struct RawInstance {
 /// `kind`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Word {
+enum KindKey {
     Process,
     Qemu,
     External,
 }
 
-impl Word {
+impl KindKey {
     fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
@@ -75,8 +75,8 @@ fn span<T>(key: Option<&Spanned<T>>) -> Option<Range<usize>> {
 }
 
 impl RawInstance {
-    /// What it means; `shell` is that of instances that name none.
-    pub(super) fn understand(
+    /// Checks and converts the keys. `shell` is the shell of an instance that names none.
+    pub(super) fn check(
         self,
         source: &Source,
         shell: Option<&Path>,
@@ -84,17 +84,17 @@ impl RawInstance {
         let word = self
             .kind
             .as_ref()
-            .map_or(Word::Process, |kind| *kind.get_ref());
-        self.refuse_strangers(source, word)?;
+            .map_or(KindKey::Process, |kind| *kind.get_ref());
+        self.refuse_keys_of_other_kinds(source, word)?;
         let kind = match word {
-            Word::Process => {
+            KindKey::Process => {
                 let own = self.shell.as_ref().map(|own| source.program(own));
                 let own = own.transpose()?;
                 let shell = own.or(shell.map(Path::to_owned));
                 Kind::Process { shell }
             }
-            Word::Qemu => Kind::Qemu(Box::new(self.machine(source)?)),
-            Word::External => Kind::External(self.external(source)?),
+            KindKey::Qemu => Kind::Qemu(Box::new(self.machine(source)?)),
+            KindKey::External => Kind::External(self.external(source)?),
         };
         Ok(InstanceConfig {
             name: self.name.map(|name| name.into_inner().0),
@@ -104,9 +104,9 @@ impl RawInstance {
         })
     }
 
-    /// An error at the first key that another kind has.
-    fn refuse_strangers(&self, source: &Source, word: Word) -> anyhow::Result<()> {
-        use Word::{External, Process, Qemu};
+    /// Returns an error at the first key that belongs to another kind.
+    fn refuse_keys_of_other_kinds(&self, source: &Source, word: KindKey) -> anyhow::Result<()> {
+        use KindKey::{External, Process, Qemu};
         let keys = [
             (Process, span(self.shell.as_ref())),
             (Qemu, span(self.memory.as_ref())),
@@ -122,23 +122,24 @@ impl RawInstance {
             (External, span(self.region.as_ref())),
             (External, span(self.poll.as_ref())),
         ];
-        let strangers = keys.into_iter().filter(|(owner, _)| *owner != word);
-        let strangers = strangers.filter_map(|(owner, span)| Some((span?, owner)));
-        match strangers.min_by_key(|(span, _)| span.start) {
+        let foreign = keys.into_iter().filter(|(owner, _)| *owner != word);
+        let foreign = foreign.filter_map(|(owner, span)| Some((span?, owner)));
+        match foreign.min_by_key(|(span, _)| span.start) {
             Some((span, owner)) => {
                 let (owner, word) = (owner.name(), word.name());
-                let what = format!("is for kind = \"{owner}\"; this instance's is \"{word}\"");
+                let what =
+                    format!("belongs to kind = \"{owner}\"; this instance has kind = \"{word}\"");
                 Err(source.error(span, &what))
             }
             None => Ok(()),
         }
     }
 
-    /// The error that something is missing, at the kind that wants it.
-    fn lacks(&self, source: &Source, what: &str) -> anyhow::Error {
+    /// Returns the error that a key is missing, at the key `kind`.
+    fn missing(&self, source: &Source, what: &str) -> anyhow::Error {
         match &self.kind {
             Some(kind) => source.error(kind.span(), what),
-            None => source.whole(what),
+            None => source.error_in_file(what),
         }
     }
 
@@ -155,11 +156,11 @@ impl RawInstance {
                 .map_or(MEMORY_MIB, |mib| mib.get_ref().0),
             vcpus: self.vcpus.as_ref().map_or(1, |count| count.get_ref().0),
             boot: self.boot(source)?,
-            transport: given(&self.transport),
-            accelerator: given(&self.accelerator),
+            transport: value_or_default(&self.transport),
+            accelerator: value_or_default(&self.accelerator),
             program,
-            append: given(&self.append),
-            extra: given(&self.extra),
+            append: value_or_default(&self.append),
+            extra: value_or_default(&self.extra),
         })
     }
 
@@ -173,7 +174,8 @@ impl RawInstance {
                 })
             }
             (None, Some(disk)) => {
-                let alone = "goes with kernel; a disk has a boot loader and its own";
+                let alone =
+                    "needs the key kernel; a disk has a boot loader with its own parameters";
                 let keys = [span(self.initrd.as_ref()), span(self.append.as_ref())];
                 match keys.into_iter().flatten().next() {
                     Some(span) => Err(source.error(span, alone)),
@@ -184,22 +186,22 @@ impl RawInstance {
                 let what = "a machine starts from a kernel or from a disk; expected one of them";
                 Err(source.error(disk.span(), what))
             }
-            (None, None) => Err(self.lacks(
+            (None, None) => Err(self.missing(
                 source,
-                "this machine has nothing to start from; expected the key kernel or disk",
+                "this machine has nothing to start from; expected the key kernel or the key disk",
             )),
         }
     }
 
     fn external(&self, source: &Source) -> anyhow::Result<External> {
         let Some(word) = &self.region else {
-            let what = "nobody says where its memory is; expected the key region";
-            return Err(self.lacks(source, what));
+            let what = "the place of its memory is missing; expected the key region";
+            return Err(self.missing(source, what));
         };
         let place = word.get_ref().parse::<Place>();
         let region = match place.map_err(|error| source.error(word.span(), &error.to_string()))? {
             Place::Fd(_) => {
-                let what = "the next KMON has no such descriptor; expected a place with a name";
+                let what = "the next KMON cannot use this descriptor; expected a place with a name";
                 return Err(source.error(word.span(), what));
             }
             Place::File(path) => Place::File(source.path(&path)),
@@ -211,12 +213,12 @@ impl RawInstance {
             Place::Pci(path) => Place::Pci(source.path(&path)),
             place => place,
         };
-        let poll = given(&self.poll);
+        let poll = value_or_default(&self.poll);
         Ok(External { region, poll })
     }
 }
 
-fn given<T: Clone + Default>(key: &Option<Spanned<T>>) -> T {
+fn value_or_default<T: Clone + Default>(key: &Option<Spanned<T>>) -> T {
     let key = key.as_ref().map(|key| key.get_ref().clone());
     key.unwrap_or_default()
 }

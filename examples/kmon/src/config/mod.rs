@@ -1,4 +1,4 @@
-//! `kmon.toml`: what a person would otherwise say on the command line.
+//! Reads the configuration file, `kmon.toml`.
 //!
 //! | module       | one purpose                                  |
 //! |--------------|----------------------------------------------|
@@ -24,7 +24,7 @@ use values::{LogBytes, Period};
 
 pub(crate) use values::{Escape, InstanceName};
 
-/// The whole file, understood.
+/// The configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
     pub(crate) prompt: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) period: Option<f64>,
     /// Bytes of output kept per instance.
     pub(crate) log_bytes: Option<usize>,
-    /// Bytes of its kernel's log.
+    /// Bytes of kernel log kept per instance.
     pub(crate) kernel_log_bytes: Option<usize>,
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
@@ -63,7 +63,7 @@ struct RawKmon {
 }
 
 impl Config {
-    /// Reads `path`; without one, `kmon.toml` here if it is there.
+    /// Reads `path`; without one, `kmon.toml` in the working directory if it exists.
     ///
     /// # Errors
     ///
@@ -73,26 +73,26 @@ impl Config {
         if path.is_none() && !default.exists() {
             return Ok(Self::default());
         }
-        Self::understand(&Source::read(path.unwrap_or(default))?)
+        Self::check(&Source::read(path.unwrap_or(default))?)
     }
 
-    fn understand(source: &Source) -> anyhow::Result<Self> {
+    fn check(source: &Source) -> anyhow::Result<Self> {
         let raw: RawConfig = source.parse()?;
         let mut names = HashSet::new();
         for name in raw.instances.iter().filter_map(|one| one.name.as_ref()) {
             let InstanceName(given) = name.get_ref();
             if !names.insert(given) {
-                let what = format!("two instances are named `{given}`; give each its own");
+                let what = format!("two instances are named `{given}`; each needs its own name");
                 return Err(source.error(name.span(), &what));
             }
         }
         if raw.instances.len() > usize::from(LAST_PARTITION - 1) {
-            return Err(source.whole("too many instances; expected at most 127"));
+            return Err(source.error_in_file("too many instances; expected at most 127"));
         }
         let shell = raw.kmon.shell.map(|shell| source.program(&shell));
         let shell = shell.transpose()?;
         let instances = raw.instances.into_iter();
-        let instances = instances.map(|one| one.understand(source, shell.as_deref()));
+        let instances = instances.map(|one| one.check(source, shell.as_deref()));
         Ok(Self {
             prompt: raw.kmon.prompt,
             escape: raw.kmon.escape,

@@ -1,4 +1,4 @@
-//! The file's text: where in it an error is, and what its paths are relative to.
+//! The text of the file: locates errors, and resolves relative paths.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -10,12 +10,12 @@ use nix::unistd::{AccessFlags, access};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-/// A configuration that was read.
+/// The text of a configuration file.
 pub(super) struct Source {
-    /// As errors call it.
+    /// The file's name in errors.
     name: String,
     text: String,
-    /// The directory that it is in.
+    /// The directory of the file.
     base: PathBuf,
 }
 
@@ -23,7 +23,7 @@ impl Source {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = || format!("{} cannot be read", path.display());
         let text = fs::read_to_string(path).with_context(shown)?;
-        // An instance starts in another directory.
+        // An instance starts in another directory, so paths become absolute.
         let whole = std::path::absolute(path).with_context(shown)?;
         let name = path.file_name().unwrap_or(path.as_os_str());
         Ok(Self {
@@ -34,7 +34,7 @@ impl Source {
     }
 
     #[cfg(test)]
-    pub(super) fn of(text: &str, base: &Path) -> Self {
+    pub(super) fn from_text(text: &str, base: &Path) -> Self {
         Self {
             name: "kmon.toml".into(),
             text: text.into(),
@@ -48,12 +48,12 @@ impl Source {
             let what = message.replacen(", expected", "; expected", 1);
             match error.span() {
                 Some(span) => self.error(span, &what),
-                None => self.whole(&what),
+                None => self.error_in_file(&what),
             }
         })
     }
 
-    /// One line about what is at `span`.
+    /// Returns an error of one line about the key at `span`.
     pub(super) fn error(&self, span: Range<usize>, what: &str) -> anyhow::Error {
         let before = &self.text[..self.text.floor_char_boundary(span.start)];
         let line = before.matches('\n').count();
@@ -65,17 +65,17 @@ impl Source {
         }
     }
 
-    /// One line about the file.
-    pub(super) fn whole(&self, what: &str) -> anyhow::Error {
+    /// Returns an error of one line about the file.
+    pub(super) fn error_in_file(&self, what: &str) -> anyhow::Error {
         anyhow!("{}: {what}", self.name)
     }
 
-    /// A path, relative to the file.
+    /// Resolves a path relative to the file.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.base.join(path)
     }
 
-    /// The path of a file that can be read.
+    /// Returns the path of a file, if it can be read.
     pub(super) fn file(&self, path: &Spanned<PathBuf>) -> anyhow::Result<PathBuf> {
         let found = self.path(path.get_ref());
         let refused = |why: &dyn Display| {
@@ -89,14 +89,14 @@ impl Source {
         }
     }
 
-    /// The path of a program.
+    /// Returns the path of a program, if it can be run.
     pub(super) fn program(&self, path: &Spanned<PathBuf>) -> anyhow::Result<PathBuf> {
         let found = self.path(path.get_ref());
         if found.is_file() && access(&found, AccessFlags::X_OK).is_ok() {
             return Ok(found);
         }
         let what = format!(
-            "`{}` is no program that can be run; expected its path",
+            "`{}` is not an executable file; expected the path of a program",
             path.get_ref().display()
         );
         Err(self.error(path.span(), &what))

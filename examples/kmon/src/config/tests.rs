@@ -1,47 +1,47 @@
 use super::*;
 use crate::kind::{Accelerator, Boot, Kind, Transport};
 
-fn understood(text: &str) -> anyhow::Result<Config> {
+fn parse(text: &str) -> anyhow::Result<Config> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Config::understand(&Source::of(text, base))
+    Config::check(&Source::from_text(text, base))
 }
 
 fn error(text: &str) -> String {
-    let error = understood(text).unwrap_err().to_string();
+    let error = parse(text).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }
 
 #[test]
-fn a_whole_file_is_understood() {
+fn a_whole_file_is_read() {
     let text = "[kmon]\nprompt = 'K> '\nescape = '^A'\nperiod = 0.5\nlog_bytes = 100000\n\
                 [[instance]]\nname = 'web'\nshell = '/bin/sh'\n[[instance]]\n";
-    let config = understood(text).unwrap();
+    let config = parse(text).unwrap();
     assert_eq!(config.escape, Some(Escape(1)));
     assert_eq!(config.instances.len(), 2);
     assert_eq!(config.instances[0].name.as_deref().unwrap(), "web");
 }
 
 #[test]
-fn the_examples_in_the_manual_are_understood() {
+fn the_examples_in_the_manual_are_valid() {
     let manual = include_str!("../../../../docs/kmon.md");
     let example = manual.split("```toml").nth(1).unwrap();
     let example = example.split("```").next().unwrap();
-    let config = understood(example).unwrap();
+    let config = parse(example).unwrap();
     assert_eq!(config.instances.len(), 2);
     assert_eq!(config.escape, Some(Escape::default()));
-    // The other kinds; the kernel and its initrd are not there.
+    // The other kinds. The kernel and its initrd do not exist here.
     let example = manual.split("```toml").nth(2).unwrap();
     let example = example.split("```").next().unwrap();
     let example = example.replace("\"vmlinuz\"", "'/bin/sh'");
     let example = example.replace("\"initramfs.cpio\"", "'/bin/sh'");
-    let config = understood(&example).unwrap();
+    let config = parse(&example).unwrap();
     let kinds = config.instances.iter().map(|one| one.kind.word());
     assert_eq!(kinds.collect::<Vec<_>>(), ["qemu", "external"]);
 }
 
 #[test]
-fn a_typo_is_answered_with_its_line_and_what_was_expected() {
+fn an_error_names_its_line_and_what_was_expected() {
     let typo = error("[kmon]\n\npromt = 'x'\n");
     assert!(
         typo.starts_with("kmon.toml:3: key promt: unknown field `promt`; expected"),
@@ -60,13 +60,13 @@ fn a_typo_is_answered_with_its_line_and_what_was_expected() {
     );
     let name = error("[[instance]]\nname = 'a b'\n");
     assert!(
-        name.starts_with("kmon.toml:2: key name: `a b` is no host name; expected"),
+        name.starts_with("kmon.toml:2: key name: `a b` is not a host name; expected"),
         "{name}"
     );
     for shell in ["", "/etc/passwd", "/bin", "/no/such/shell"] {
         let shell = error(&format!("[[instance]]\nshell = '{shell}'\n"));
         assert!(shell.starts_with("kmon.toml:2: key shell: `"), "{shell}");
-        assert!(shell.contains("is no program that can be run"), "{shell}");
+        assert!(shell.contains("is not an executable file"), "{shell}");
     }
     let twice = error(&"[[instance]]\nname = 'web'\n".repeat(2));
     assert!(twice.contains("two instances are named `web`"), "{twice}");
@@ -82,19 +82,19 @@ fn a_typo_is_answered_with_its_line_and_what_was_expected() {
     }
 }
 
-/// An instance of kind `kind` with these lines behind that.
+/// Returns the text of an instance of kind `kind` with these further lines.
 fn instance(kind: &str, lines: &str) -> String {
     format!("[[instance]]\nkind = '{kind}'\n{lines}\n")
 }
 
 #[test]
-fn a_machine_is_understood_and_its_paths_are_relative_to_the_file() {
+fn the_paths_of_a_machine_are_relative_to_the_file() {
     let text = instance(
         "qemu",
         "memory = '96M'\nvcpus = 2\nkernel = 'src/lib.rs'\ninitrd = '/bin/sh'\n\
          transport = 'reserved'\nappend = 'quiet'\nextra = ['-snapshot']",
     );
-    let Kind::Qemu(qemu) = &understood(&text).unwrap().instances[0].kind else {
+    let Kind::Qemu(qemu) = &parse(&text).unwrap().instances[0].kind else {
         panic!("no machine");
     };
     assert_eq!((qemu.memory_mib, qemu.vcpus), (96, 2));
@@ -107,9 +107,9 @@ fn a_machine_is_understood_and_its_paths_are_relative_to_the_file() {
 }
 
 #[test]
-fn an_external_instance_says_where_its_memory_is() {
+fn an_external_instance_names_the_place_of_its_memory() {
     let text = instance("external", "region = 'file:ram@64M+2M'\npoll = true");
-    let Kind::External(external) = &understood(&text).unwrap().instances[0].kind else {
+    let Kind::External(external) = &parse(&text).unwrap().instances[0].kind else {
         panic!("not external");
     };
     let base = env!("CARGO_MANIFEST_DIR");
@@ -119,82 +119,82 @@ fn an_external_instance_says_where_its_memory_is() {
 }
 
 #[track_caller]
-fn wrong(text: &str, expected: &str) {
+fn assert_refused(text: &str, expected: &str) {
     let said = error(text);
     assert!(said.starts_with(expected), "{said}");
 }
 
 #[test]
 fn a_key_of_another_kind_is_refused_at_its_line() {
-    wrong(
+    assert_refused(
         "[[instance]]\nname = 'a'\nvcpus = 1\nmemory = '96M'\n",
-        "kmon.toml:3: key vcpus: is for kind = \"qemu\"; this instance's is \"process\"",
+        "kmon.toml:3: key vcpus: belongs to kind = \"qemu\"; this instance has kind = \"process\"",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "kernel = '/bin/sh'\nshell = '/bin/sh'"),
-        "kmon.toml:4: key shell: is for kind = \"process\"; this instance's is \"qemu\"",
+        "kmon.toml:4: key shell: belongs to kind = \"process\"; this instance has kind = \"qemu\"",
     );
-    wrong(
+    assert_refused(
         &instance("external", "region = 'shm:/a'\nkernel = '/bin/sh'"),
-        "kmon.toml:4: key kernel: is for kind = \"qemu\"",
+        "kmon.toml:4: key kernel: belongs to kind = \"qemu\"",
     );
 }
 
 #[test]
-fn what_only_a_look_at_the_machine_shows_has_its_line_too() {
-    wrong(
+fn missing_keys_and_unusable_files_are_errors_with_their_line() {
+    assert_refused(
         &instance("qemu", "vcpus = 1"),
         "kmon.toml:2: key kind: this machine has nothing to start from; expected",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "vcpus = 1\nkernel = '/no/such/kernel'"),
         "kmon.toml:4: key kernel: `/no/such/kernel` cannot be read: No such file",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "disk = '/tmp'"),
         "kmon.toml:3: key disk: `/tmp` cannot be read: it is a directory",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "disk = '/bin/sh'\nappend = 'quiet'"),
-        "kmon.toml:4: key append: goes with kernel; a disk",
+        "kmon.toml:4: key append: needs the key kernel; a disk",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "kernel = '/bin/sh'\ndisk = '/bin/sh'"),
         "kmon.toml:4: key disk: a machine starts from a kernel or from a disk",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "kernel = '/bin/sh'\nqemu = './no-qemu'"),
-        "kmon.toml:4: key qemu: `./no-qemu` is no program that can be run",
+        "kmon.toml:4: key qemu: `./no-qemu` is not an executable file",
     );
-    wrong(
+    assert_refused(
         &instance("external", ""),
-        "kmon.toml:2: key kind: nobody says where its memory is; expected",
+        "kmon.toml:2: key kind: the place of its memory is missing; expected",
     );
-    wrong(
+    assert_refused(
         &instance("external", "region = 'usb:1'"),
         "kmon.toml:3: key region: \"usb:1\" is not a place of a region",
     );
-    wrong(
+    assert_refused(
         &instance("external", "region = 'fd:7'"),
-        "kmon.toml:3: key region: the next KMON has no such descriptor",
+        "kmon.toml:3: key region: the next KMON cannot use this descriptor",
     );
 }
 
 #[test]
-fn values_that_no_machine_has_are_refused() {
-    wrong(
+fn values_out_of_range_are_refused() {
+    assert_refused(
         &instance("qemu", "memory = '96'"),
-        "kmon.toml:3: key memory: `96` is no size of a memory; expected",
+        "kmon.toml:3: key memory: `96` is not a memory size; expected",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "vcpus = 0"),
         "kmon.toml:3: key vcpus: 0 is out of range; expected",
     );
-    wrong(
+    assert_refused(
         &instance("qemu", "transport = 'serial'"),
         "kmon.toml:3: key transport: unknown variant `serial`; expected",
     );
-    wrong(
+    assert_refused(
         &instance("cell", ""),
         "kmon.toml:2: key kind: unknown variant `cell`; expected",
     );

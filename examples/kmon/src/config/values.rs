@@ -1,10 +1,10 @@
-//! What a key's value may be.
+//! The values that keys accept.
 
 use serde::Deserialize;
 
 use crate::text;
 
-/// The key that leaves a console: a control character.
+/// The control character that leaves a console.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(crate) struct Escape(pub(crate) u8);
@@ -14,12 +14,12 @@ pub(crate) struct Escape(pub(crate) u8);
 #[serde(try_from = "f64")]
 pub(crate) struct Period(pub(crate) f64);
 
-/// Bytes that a log keeps.
+/// How many bytes a log keeps.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "usize")]
 pub(crate) struct LogBytes(pub(crate) usize);
 
-/// A name that can be a host name.
+/// A name that is a valid host name.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct InstanceName(pub(crate) String);
@@ -36,11 +36,15 @@ impl TryFrom<String> for Escape {
     fn try_from(text: String) -> Result<Self, String> {
         let key = match text.as_bytes() {
             [b'^', letter @ (b'@'..=b'_' | b'a'..=b'z')] => letter.to_ascii_uppercase() ^ 0x40,
-            _ => return Err(format!("`{text}` is no control key, expected one like ^]")),
+            _ => {
+                return Err(format!(
+                    "`{text}` is not a control key, expected one like ^]"
+                ));
+            }
         };
         if matches!(key, b'\r' | b'\n' | 0x1b) {
             return Err(format!(
-                "`{text}` is a key that programs need, expected one like ^]"
+                "programs need the key `{text}`, expected one like ^]"
             ));
         }
         Ok(Self(key))
@@ -86,13 +90,13 @@ impl TryFrom<String> for InstanceName {
             return Ok(Self(name));
         }
         Err(format!(
-            "`{}` is no host name, expected letters, digits and `-`, at most 63",
+            "`{}` is not a host name, expected letters, digits and `-`, at most 63",
             text::brief(&name)
         ))
     }
 }
 
-/// MiB of a machine's memory, as `96M`.
+/// A machine's memory in MiB, written as `96M`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(crate) struct Memory(pub(crate) u32);
@@ -112,14 +116,14 @@ impl TryFrom<String> for Memory {
         match mib.filter(|mib| (16..=1 << 20).contains(mib)) {
             Some(mib) => Ok(Self(mib)),
             None => Err(format!(
-                "`{}` is no size of a memory, expected one like 96M or 2G",
+                "`{}` is not a memory size, expected one like 96M or 2G",
                 text::brief(&text)
             )),
         }
     }
 }
 
-/// Processors of a machine.
+/// How many processors a machine has.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "u32")]
 pub(crate) struct Vcpus(pub(crate) u32);
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_escape_is_a_control_key_that_programs_can_spare() {
+    fn an_escape_key_is_a_control_key_that_programs_do_not_need() {
         let parse = |text: &str| Escape::try_from(text.to_owned());
         assert_eq!(parse("^]"), Ok(Escape(0x1d)));
         assert_eq!(parse("^a"), Ok(Escape(1)));
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_has_a_unit() {
+    fn a_memory_size_has_a_unit() {
         let parse = |text: &str| Memory::try_from(text.to_owned());
         assert_eq!(parse("96M"), Ok(Memory(96)));
         assert_eq!(parse("2G"), Ok(Memory(2048)));

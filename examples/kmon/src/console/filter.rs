@@ -1,26 +1,27 @@
-//! Finds the escape key and `kmexitconsole` in what an operator types.
+//! Finds the escape key and `kmexitconsole` in typed input.
 //!
-//! - **F1** Every byte typed comes out exactly once: sent to the instance,
-//!   eaten as a way out, or left over for the prompt. Nothing is reordered.
-//! - **F2** No byte of a caught `kmexitconsole` is ever sent: bytes that may
-//!   become it are held back, from the start of a line, and shown to the
-//!   operator in the instance's stead. One that became it by a correction
-//!   (`kmexitconsolx`, backspace, `e`) was sent, and is rubbed out there.
-//! - **F3** An escape key leaves, unless another follows: two are one that is
-//!   sent. What decides may be in a later read, or a time-out.
+//! - **F1** Every typed byte is used exactly once: it is sent to the instance, is part of what
+//!   leaves the console, or remains for the prompt. The order stays the same.
+//! - **F2** No byte of a recognized `kmexitconsole` is sent. From the start of a line, bytes that
+//!   may become this word are held back, and KMON echoes them instead of the instance. A word that
+//!   a correction completes (`kmexitconsolx`, backspace, `e`) was already sent, and is erased
+//!   there.
+//! - **F3** An escape key leaves, unless another follows: then one escape key is sent. A later read
+//!   or a time-out decides.
 //!
-//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, where backspaces or `^W`
-//! have emptied it, and where the instance has begun a new line by itself (`q` has ended `top`, and
-//! the shell's prompt is back). What the terminal answers to the instance's questions (busybox asks
-//! with each prompt where the cursor is) is on no line. While the instance's program shows the
-//! alternate screen, keys are not lines and nothing is held back.
+//! A line starts at the start of the session, and after `CR`, `LF`, `^C`, `^U` and `^D`. It also
+//! starts where backspaces or `^W` have emptied the line, and where the instance has begun a new
+//! line (`q` has ended `top`, and the shell shows its prompt). The terminal's answers to questions
+//! of the instance belong to no line (busybox asks for the cursor's position with each prompt).
+//! While the instance's program shows the alternate screen, keys are not lines and nothing is held
+//! back.
 
 use super::line::{Line, WORD};
 
-/// Takes one shown character back.
-const RUB_OUT: &[u8] = b"\x08 \x08";
+/// Erases one echoed character.
+const ERASE: &[u8] = b"\x08 \x08";
 
-/// What to do with some typed bytes.
+/// What to do with typed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Write to the instance.
@@ -35,9 +36,9 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Filter {
     escape: u8,
-    /// An escape key was typed, and what follows decides (F3).
+    /// An escape key was typed, and the next byte decides (F3).
     escaping: bool,
-    /// Where the next byte stands.
+    /// The line to which the next byte belongs.
     line: Line,
 }
 
@@ -50,25 +51,25 @@ impl Filter {
         }
     }
 
-    /// Whether the end of a short pause is to be told with [`Filter::pause`].
+    /// Returns true if the caller must report a short pause with [`Filter::pause`].
     pub(crate) fn awaits_pause(&self) -> bool {
         self.escaping
     }
 
-    /// The instance has begun a new line since the last byte was typed.
+    /// Notes that the instance has begun a new line since the last byte was typed.
     pub(crate) fn new_line(&mut self) {
-        self.line = std::mem::replace(&mut self.line, Line::Unknown).anew();
+        self.line = std::mem::replace(&mut self.line, Line::Unknown).after_newline();
     }
 
-    /// Takes typed bytes: what to do, and how many bytes were used. Fewer than
-    /// all only if the last action is [`Action::Leave`].
+    /// Filters typed bytes. Returns what to do, and how many bytes were used: fewer than all only
+    /// if the last action is [`Action::Leave`].
     pub(crate) fn type_bytes(&mut self, typed: &[u8], alternate: bool) -> (Vec<Action>, usize) {
         let mut actions = Actions::default();
         for (at, &byte) in typed.iter().enumerate() {
             let left = if self.escaping {
                 self.escaping = false;
                 if byte != self.escape {
-                    // The escape was a single one: this byte is the prompt's.
+                    // It was a single escape key: this byte belongs to the prompt.
                     self.leave(&mut actions);
                     return (actions.0, at);
                 }
@@ -86,7 +87,7 @@ impl Filter {
         (actions.0, typed.len())
     }
 
-    /// Nothing was typed for a while: a single escape key leaves.
+    /// Notes that nothing was typed for a while: a single escape key leaves.
     pub(crate) fn pause(&mut self) -> Vec<Action> {
         let mut actions = Actions::default();
         if std::mem::take(&mut self.escaping) {
@@ -95,19 +96,19 @@ impl Filter {
         actions.0
     }
 
-    /// The session ends for another reason: bytes still held are the instance's.
+    /// Ends the session for another reason: held bytes go to the instance.
     pub(crate) fn finish(&mut self) -> Vec<Action> {
         let mut actions = Actions::default();
-        self.give_up_held(&mut actions);
+        self.flush_held(&mut actions);
         actions.0
     }
 
     fn leave(&mut self, actions: &mut Actions) {
-        self.give_up_held(actions);
+        self.flush_held(actions);
         actions.0.push(Action::Leave);
     }
 
-    /// A byte that is not an escape key; true if it leaves.
+    /// Filters a byte that is not an escape key. Returns true if it leaves.
     fn type_plain(&mut self, byte: u8, alternate: bool, actions: &mut Actions) -> bool {
         if let Line::Held(held) = self.line
             && !alternate
@@ -119,7 +120,7 @@ impl Filter {
                     return true;
                 }
                 0x08 | 0x7f if held > 0 => {
-                    actions.echo(RUB_OUT);
+                    actions.echo(ERASE);
                     self.line = Line::Held(held - 1);
                     return false;
                 }
@@ -139,27 +140,27 @@ impl Filter {
             actions.0.push(Action::Leave);
             return true;
         }
-        self.give_up_held(actions);
+        self.flush_held(actions);
         actions.send(&[byte]);
-        // Behind the alternate screen there is a prompt.
+        // After the alternate screen there is a prompt.
         let line = std::mem::replace(&mut self.line, Line::Held(0));
         if !alternate {
-            self.line = line.with(byte);
+            self.line = line.push(byte);
         }
         false
     }
 
-    /// It was no `kmexitconsole`: the instance gets, and shows, what was held.
-    fn give_up_held(&mut self, actions: &mut Actions) {
+    /// Sends the held bytes, because they are not `kmexitconsole`; the instance echoes them.
+    fn flush_held(&mut self, actions: &mut Actions) {
         if let Line::Held(held @ 1..) = self.line {
-            actions.echo(&RUB_OUT.repeat(held));
+            actions.echo(&ERASE.repeat(held));
             actions.send(&WORD[..held]);
             self.line = Line::Sent(WORD[..held].to_vec());
         }
     }
 }
 
-/// A list of actions in which neighbours of one kind are one action.
+/// A list of actions that joins adjacent actions of one kind.
 #[derive(Default)]
 struct Actions(Vec<Action>);
 
@@ -185,13 +186,13 @@ mod tests {
 
     const ESCAPE: u8 = 0x1d;
 
-    /// What a session did in the end.
+    /// The result of a session.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Outcome {
         sent: Vec<u8>,
         shown: Vec<u8>,
         left: bool,
-        /// Typed behind the way out.
+        /// Bytes typed after the console was left.
         rest: Vec<u8>,
     }
 
@@ -223,7 +224,7 @@ mod tests {
 
     fn typed(bytes: &[u8]) -> Outcome {
         let at_once = type_in_reads(&[bytes], false);
-        // However the bytes arrive, the outcome is the same.
+        // The outcome does not depend on how the bytes arrive.
         for cut in 0..=bytes.len() {
             let (before, after) = bytes.split_at(cut);
             assert_eq!(
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_is_known_behind_every_end_of_a_line() {
+    fn the_word_leaves_after_every_end_of_a_line() {
         for before in [
             &b"ls\r"[..],
             b"ls\n",
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_with_anything_before_or_behind_it_is_the_instances() {
+    fn the_word_with_other_text_on_its_line_is_sent() {
         for line in [
             "echo kmexitconsole\r",
             "kmexitconsole2\r",
@@ -277,16 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_turns_out_otherwise_is_unshown_and_sent_whole() {
+    fn a_line_that_differs_from_the_word_is_erased_and_sent_whole() {
         let outcome = typed(b"kmod");
         assert_eq!(outcome.sent, b"kmod");
         assert_eq!(outcome.shown, b"km\x08 \x08\x08 \x08");
     }
 
     #[test]
-    fn backspace_edits_what_is_held() {
+    fn backspace_corrects_held_bytes() {
         let outcome = typed(b"kmexii\x7f\x08");
-        // The second `i` was no longer the word: all was sent, the backspaces too.
+        // The second `i` does not belong to the word: all is sent, the backspaces too.
         assert_eq!(outcome.sent, b"kmexii\x7f\x08");
         let outcome = typed(b"kmee\x7f");
         assert_eq!(outcome.sent, b"kmee\x7f");
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_emptied_is_a_new_one() {
+    fn an_emptied_line_is_a_new_line() {
         for before in ["ls\x7f\x08", "ls \x17", "kmod -a\x15", "a b\x17\x17"] {
             let outcome = typed(format!("{before}kmexitconsole\r").as_bytes());
             assert!(outcome.left, "{before:?}");
@@ -311,17 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn a_corrected_word_leaves_and_is_rubbed_out() {
+    fn a_corrected_word_leaves_and_is_erased() {
         let line = "kmexitconsolx\x7fe";
         let outcome = typed(format!("{line}\rkmlist\r").as_bytes());
         assert!(outcome.left);
         assert_eq!(outcome.rest, b"kmlist\r");
-        let rubbed_out = "\x7f".repeat(WORD.len());
-        assert_eq!(outcome.sent, format!("{line}{rubbed_out}").as_bytes());
+        let erased = "\x7f".repeat(WORD.len());
+        assert_eq!(outcome.sent, format!("{line}{erased}").as_bytes());
     }
 
     #[test]
-    fn a_single_escape_leaves_when_something_else_or_a_pause_follows() {
+    fn a_single_escape_key_leaves_when_another_key_or_a_pause_follows() {
         let outcome = typed(b"ls\x1dkmlist\r");
         assert!(outcome.left);
         assert_eq!(
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_escape_is_one_that_is_sent() {
+    fn of_two_escape_keys_one_is_sent() {
         let outcome = typed(b"a\x1d\x1db");
         assert!(!outcome.left);
         assert_eq!(outcome.sent, b"a\x1db");
@@ -354,21 +355,18 @@ mod tests {
     }
 
     #[test]
-    fn escape_with_bytes_held_sends_them_first() {
+    fn an_escape_key_sends_held_bytes_first() {
         let outcome = typed(b"kmex\x1dq");
         assert!(outcome.left);
         assert_eq!(outcome.sent, b"kmex");
         let mut filter = Filter::new(ESCAPE);
         filter.type_bytes(b"km", false);
-        let expected = [
-            Action::Echo(RUB_OUT.repeat(2)),
-            Action::Send(b"km".to_vec()),
-        ];
+        let expected = [Action::Echo(ERASE.repeat(2)), Action::Send(b"km".to_vec())];
         assert_eq!(filter.finish(), expected);
     }
 
     #[test]
-    fn what_follows_the_word_stays_in_kmon() {
+    fn input_after_the_word_is_for_kmon() {
         let outcome = typed(b"kmexitconsole\rkmconsole 3\r");
         assert!(outcome.left);
         assert_eq!(outcome.rest, b"kmconsole 3\r");
@@ -384,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_full_screen_program_a_line_starts() {
+    fn a_line_starts_after_a_full_screen_program() {
         let mut filter = Filter::new(ESCAPE);
         filter.type_bytes(b":q", true);
         let (actions, _) = filter.type_bytes(b"kmexitconsole\r", false);
@@ -394,7 +392,7 @@ mod tests {
         filter.type_bytes(b"q", false);
         filter.new_line();
         let (actions, _) = filter.type_bytes(b"kmexit", false);
-        filter.new_line(); // What is held stays held.
+        filter.new_line(); // Held bytes stay held.
         let (more, _) = filter.type_bytes(b"console\r", false);
         assert_eq!(actions, [Action::Echo(b"kmexit".to_vec())]);
         assert_eq!(more.last(), Some(&Action::Leave));

@@ -1,26 +1,26 @@
-//! What is on the line that an operator types, as far as that can be told.
+//! Follows the content of the line that an operator types.
 
 /// The word that leaves the console when it is a whole line.
 pub(super) const WORD: &[u8] = b"kmexitconsole";
 
-/// What an operator has typed on the line.
+/// The content of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// So many bytes of [`WORD`] are typed since the start and held back (F2).
+    /// The line is a prefix of [`WORD`] of this length, which is held back (F2).
     Held(usize),
-    /// This is on the line, as far as plain characters tell.
+    /// The line has this content.
     Sent(Vec<u8>),
-    /// Who knows what is on the line.
+    /// The content is unknown.
     Unknown,
     /// A key or the terminal has begun an escape sequence on this line.
     Escape(Box<Line>, Stage),
 }
 
-/// How far an escape sequence has come.
+/// How much of an escape sequence was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Begun,
-    /// Numbers follow, and a letter that ends it.
+    /// Numbers and the final letter follow.
     Numbers,
 }
 
@@ -28,8 +28,8 @@ impl Line {
     /// A line longer than this is not followed.
     const MAX: usize = 128;
 
-    /// The line that the instance has begun by itself.
-    pub(super) fn anew(self) -> Self {
+    /// Returns the line after the instance has begun a new one.
+    pub(super) fn after_newline(self) -> Self {
         match self {
             Self::Held(held) => Self::Held(held),
             Self::Escape(_, stage) => Self::Escape(Box::new(Self::Held(0)), stage),
@@ -37,11 +37,11 @@ impl Line {
         }
     }
 
-    /// The line with `byte` typed behind what was sent of it.
-    pub(super) fn with(self, byte: u8) -> Self {
+    /// Returns the line after `byte` was typed and sent.
+    pub(super) fn push(self, byte: u8) -> Self {
         let mut sent = match self {
             _ if matches!(byte, b'\r' | b'\n' | 0x03 | 0x04 | 0x15) => return Self::Held(0),
-            Self::Escape(line, stage) => return line.with_sequence(stage, byte),
+            Self::Escape(line, stage) => return line.push_to_sequence(stage, byte),
             line if byte == 0x1b => return Self::Escape(Box::new(line), Stage::Begun),
             Self::Unknown => return Self::Unknown,
             Self::Held(held) => WORD[..held].to_vec(),
@@ -51,7 +51,7 @@ impl Line {
         match byte {
             b' '..=b'~' if sent.len() < Self::MAX => sent.push(byte),
             0x08 | 0x7f => drop(sent.pop()),
-            // What else ends a word is one way or the other to each program.
+            // Programs differ in which other characters end a word.
             0x17 if sent.iter().all(plain) => {
                 let words = sent.trim_ascii_end();
                 let kept = words.iter().rposition(|byte| *byte == b' ');
@@ -65,10 +65,10 @@ impl Line {
         Self::Sent(sent)
     }
 
-    /// The line behind `byte` of an escape sequence: as it was, if that is the terminal's answer
-    /// to a question of the instance's (where the cursor is, what the terminal is), and
-    /// nothing that was typed.
-    fn with_sequence(self: Box<Self>, stage: Stage, byte: u8) -> Self {
+    /// Returns the line after `byte` of an escape sequence. The line is unchanged if the sequence
+    /// is the terminal's answer to a question of the instance (the cursor's position, the
+    /// terminal's type), which was not typed.
+    fn push_to_sequence(self: Box<Self>, stage: Stage, byte: u8) -> Self {
         match (stage, byte) {
             (Stage::Begun, b'[') => Self::Escape(self, Stage::Numbers),
             (Stage::Numbers, b'0'..=b'9' | b';' | b'?') => Self::Escape(self, stage),

@@ -1,10 +1,9 @@
-//! The console: what the operator types goes to an instance, what the instance
-//! prints goes to the operator.
+//! The console: sends the operator's input to an instance, and shows the instance's output.
 //!
 //! | module      | one purpose                                                |
 //! |-------------|------------------------------------------------------------|
-//! | [`filter`]  | finds the escape key and `kmexitconsole` in what is typed   |
-//! | [`line`]    | what is on the line that is typed                          |
+//! | [`filter`]  | finds the escape key and `kmexitconsole` in typed input     |
+//! | [`line`]    | follows the content of the typed line                      |
 //! | [`session`] | a console on a terminal                                    |
 //! | [`script`]  | a console fed from a script                                |
 

@@ -1,4 +1,4 @@
-//! A console fed from a script: each line is typed when the instance waits for it.
+//! A console fed from a script: each line is sent when the instance waits for input.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use super::session::greeting;
 use crate::instance::outbox::Order;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
-use crate::script::{Front, Reported, say};
+use crate::script::{Front, Reported, print_error};
 use crate::{terminal, text};
 
-/// No output for so long, and the line has said what it has to say.
+/// After this time without output, a line's command is presumed to have printed all.
 const QUIET: Duration = Duration::from_millis(150);
 /// How often the instance is asked whether it is idle.
 const ASK: Duration = Duration::from_millis(20);
 
-/// Sends the script's lines to `instance` until `kmexitconsole` or the script's
-/// end; waits up to `settle` for each line's end.
+/// Sends the script's lines to `instance` until `kmexitconsole` or the script's end. Waits up to
+/// `settle` for each line's command to end.
 pub(crate) fn run(
     instance: &Instance,
     front: &mut Front,
@@ -39,7 +39,7 @@ fn feed(
 ) -> anyhow::Result<()> {
     terminal::write_stdout((greeting(instance.number) + "\n").as_bytes())?;
     let incarnation = instance.outbox.incarnation();
-    let mut in_time = settled(instance, None, settle, interrupt)?;
+    let mut in_time = wait_and_report(instance, None, settle, interrupt)?;
     while let Some(line) = front.next_line() {
         let line = line?;
         if line.trim() == "kmexitconsole" {
@@ -52,11 +52,11 @@ fn feed(
         {
             require_same_shell(instance, incarnation)?;
             bail!(
-                "instance {} does not take input; the line was not sent",
+                "instance {} does not accept input; the line was not sent",
                 instance.number
             );
         }
-        in_time &= settled(instance, Some(&line), settle, interrupt)?;
+        in_time &= wait_and_report(instance, Some(&line), settle, interrupt)?;
     }
     if !instance.shared.lock().log.last_line().is_empty() {
         terminal::write_stdout(b"\n")?;
@@ -67,19 +67,18 @@ fn feed(
     Ok(())
 }
 
-/// An error if guestd was restarted: the lines were meant for the shell that it had.
+/// Returns an error if guestd was restarted: the lines were meant for its earlier shell.
 fn require_same_shell(instance: &Instance, incarnation: Option<u32>) -> anyhow::Result<()> {
     instance.require_running()?;
     if instance.outbox.incarnation() != incarnation {
         let n = instance.number;
-        bail!("guestd of instance {n} was restarted; its shell is another one");
+        bail!("guestd of instance {n} was restarted and has a new shell");
     }
     Ok(())
 }
 
-/// Shows output until the instance waits for input again; if it does not in
-/// time, that is told, and false.
-fn settled(
+/// Shows output until the instance waits for input again. Reports a time-out and returns false.
+fn wait_and_report(
     instance: &Instance,
     line: Option<&str>,
     settle: Duration,
@@ -90,9 +89,9 @@ fn settled(
     }
     let what = match line {
         Some(line) => format!("`{}` has not ended", text::brief(line)),
-        None => "its shell does not wait for a command".into(),
+        None => "its shell is not waiting for a command".into(),
     };
-    say(&format!(
+    print_error(&format!(
         "kmconsole: instance {}: {what} after {} s; --settle SECONDS waits longer",
         instance.number,
         settle.as_secs_f64()
@@ -100,13 +99,13 @@ fn settled(
     Ok(false)
 }
 
-/// Shows output until the instance waits for input again; false if it did not
-/// before `settle` had passed.
+/// Shows output until the instance waits for input again. Returns false if it does not within
+/// `settle`.
 fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let deadline = Instant::now() + settle;
     let mut quiet_since = Instant::now();
-    // Asked only behind a pause: a shell that has just read its line, but has
-    // not started anything yet, would answer that it is idle.
+    // Asked only after a pause: a shell that has read its line, but has not started a program yet,
+    // would answer that it is idle.
     let mut asked = None;
     let incarnation = instance.outbox.incarnation();
     loop {
@@ -127,7 +126,7 @@ fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> an
         }
         let view = instance.shared.lock();
         let mut view = instance.shared.wait(view, ASK);
-        // A shell that has not even shown its prompt is not idle but starting.
+        // A shell that has not shown its prompt yet is starting, not idle.
         if asked.is_none() && view.printed && quiet_since.elapsed() >= QUIET {
             let stream = view.new_stream();
             instance.outbox.put(Order::QueryIdle { stream });
@@ -136,7 +135,7 @@ fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> an
     }
 }
 
-/// Whether the instance is idle, once it has answered that query.
+/// Returns whether the instance is idle, once it has answered this query.
 fn answer_to(instance: &Instance, stream: u32) -> Option<bool> {
     let (answered, idle) = instance.shared.lock().idle?;
     (answered == stream).then_some(idle)

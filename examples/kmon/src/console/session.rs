@@ -1,13 +1,13 @@
-//! A console on a terminal: two streams of bytes and a way out.
+//! A console on a terminal.
 //!
-//! - **S1** What is shown is marked as seen behind the write, byte for byte, so
-//!   that the next console goes on where this one ended.
-//! - **S2** The terminal is back to a prompt's state when the session ends: the
-//!   modes that the instance's program has on are undone, and set again on return.
-//! - **S3** What was typed at a shell that is gone is not typed at the next one,
-//!   nor is the rest of a paste that a restart of guestd cut in two.
-//! - **S4** A console that closes by itself takes all that is typed up to an Enter: what was
-//!   meant for the instance is no command of KMON's.
+//! - **S1** Output is marked as seen after it was written, byte for byte, so that the next console
+//!   continues where this one ended.
+//! - **S2** When the session ends, the terminal is in the state of a prompt: the modes that the
+//!   instance's program has set are reset, and set again on return.
+//! - **S3** Input for a shell that is gone is not sent to the next one, nor is the rest of a paste
+//!   that a restart of guestd interrupts.
+//! - **S4** A console that closes by itself discards input up to an Enter, so that input for the
+//!   instance does not become a command of KMON.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -26,29 +26,29 @@ use crate::instance::state::State;
 use crate::monitor::Instance;
 use crate::terminal::{self, Terminal};
 
-/// The paper's words for "you are in instance N now".
+/// Returns the greeting of the paper for instance `number`.
 pub(crate) fn greeting(number: u8) -> String {
     format!("## #kmconsole done, cmd_redirection={number}## #")
 }
 
 /// How long the second of two escape keys may take.
 const PAUSE_MS: u16 = 400;
-/// A piece that was pasted goes on for as long as there are no longer pauses in it.
+/// After this time without input, a paste is complete.
 const AFTER_ENTER_MS: u16 = 100;
 /// How long typed bytes wait for room before they are refused with a bell.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What comes without a longer pause than this is one piece, typed at one shell.
+/// Input without a longer pause than this is one piece, for one shell.
 const PIECE: Duration = Duration::from_millis(50);
 /// Bytes written to the terminal at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Runs until the operator leaves or the instance is no longer there.
+/// Runs until the operator leaves or the instance ends.
 pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> anyhow::Result<()> {
     let (wake, woken) = wakers()?;
     let resized = signal_hook::low_level::pipe::register(SIGWINCH, wake.try_clone()?)?;
     let pending = terminal.take_pending();
     let raw = terminal.raw(true)?;
-    let typing = Typing {
+    let typing = InputSide {
         instance,
         filter: Filter::new(escape),
         escape,
@@ -66,9 +66,9 @@ pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> a
     Ok(())
 }
 
-/// Both streams at once, until the way out; what was typed behind it.
+/// Forwards input and output until the operator leaves. Returns the input after that.
 fn redirect(
-    mut typing: Typing<'_>,
+    mut typing: InputSide<'_>,
     terminal: &Terminal,
     pending: &[u8],
     (mut wake, woken): (&UnixStream, &UnixStream),
@@ -80,12 +80,12 @@ fn redirect(
         scope.spawn(|| {
             show(shared, &over);
             ended.store(true, Ordering::Release);
-            // A pipe that is full wakes as well.
+            // A full pipe wakes the reader, too.
             let _ = wake.write_all(b"x");
         });
         let rest = typing.run(terminal, pending, woken, &ended);
         {
-            // Under the lock, so that `show` is before its look at it, or waits.
+            // Under the lock: `show` either has not checked `over` yet, or waits.
             let _view = shared.lock();
             over.store(true, Ordering::Relaxed);
         }
@@ -94,7 +94,7 @@ fn redirect(
     })
 }
 
-/// A pipe whose reader never blocks and whose writer never waits.
+/// Makes a pipe of which neither end ever blocks.
 fn wakers() -> anyhow::Result<(UnixStream, UnixStream)> {
     let (wake, woken) = UnixStream::pair().context("pipe")?;
     wake.set_nonblocking(true).context("pipe")?;
@@ -102,7 +102,7 @@ fn wakers() -> anyhow::Result<(UnixStream, UnixStream)> {
     Ok((wake, woken))
 }
 
-/// Greets, and makes the terminal what the instance believes it is.
+/// Prints the greeting, and sets the terminal's modes and size as the instance expects them.
 fn enter(instance: &Instance) -> io::Result<()> {
     let (modes, again, full_screen) = {
         let mut view = instance.shared.lock();
@@ -130,7 +130,7 @@ fn enter(instance: &Instance) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves the terminal on a fresh line and in no mode of the instance's.
+/// Puts the terminal on a new line and resets the instance's modes.
 fn leave(shared: &Shared) {
     let (undo, fresh) = {
         let mut view = shared.lock();
@@ -143,12 +143,12 @@ fn leave(shared: &Shared) {
     } else {
         b"\r\n"
     };
-    // A terminal that is gone needs no order.
+    // A terminal that is gone needs no reset.
     let _ = terminal::write_stdout(&[&undo, b"\x1b[0m".as_slice(), b"\r", end].concat());
     terminal::remember_undo(Vec::new());
 }
 
-/// Shows output until `over`, or until the instance has ended and said all.
+/// Shows output until `over` is set, or until the instance has ended and all is shown.
 fn show(shared: &Shared, over: &AtomicBool) {
     loop {
         let mut view = shared.lock();
@@ -166,12 +166,12 @@ fn show(shared: &Shared, over: &AtomicBool) {
         if over.load(Ordering::Relaxed) {
             return;
         }
-        let skipped = view.untold_loss();
+        let skipped = view.take_unreported_loss();
         let (from, bytes) = view.log.read(view.log.seen(), CHUNK);
         drop(view);
         let note = match skipped {
             0 => String::new(),
-            skipped => format!("\r\n[kmon: {skipped} bytes were too many and are not shown]\r\n"),
+            skipped => format!("\r\n[kmon: {skipped} bytes were dropped and are not shown]\r\n"),
         };
         if terminal::write_stdout(&[note.as_bytes(), &bytes].concat()).is_err() {
             return;
@@ -184,20 +184,20 @@ fn show(shared: &Shared, over: &AtomicBool) {
     }
 }
 
-/// The operator's side of a session.
-struct Typing<'a> {
+/// The input side of a session.
+struct InputSide<'a> {
     instance: &'a Instance,
     filter: Filter,
     escape: u8,
-    /// The end of the output when something was typed last.
+    /// The end of the output at the last input.
     typed_at: u64,
-    /// The incarnation of guestd that it was typed for, and when that was.
+    /// The incarnation of guestd for which the last input was, and its time.
     incarnation: Option<u32>,
     last: Instant,
 }
 
-impl Typing<'_> {
-    /// Until the operator leaves or `ended`; what was typed behind the way out.
+impl InputSide<'_> {
+    /// Forwards input until the operator leaves or `ended` is set. Returns the input after that.
     fn run(
         &mut self,
         terminal: &Terminal,
@@ -228,7 +228,7 @@ impl Typing<'_> {
             }
             if count > 0 && ready[1].any() == Some(true) {
                 drain(woken);
-                self.tell_size();
+                self.send_size();
                 if ended.load(Ordering::Acquire) {
                     let left = self.end()?;
                     self.await_enter(terminal)?;
@@ -247,7 +247,7 @@ impl Typing<'_> {
         }
     }
 
-    /// Takes typed bytes; the rest behind the way out, if that is in them.
+    /// Handles typed bytes. If they leave the console, returns the bytes after that.
     fn take(&mut self, typed: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
         let alternate = {
             let log = &self.instance.shared.lock().log;
@@ -268,12 +268,12 @@ impl Typing<'_> {
         Ok(Vec::new())
     }
 
-    /// Takes what is typed, and no longer for anybody, up to an Enter and whatever comes in one
-    /// piece with it (S4).
+    /// Discards input up to an Enter, and the input in one piece with it (S4).
     fn await_enter(&self, terminal: &Terminal) -> anyhow::Result<()> {
         let state = self.instance.shared.lock().state.to_string();
         let number = self.instance.number;
-        let text = format!("\r\n## #instance {number}: {state}; Enter leaves its console## #");
+        let text =
+            format!("\r\n## #instance {number}: {state}; press Enter to leave its console## #");
         terminal::write_stdout(text.as_bytes())?;
         let mut timeout = PollTimeout::NONE;
         loop {
@@ -287,7 +287,7 @@ impl Typing<'_> {
             if typed.is_empty() {
                 return Ok(()); // The terminal is gone.
             }
-            // ^C, ^D and the escape key do as well.
+            // ^C, ^D and the escape key leave, too.
             let keys = [b'\r', b'\n', 0x03, 0x04, self.escape];
             let leaves = |byte: &u8| keys.contains(byte);
             if typed.iter().any(leaves) {
@@ -296,8 +296,7 @@ impl Typing<'_> {
         }
     }
 
-    /// Sends what was typed; false if it is not for whoever would get it (S3),
-    /// or nobody takes it.
+    /// Sends input. Returns false if it was meant for an earlier shell (S3), or there is no room.
     fn send(&mut self, bytes: &[u8]) -> bool {
         let now = self.instance.outbox.incarnation();
         if self.last.elapsed() > PIECE && self.instance.shared.lock().log.incarnation_seen() {
@@ -308,7 +307,7 @@ impl Typing<'_> {
         for_it && self.instance.outbox.put_input(bytes, now, PATIENCE)
     }
 
-    /// Does what the filter says; whether it says to leave.
+    /// Applies the filter's actions. Returns true if one is to leave.
     fn act(&mut self, actions: Vec<Action>) -> anyhow::Result<bool> {
         for action in actions {
             match action {
@@ -324,7 +323,7 @@ impl Typing<'_> {
         Ok(false)
     }
 
-    fn tell_size(&self) {
+    fn send_size(&self) {
         if let Some((rows, columns)) = terminal::size() {
             self.instance.shared.lock().terminal = Some((rows, columns));
             self.instance.outbox.put(Order::Resize { rows, columns });

@@ -1,4 +1,4 @@
-//! The first two processes of an instance; see the picture in the parent module.
+//! The first two processes of an instance; the parent module has a diagram.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -19,31 +19,31 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdout, setsid};
 
-use super::namespaces::{self, Own};
+use super::namespaces::{self, Namespace};
 
 /// The first process's descriptor of the region.
 pub(super) const REGION: i32 = 0;
 /// Its descriptor for messages to KMON.
 pub(super) const MESSAGES: i32 = 2;
-/// Exit status that says the daemon was never there.
+/// Exit status if guestd could not be started.
 pub(super) const CANNOT_START: i32 = 125;
-/// Exit status that says that process 1 inside did not end by itself.
+/// Exit status if process 1 of the instance was killed.
 pub(super) const KILLED: i32 = 126;
 
-/// The pause before a guestd is started again; each time twice as long.
+/// The pause before guestd is started again, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A guestd that has lived for so long makes the pauses short again.
-const GOOD_INCARNATION: Duration = Duration::from_secs(5);
-/// The first guestd, if it gives up within this time, never came up.
-const COMING_UP: Duration = Duration::from_secs(1);
+/// After guestd has run for this long, the next pause is short again.
+const STABLE_RUN: Duration = Duration::from_secs(5);
+/// If the first guestd exits within this time, its start has failed.
+const START_TIME: Duration = Duration::from_secs(1);
 
-/// Where programs are looked for inside an instance.
+/// The search path of programs inside an instance.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The prompt of the instance's shell, as the paper shows it.
+/// The prompt of the instance's shell, as in the paper.
 const PROMPT: &str = "[\\h\\u@\\w]$ ";
 
-/// Starts an instance; KMON runs this, not a person.
+/// Starts an instance. KMON runs this itself.
 #[derive(clap::Args, Debug)]
 pub(crate) struct InitArgs {
     /// The instance's host name.
@@ -55,37 +55,36 @@ pub(crate) struct InitArgs {
     /// The shell for the daemon's console.
     #[arg(long)]
     shell: Option<PathBuf>,
-    /// The region's descriptor: this is process 1 inside, the namespaces are there.
+    /// The region's descriptor, for process 1 inside the namespaces.
     #[arg(long)]
     inside: Option<i32>,
-    /// What the instance has for its own.
+    /// A namespace that the instance has.
     #[arg(long)]
-    own: Vec<Own>,
+    own: Vec<Namespace>,
 }
 
-/// Runs the outer or the inner process; its exit status is guestd's fate.
+/// Runs the outer or the inner process. The exit status reports how guestd ended.
 pub(crate) fn run(args: &InitArgs) -> ExitCode {
     let end = match args.inside {
         None => outer(args),
         Some(region) => inner(args, region),
     };
     let code = end.unwrap_or_else(|error| {
-        complain(format_args!("{error:#}"));
+        report(format_args!("{error:#}"));
         CANNOT_START
     });
     ExitCode::from(u8::try_from(code).unwrap_or(255))
 }
 
-/// Makes the namespaces and stays, to keep the region and to tell how the inner
-/// process ended.
+/// Makes the namespaces, then keeps the region and reports how the inner process ended.
 fn outer(args: &InitArgs) -> anyhow::Result<i32> {
-    // A terminal that KMON loses is no matter here.
+    // The instance must survive the loss of KMON's terminal.
     setsid().context("setsid")?;
-    await_word()?;
+    await_start()?;
     keep_messages();
     let region = copy_of_region()?;
     let (granted, refused) = namespaces::unshare();
-    refused.iter().for_each(complain);
+    refused.iter().for_each(report);
     let mut inner = Command::new(env::current_exe().context("own program")?);
     inner
         .arg("instance-init")
@@ -93,7 +92,7 @@ fn outer(args: &InitArgs) -> anyhow::Result<i32> {
         .arg("--guestd")
         .arg(&args.guestd)
         .args(["--inside", &region.as_raw_fd().to_string()])
-        // The inner process knows by this pipe's end that we are gone.
+        // The end of this pipe shows the inner process that this one is gone.
         .stdin(Stdio::piped());
     for own in granted {
         inner.args(["--own", own.word()]);
@@ -111,31 +110,31 @@ fn outer(args: &InitArgs) -> anyhow::Result<i32> {
     Ok(status.code().unwrap_or(KILLED))
 }
 
-/// Furnishes the namespaces, runs one guestd after the other, and reaps until
-/// one has ended in good order.
+/// Sets up the namespaces, then runs guestd again and again and reaps processes, until a guestd
+/// exits with status 0.
 fn inner(args: &InitArgs, region: i32) -> anyhow::Result<i32> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("PR_SET_PDEATHSIG")?;
     let stdin = io::stdin();
     let mut alive = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    // The parent may have gone before its death could be asked for.
+    // The parent may have ended before the signal for its death was requested.
     if poll(&mut alive, PollTimeout::ZERO).context("poll")? != 0 {
-        bail!("the instance is gone");
+        bail!("the instance has ended");
     }
-    let refused = namespaces::furnish(&args.own, &args.hostname);
-    refused.iter().for_each(complain);
+    let refused = namespaces::set_up(&args.own, &args.hostname);
+    refused.iter().for_each(report);
     let mut pause = FIRST_PAUSE;
     for incarnation in 1_u64.. {
         let started = Instant::now();
         let end = await_end(&start_guestd(args, region)?)?;
-        let lived = started.elapsed();
+        let run_time = started.elapsed();
         let how = match end {
             End::Exited(0) => break,
-            End::Exited(code) if incarnation == 1 && lived < COMING_UP => return Ok(code),
+            End::Exited(code) if incarnation == 1 && run_time < START_TIME => return Ok(code),
             End::Exited(code) => format!("exited with status {code}"),
             End::Killed(signal) => format!("was killed by signal {signal}"),
         };
-        complain(format_args!("guestd {how}; it is started again"));
-        if lived >= GOOD_INCARNATION {
+        report(format_args!("guestd {how}; starting it again"));
+        if run_time >= STABLE_RUN {
             pause = FIRST_PAUSE;
         }
         std::thread::sleep(pause);
@@ -150,7 +149,7 @@ enum End {
     Killed(i32),
 }
 
-/// Reaps until `guestd` has ended.
+/// Reaps processes until `guestd` has ended.
 fn await_end(guestd: &Child) -> anyhow::Result<End> {
     let guestd = Pid::from_raw(guestd.id().cast_signed());
     loop {
@@ -181,10 +180,10 @@ fn start_guestd(args: &InitArgs, region: i32) -> anyhow::Result<Child> {
     }
     // SAFETY: the closure makes one system call; it neither allocates nor takes a lock.
     unsafe {
-        // Where there is no namespace of processes that would end with us.
+        // Needed if there is no PID namespace that ends with this process.
         guestd.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
     }
-    // Root of a user namespace often has no right to its home.
+    // The root of a user namespace often cannot enter its home directory.
     env::set_current_dir(&home)
         .or_else(|_| env::set_current_dir("/"))
         .context("cannot enter /")?;
@@ -192,31 +191,31 @@ fn start_guestd(args: &InitArgs, region: i32) -> anyhow::Result<Child> {
     guestd.spawn().with_context(|| format!("cannot run {path}"))
 }
 
-/// Waits on descriptor 1 until KMON has written down that we exist (N4), and
-/// leaves `/dev/null` there.
-fn await_word() -> anyhow::Result<()> {
+/// Waits on descriptor 1 until KMON has written this process's record (N4), and leaves `/dev/null`
+/// there.
+fn await_start() -> anyhow::Result<()> {
     let mut word = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     if !matches!(word.read(&mut [0]), Ok(1)) {
-        bail!("KMON is gone");
+        bail!("KMON has ended");
     }
     let nowhere = OpenOptions::new().write(true).open("/dev/null");
     dup2_stdout(nowhere.context("/dev/null")?).context("/dev/null")?;
     Ok(())
 }
 
-/// Makes standard error a pipe that is written without waiting, whether or not
-/// a KMON reads it (N3).
+/// Makes standard error a pipe that accepts messages without waiting, whether or not a KMON reads
+/// it (N3).
 fn keep_messages() {
     let mut both = OpenOptions::new();
     both.read(true).write(true).custom_flags(O_NONBLOCK);
-    // Where that is refused, what is said between two KMONs is lost.
+    // If this is refused, messages while no KMON runs are lost.
     if let Ok(pipe) = both.open("/proc/self/fd/2") {
         let _ = dup2_stderr(pipe);
     }
 }
 
-/// The one descriptor that passes to the inner process; ours stays where a
-/// later KMON looks for it.
+/// Returns the one descriptor that the inner process inherits. This process keeps its own for a
+/// later KMON.
 fn copy_of_region() -> anyhow::Result<OwnedFd> {
     namespaces::close_on_exec_from(3)?;
     let stdin = io::stdin();
@@ -225,7 +224,7 @@ fn copy_of_region() -> anyhow::Result<OwnedFd> {
     Ok(region)
 }
 
-/// One line to KMON. Nobody may be there to read it.
-fn complain(what: impl std::fmt::Display) {
+/// Sends one line to KMON, if a KMON reads it.
+fn report(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{what}");
 }

@@ -1,7 +1,7 @@
-//! What an instance's processes print: notices of KMON's, of bounded length and rate.
+//! Turns messages of an instance's processes into notices of bounded length and rate.
 //!
-//! The processes are the instance's own. A line without an end costs [`MAX_LINE`] bytes of KMON's
-//! memory, and a flood of lines is counted rather than shown.
+//! The instance controls these processes. So a line without an end uses at most [`MAX_LINE`] bytes
+//! of KMON's memory, and a flood of lines is counted instead of shown.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use crate::allowance::Allowance;
 use crate::text;
 
-/// A line that is repeated within this time is passed on once.
+/// A line that is repeated within this time is forwarded once.
 const REPEATED: Duration = Duration::from_secs(3);
-/// Lines that are remembered for that.
+/// How many lines are remembered for this.
 const MANY: usize = 64;
-/// Bytes of a line that are kept.
+/// How many bytes of a line are kept.
 const MAX_LINE: usize = 1024;
 
-/// Passes each line on, but not the same few again and again, and not too many.
-pub(super) fn listen(messages: File, mut say: impl FnMut(String) + Send + 'static) {
+/// Forwards the lines, except repeated ones and those above the allowed rate.
+pub(super) fn listen(messages: File, mut report: impl FnMut(String) + Send + 'static) {
     std::thread::spawn(move || {
         let mut messages = BufReader::new(messages);
         let mut said = HashMap::<String, Instant>::new();
@@ -38,14 +38,14 @@ pub(super) fn listen(messages: File, mut say: impl FnMut(String) + Send + 'stati
             }
             if left_out > 0 {
                 let count = std::mem::take(&mut left_out);
-                say(format!("{count} lines of its messages are not shown"));
+                report(format!("{count} lines of its messages are not shown"));
             }
-            say(line);
+            report(line);
         }
     });
 }
 
-/// The next line, escaped, without what is longer than [`MAX_LINE`]; `None` at the end.
+/// Returns the next line, escaped and cut at [`MAX_LINE`] bytes; `None` at the end.
 fn read_line(messages: &mut impl BufRead) -> Option<String> {
     let (mut line, mut len, mut ended) = (Vec::new(), 0, false);
     while !ended {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_kept_up_to_a_bound_and_says_how_long_it_was() {
+    fn a_long_line_is_cut_and_states_its_length() {
         let endless = [b'x'; 100_000];
         let mut input = &[b"short\r\n", &endless[..], b"\n\nlast"].concat()[..];
         assert_eq!(read_line(&mut input).unwrap(), "short");
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_lines_is_counted_and_the_next_line_says_so() {
+    fn a_flood_of_lines_is_counted_and_the_count_is_shown() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let (seen, lines) = std::sync::mpsc::channel();
         listen(

@@ -6,16 +6,14 @@
 //!        └─ guestd            the daemon, with the region's descriptor
 //! ```
 //!
-//! - **N1** The first outlives the KMON that started it; the others die with the
-//!   one above. So to kill the first is to kill the instance.
-//! - **N2** A guestd that did not end in good order is started again, not more
-//!   often than every second in the long run. The fate of one that did, or that
-//!   never came up, is told upwards as an exit status.
-//! - **N3** Of KMON's descriptors the instance gets its region and a pipe for
-//!   messages. The first process keeps both ends of that one open, so that
-//!   nobody who writes into it needs a KMON to be there.
-//! - **N4** The first process waits for a word before it does anything: that its
-//!   record is written (`rundir`, R3). A KMON that dies before takes it along.
+//! - **N1** The first process outlives the KMON that started it. Each other process dies with the
+//!   one above it. So killing the first process kills the instance.
+//! - **N2** A guestd that fails is started again, at most about once a second. If it exits with
+//!   status 0, or its first start fails, the exit status is passed upwards.
+//! - **N3** Of KMON's descriptors the instance gets its region and a pipe for messages. The first
+//!   process keeps both ends of the pipe open, so that writing to it works without a KMON.
+//! - **N4** The first process does nothing before KMON reports that its record is written
+//!   (`rundir`, R3). If KMON dies before, the process ends.
 
 pub(crate) mod init;
 mod messages;
@@ -35,7 +33,7 @@ use shmem_core::Mapping;
 
 use messages::listen;
 
-/// What an instance is started from.
+/// What is needed to start an instance.
 pub(crate) struct Launch<'a> {
     pub(crate) kmon: &'a Path,
     pub(crate) guestd: &'a Path,
@@ -43,13 +41,13 @@ pub(crate) struct Launch<'a> {
     pub(crate) name: &'a str,
 }
 
-/// The process that keeps an instance, and how to find its region again.
+/// The record of an instance's first process, by which a later KMON finds it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct BackendRecord {
+pub(crate) struct ProcessRecord {
     pub(crate) pid: i32,
-    /// When it started, in the kernel's ticks: numbers are used again.
+    /// When it started, in ticks of the kernel: process numbers are reused.
     pub(crate) start: u64,
-    /// Which start of the machine the ticks count from.
+    /// The boot from which the ticks count.
     pub(crate) boot: String,
     /// Its descriptor of the region.
     pub(crate) region: i32,
@@ -57,10 +55,10 @@ pub(crate) struct BackendRecord {
     pub(crate) messages: i32,
 }
 
-/// An instance's first process, which still waits for the word to begin (N4).
+/// An instance's first process, which waits to be started (N4).
 pub(crate) struct Spawned {
     process: Process,
-    word: PipeWriter,
+    start: PipeWriter,
     messages: ChildStderr,
 }
 
@@ -68,11 +66,11 @@ pub(crate) struct Spawned {
 pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Spawned> {
     if !launch.guestd.is_file() {
         bail!(
-            "{} is not there; build guestd or name it with --guestd",
+            "{} does not exist; build guestd or name it with --guestd",
             launch.guestd.display()
         );
     }
-    let (awaited, word) = std::io::pipe().context("pipe")?;
+    let (awaited, start) = std::io::pipe().context("pipe")?;
     let mut command = Command::new(launch.kmon);
     command
         .arg("instance-init")
@@ -91,15 +89,15 @@ pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Spaw
     let messages = child.stderr.take().context("pipe")?;
     Ok(Spawned {
         process: Process::from_child(child)?,
-        word,
+        start,
         messages,
     })
 }
 
 impl Spawned {
-    /// What a later KMON needs to find it again.
-    pub(crate) fn kept(&self) -> BackendRecord {
-        BackendRecord {
+    /// Returns the record by which a later KMON finds it.
+    pub(crate) fn record(&self) -> ProcessRecord {
+        ProcessRecord {
             pid: self.process.pid(),
             start: self.process.start(),
             boot: boot(),
@@ -108,16 +106,16 @@ impl Spawned {
         }
     }
 
-    /// Lets it begin; `say` gets each line that it has to say.
-    pub(crate) fn begin(mut self, say: impl FnMut(String) + Send + 'static) -> Process {
-        // If it is gone, its end shows.
-        let _ = self.word.write_all(b"!");
-        listen(File::from(OwnedFd::from(self.messages)), say);
+    /// Starts the instance; `report` receives each of its messages.
+    pub(crate) fn start(mut self, report: impl FnMut(String) + Send + 'static) -> Process {
+        // If the process has ended, KMON notices its end.
+        let _ = self.start.write_all(b"!");
+        listen(File::from(OwnedFd::from(self.messages)), report);
         self.process
     }
 
-    /// Takes it back.
-    pub(crate) fn give_up(self) {
+    /// Ends it before it was recorded.
+    pub(crate) fn abort(self) {
         self.process.kill();
         self.process.reap();
     }
@@ -126,55 +124,54 @@ impl Spawned {
 /// Finds an instance that an earlier KMON started, with its region.
 ///
 /// # Errors
-///
-/// Its process is gone, or has not what it should have.
-pub(crate) fn find(kept: &BackendRecord) -> anyhow::Result<(Process, Mapping)> {
-    let process = find_process(kept)?;
-    let region = process.open(kept.region, OpenOptions::new().read(true).write(true));
-    let region =
-        region.with_context(|| format!("descriptor {} of process {}", kept.region, kept.pid))?;
+/// Its process has ended, or has no valid region.
+pub(crate) fn find(record: &ProcessRecord) -> anyhow::Result<(Process, Mapping)> {
+    let process = find_process(record)?;
+    let region = process.open(record.region, OpenOptions::new().read(true).write(true));
+    let region = region
+        .with_context(|| format!("descriptor {} of process {}", record.region, record.pid))?;
     let region = Mapping::from_fd(region.into()).context("its region")?;
     Ok((process, region))
 }
 
-/// As [`Spawned::begin`] for one that has begun long ago.
+/// Receives the messages of an instance that an earlier KMON started.
 pub(crate) fn listen_to(
     process: &Process,
-    kept: &BackendRecord,
-    say: impl FnMut(String) + Send + 'static,
+    record: &ProcessRecord,
+    report: impl FnMut(String) + Send + 'static,
 ) {
-    // Without it the instance is as well as before, but silent.
-    if let Ok(messages) = process.open(kept.messages, OpenOptions::new().read(true)) {
-        listen(messages, say);
+    // Without this pipe the instance works, but its messages are lost.
+    if let Ok(messages) = process.open(record.messages, OpenOptions::new().read(true)) {
+        listen(messages, report);
     }
 }
 
 /// Kills what is left of an instance that an earlier KMON started.
-pub(crate) fn kill(kept: &BackendRecord) {
-    if let Ok(process) = find_process(kept) {
+pub(crate) fn kill(record: &ProcessRecord) {
+    if let Ok(process) = find_process(record) {
         process.kill();
     }
 }
 
-fn find_process(kept: &BackendRecord) -> anyhow::Result<Process> {
-    if kept.boot != boot() {
-        bail!("this machine was started anew since");
+fn find_process(record: &ProcessRecord) -> anyhow::Result<Process> {
+    if record.boot != boot() {
+        bail!("this machine was rebooted since");
     }
-    Ok(Process::find(kept.pid, Some(kept.start))?)
+    Ok(Process::find(record.pid, Some(record.start))?)
 }
 
-/// A name for the time since the machine's start.
+/// Returns the identifier of this boot.
 fn boot() -> String {
-    // Without it the ticks have to do.
+    // Without it, only the ticks identify a process.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     boot.unwrap_or_default().trim().to_owned()
 }
 
-/// The process of guestd, which is process `inside` in the namespace of the
-/// instance whose first process is `outer`.
+/// Returns the process of guestd, which is process `inside` in the namespace of the instance whose
+/// first process is `outer`.
 pub(crate) fn guestd_process(outer: &Process, inside: u32) -> Option<Process> {
     let first = children(outer.pid())?.next()?;
-    // By what the instance says of itself only one of its own is ever found.
+    // `inside` comes from the instance, so only the instance's own processes are searched.
     let mut guestd = children(first.pid)?.filter(|process| {
         let numbers = process.status().ok().and_then(|status| status.nspid);
         numbers.and_then(|numbers| numbers.last().copied()) == i32::try_from(inside).ok()
@@ -190,17 +187,17 @@ fn children(parent: i32) -> Option<impl Iterator<Item = procfs::process::Process
     }))
 }
 
-/// How an instance ended, out of what its first process told (N2).
+/// Describes how an instance ended, from the exit status of its first process (N2).
 pub(crate) fn describe_end(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
-        return "its processes are gone".into();
+        return "its processes have ended".into();
     };
     match (status.code(), status.signal()) {
         (Some(init::CANNOT_START), _) => "guestd could not be started".into(),
         (Some(init::KILLED), _) => "its process 1 was killed".into(),
         (Some(code), _) => format!("guestd exited with status {code}"),
         (None, Some(signal)) => format!("its first process was killed by signal {signal}"),
-        (None, None) => "nobody knows how".into(),
+        (None, None) => "for an unknown reason".into(),
     }
 }
 
@@ -209,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_the_daemon_is_told_in_words() {
+    fn the_end_of_guestd_is_described_in_words() {
         let exited = |code: i32| describe_end(Some(ExitStatus::from_raw(code << 8)));
         assert_eq!(exited(3), "guestd exited with status 3");
         assert_eq!(exited(255), "guestd exited with status 255");
@@ -217,6 +214,6 @@ mod tests {
         assert_eq!(exited(126), "its process 1 was killed");
         let killed = describe_end(Some(ExitStatus::from_raw(9)));
         assert_eq!(killed, "its first process was killed by signal 9");
-        assert_eq!(describe_end(None), "its processes are gone");
+        assert_eq!(describe_end(None), "its processes have ended");
     }
 }

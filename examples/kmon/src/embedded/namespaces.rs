@@ -1,7 +1,7 @@
 //! The namespaces that make processes an instance.
 //!
-//! Each may be refused by the kernel, and the instance then does without it.
-//! What was refused is not furnished either: that would change this machine.
+//! The kernel may refuse each of them; the instance then shares this machine's. A namespace that
+//! was refused is not set up either, because that would change this machine.
 
 use std::fmt;
 use std::fs;
@@ -16,19 +16,19 @@ use nix::sched::{self, CloneFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::{Group, getegid, geteuid, sethostname};
 
-/// One kind of namespace, by what it gives the instance for its own.
+/// One kind of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Own {
+pub(super) enum Namespace {
     Mounts,
     Hostname,
     Network,
     Processes,
 }
 
-impl Own {
+impl Namespace {
     const ALL: [Self; 4] = [Self::Mounts, Self::Hostname, Self::Network, Self::Processes];
 
-    /// The word of it on a command line.
+    /// Returns its name on a command line.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Mounts => "mounts",
@@ -48,7 +48,7 @@ impl Own {
     }
 }
 
-/// Something that the kernel did not allow.
+/// A step that the kernel refused.
 #[derive(Debug)]
 pub(super) struct Refused {
     what: &'static str,
@@ -66,9 +66,9 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Leaves KMON's namespaces; the next child is process 1 of the new ones.
-/// What was granted, and what was not.
-pub(super) fn unshare() -> (Vec<Own>, Vec<Refused>) {
+/// Leaves KMON's namespaces; the next child is process 1 of the new ones. Returns which were
+/// granted, and which were refused.
+pub(super) fn unshare() -> (Vec<Namespace>, Vec<Refused>) {
     let mut refused = Vec::new();
     if !geteuid().is_root()
         && let Err(error) = become_root_of_a_user_namespace()
@@ -77,7 +77,7 @@ pub(super) fn unshare() -> (Vec<Own>, Vec<Refused>) {
         refused.push(Refused { what, error });
     }
     let mut granted = Vec::new();
-    for own in Own::ALL {
+    for own in Namespace::ALL {
         match sched::unshare(own.flag()) {
             Ok(()) => granted.push(own),
             Err(error) => refused.push(Refused {
@@ -89,7 +89,7 @@ pub(super) fn unshare() -> (Vec<Own>, Vec<Refused>) {
     (granted, refused)
 }
 
-/// Without privileges, a user namespace is what gives the right to the others.
+/// Without privileges, only a user namespace gives the right to make the others.
 fn become_root_of_a_user_namespace() -> Result<(), Errno> {
     let (user, group) = (geteuid(), getegid());
     sched::unshare(CloneFlags::CLONE_NEWUSER)?;
@@ -105,8 +105,8 @@ fn become_root_of_a_user_namespace() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Makes the namespaces that were granted look like a machine of that name.
-pub(super) fn furnish(granted: &[Own], hostname: &str) -> Vec<Refused> {
+/// Sets up the granted namespaces as a machine with this host name.
+pub(super) fn set_up(granted: &[Namespace], hostname: &str) -> Vec<Refused> {
     let mut refused = Vec::new();
     let mut note = |what, result: nix::Result<()>| {
         if let Err(error) = result {
@@ -114,17 +114,17 @@ pub(super) fn furnish(granted: &[Own], hostname: &str) -> Vec<Refused> {
         }
     };
     let has = |own| granted.contains(&own);
-    if has(Own::Hostname) {
+    if has(Namespace::Hostname) {
         note("host name", sethostname(hostname));
     }
-    if has(Own::Mounts) {
+    if has(Namespace::Mounts) {
         note("mounts", make_mounts_private());
         note("terminals", mount_terminals());
-        if has(Own::Processes) {
+        if has(Namespace::Processes) {
             note("/proc", mount_proc());
         }
     }
-    if has(Own::Network) {
+    if has(Namespace::Network) {
         note("loopback interface", bring_up_loopback());
     }
     refused
@@ -140,7 +140,7 @@ fn mount_proc() -> nix::Result<()> {
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
 }
 
-/// Terminals of its own: `/dev/ptmx` finds the `pts/ptmx` beside it.
+/// Mounts pseudo-terminals of its own: `/dev/ptmx` uses the `pts/ptmx` in the same directory.
 fn mount_terminals() -> nix::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     let attempt = |options: &str| {
@@ -148,7 +148,7 @@ fn mount_terminals() -> nix::Result<()> {
         mount(kind, "/dev/pts", kind, flags, Some(options))
     };
     let options = "newinstance,ptmxmode=0666,mode=0620";
-    // A user namespace has no right to a group that is not in it.
+    // A user namespace cannot use a group that it does not contain.
     match Group::from_name("tty") {
         Ok(Some(tty)) => {
             attempt(&format!("{options},gid={}", tty.gid)).or_else(|_| attempt(options))

@@ -17,19 +17,19 @@ use crate::commands;
 use crate::notices::Notices;
 use crate::terminal::{self, Terminal};
 
-/// What came out of one line's editing.
+/// The result of editing one line.
 pub(crate) enum Edited {
     Line(String),
-    /// `^C`: the line was thrown away.
+    /// `^C`: the line was discarded.
     Cleared,
     /// `^D` on an empty line.
     End,
 }
 
-/// The numbers of the instances there are, for completion.
+/// The numbers of the instances, for completion.
 pub(crate) type Numbers = Arc<Mutex<Vec<u8>>>;
 
-/// The editor and the place its history is kept.
+/// The line editor and its history file.
 pub(crate) struct Editor {
     lines: rustyline::Editor<Completion, DefaultHistory>,
     gate: Option<Gate>,
@@ -40,7 +40,7 @@ pub(crate) struct Editor {
 impl Editor {
     pub(crate) fn new(terminal: &Terminal) -> anyhow::Result<Self> {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        // Where no editing is possible, lines are read as the terminal gives them.
+        // Without editing, lines are read as the terminal delivers them.
         let gate = if dumb {
             None
         } else {
@@ -56,7 +56,7 @@ impl Editor {
         lines.set_helper(Some(Completion(Arc::clone(&numbers))));
         let history = history_file();
         if let Some(file) = &history {
-            // No history yet, or none that can be read: it starts empty.
+            // A history file that does not exist or cannot be read is an empty history.
             let _ = lines.load_history(file);
         }
         Ok(Self {
@@ -67,7 +67,7 @@ impl Editor {
         })
     }
 
-    /// Notices that do not disturb the line being edited.
+    /// Returns notices that keep the edited line intact.
     pub(crate) fn notices(&mut self) -> Arc<Notices> {
         match self.lines.create_external_printer() {
             Ok(mut printer) => Notices::new(Box::new(move |line| {
@@ -102,17 +102,17 @@ impl Editor {
         }
     }
 
-    /// Adds `line` to the history, on disk too where that is possible.
+    /// Adds `line` to the history, on disk too if possible.
     pub(crate) fn remember(&mut self, line: &str) {
         let added = self.lines.add_history_entry(line).unwrap_or(false);
         if let (true, Some(file)) = (added, &self.history) {
-            // A history that cannot be kept is not worth a word at each line.
+            // A failure to save the history is not reported at each line.
             let _ = self.lines.append_history(file);
         }
     }
 }
 
-/// `$XDG_STATE_HOME/kmon/history`, with its directory made.
+/// Returns `$XDG_STATE_HOME/kmon/history`, after creating its directory.
 fn history_file() -> Option<PathBuf> {
     let state = match std::env::var_os("XDG_STATE_HOME") {
         Some(state) => PathBuf::from(state),
@@ -150,7 +150,7 @@ impl Completer for Completion {
     }
 }
 
-/// What may follow `before` on a line.
+/// Returns the words that may follow `before` on a line.
 fn candidates(before: &str, numbers: &[u8]) -> Vec<String> {
     match before.split_whitespace().next() {
         None => commands::names(),

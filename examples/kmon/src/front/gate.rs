@@ -1,12 +1,11 @@
-//! Gives the line editor what is typed, one line at a time.
+//! Passes typed input to the line editor, one line at a time.
 //!
-//! An editor reads as much as there is. But what is typed behind
-//! `kmconsole 2` and Enter is for instance 2, so it must stay where the
-//! console reads it. The editor therefore reads a pseudo-terminal of its own,
-//! on descriptor 0, and a line passes to it only while it edits.
+//! An editor reads all available input. But input after `kmconsole 2` and Enter is for instance 2,
+//! so it must stay where the console reads it. The editor therefore reads from a pseudo-terminal of
+//! its own, on descriptor 0, and input passes to it only while it edits.
 //!
-//! - **G1** Behind the byte that ends a line nothing passes while the editor
-//!   may be done with it; what does not pass stays in the terminal.
+//! - **G1** After the byte that ends a line nothing passes as long as the editor may have finished
+//!   with the line. What does not pass stays in the terminal.
 //! - **G2** Text pasted in one piece (bracketed) passes whole.
 
 use std::io;
@@ -22,21 +21,21 @@ use nix::unistd::{dup2_stdin, write};
 
 use crate::terminal::{Input, Terminal};
 
-/// How long the editor may take to be done with a line. It goes on reading
-/// after an Enter only where it has asked a question (a long list to page).
+/// How long the editor may take to finish with a line. It continues to read after an Enter only
+/// when it has asked a question (about a long list).
 const DECISION_MS: u16 = 200;
 
 const PASTE_STARTS: &[u8] = b"\x1b[200~";
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
 
-/// The side of the pseudo-terminal to which typed bytes go.
+/// The end of the pseudo-terminal to which typed bytes are written.
 #[derive(Debug)]
 pub(crate) struct Gate {
     to_editor: OwnedFd,
 }
 
 impl Gate {
-    /// Puts the editor's side on descriptor 0.
+    /// Puts the editor's end on descriptor 0.
     pub(crate) fn open(terminal: &Terminal) -> anyhow::Result<Self> {
         let pair = openpty(None, terminal.settings()).context("pseudo-terminal")?;
         let mut raw = terminal.settings().clone();
@@ -49,7 +48,7 @@ impl Gate {
         })
     }
 
-    /// Lets typed bytes through while `edit` runs.
+    /// Passes typed bytes while `edit` runs.
     pub(crate) fn open_while<T>(
         &self,
         terminal: &mut Terminal,
@@ -66,13 +65,13 @@ impl Gate {
             (edited, passing.join())
         });
         drop(raw);
-        // A pass that panicked has lost what it held; the panic hook has told.
+        // After a panic in `pass`, all pending bytes count as used; the panic hook has reported it.
         let used = left.unwrap_or(pending.len());
         terminal.leave_pending(&pending[used..]);
         Ok(edited)
     }
 
-    /// Passes `pending`, then what is typed; how much of `pending` was used.
+    /// Passes `pending`, then typed bytes. Returns how much of `pending` was used.
     fn pass(&self, input: &Input, pending: &[u8], stopped: &UnixStream) -> usize {
         let mut paste = Paste::default();
         let mut used = 0;
@@ -99,15 +98,15 @@ impl Gate {
     }
 }
 
-/// The next typed byte; `None` if the editor is done. A terminal that is gone
-/// has its line thrown away and ended.
+/// Returns the next typed byte; `None` if the editor has finished. Returns `^D` if the terminal is
+/// gone, which ends its line.
 fn next_byte(input: &Input, stopped: &UnixStream) -> Option<u8> {
     loop {
         let mut ready = [
             PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
             PollFd::new(input.as_fd(), PollFlags::POLLIN),
         ];
-        // An interrupted wait is as good as an early one.
+        // An interrupted wait is like one that ended early.
         let _ = poll(&mut ready, PollTimeout::NONE);
         if ready[0].any() == Some(true) {
             return None;
@@ -128,7 +127,7 @@ fn is_stopped(stopped: &UnixStream, timeout: PollTimeout) -> bool {
     poll(&mut ready, timeout).is_ok_and(|count| count > 0)
 }
 
-/// Whether the bytes that pass are inside a bracketed paste.
+/// Tracks whether passing bytes are inside a bracketed paste.
 #[derive(Debug, Default)]
 struct Paste {
     inside: bool,
@@ -159,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_paste_is_known_by_its_brackets() {
+    fn a_paste_is_recognized_by_its_brackets() {
         let mut paste = Paste::default();
         let inside: Vec<bool> = b"a\x1b[\x1b[200~b\x1b[200~\x1b[201~c"
             .iter()

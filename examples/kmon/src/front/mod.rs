@@ -1,10 +1,10 @@
-//! Where commands come from: a person at a terminal or a script.
+//! Reads commands from a person at a terminal or from a script.
 //!
 //! | module     | one purpose                                              |
 //! |------------|----------------------------------------------------------|
 //! | [`prompt`] | the loop of a person's commands                          |
 //! | [`editor`] | the line editor, its history and its completion          |
-//! | [`gate`]   | gives the editor one line of what is typed, not more     |
+//! | [`gate`]   | passes the editor one line of input, not more            |
 //! | [`script`] | the loop of a script's commands                          |
 
 pub(crate) mod editor;

@@ -1,7 +1,7 @@
 //! The loop of a person's commands.
 //!
-//! A person ends the instances by `quit` or `^D`. A terminal that is gone has said
-//! neither: they go on, as when KMON is killed.
+//! A person ends the instances by `quit` or `^D`. When the terminal disappears instead, the
+//! instances continue, as when KMON is killed.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::script::Front;
 use crate::terminal::{self, Terminal};
 use crate::text;
 
-/// Takes commands until the person quits.
+/// Runs commands until the person quits.
 pub(crate) fn run(
     mut session: Session,
     terminal: Terminal,
@@ -26,7 +26,7 @@ pub(crate) fn run(
     while let Front::Terminal(terminal) = &mut front {
         let numbers = session.monitor.instances().map(|instance| instance.number);
         let line = match editor.edit(terminal, prompt, numbers)? {
-            Edited::Line(line) => first_of(line, terminal),
+            Edited::Line(line) => first_line(line, terminal),
             Edited::Cleared => continue,
             Edited::End if terminal.is_gone() => {
                 session.monitor.leave_all();
@@ -45,7 +45,7 @@ pub(crate) fn run(
                 keep = true;
                 break;
             }
-            Ok(Next::GoOn) => {}
+            Ok(Next::Continue) => {}
             Err(error) => {
                 // A terminal that is gone shows nothing.
                 let _ = writeln!(
@@ -65,8 +65,8 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of a text pasted in one piece, the first line; the others are typed next.
-fn first_of(text: String, terminal: &mut Terminal) -> String {
+/// Returns the first line of a pasted text; the others become the next input.
+fn first_line(text: String, terminal: &mut Terminal) -> String {
     let Some((first, rest)) = text.split_once('\n') else {
         return text;
     };

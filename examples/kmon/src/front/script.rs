@@ -1,16 +1,16 @@
 //! The loop of a script's commands.
 //!
-//! Standard output has the commands' output and nothing else; a command that
-//! fails is told on standard error, and the exit status in the end is 1.
+//! Standard output has only the commands' output. A failed command is reported on standard error,
+//! and makes the exit status 1.
 
 use std::io::BufReader;
 use std::process::ExitCode;
 
 use crate::commands::{Next, Session};
-use crate::script::{Front, Reported, Script, say};
+use crate::script::{Front, Reported, Script, print_error};
 
-/// Takes commands from standard input until its end; `failed`: something has
-/// failed before the first.
+/// Runs commands from standard input until its end. `failed` is true if something has already
+/// failed.
 pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<ExitCode> {
     let mut front = Front::Script(Script::new(BufReader::new(std::io::stdin())));
     while let Some(line) = front.next_line() {
@@ -26,10 +26,10 @@ pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<Exit
                 session.monitor.leave_all();
                 return Ok(ExitCode::from(u8::from(failed)));
             }
-            Ok(Next::GoOn) => {}
+            Ok(Next::Continue) => {}
             Err(error) => {
                 failed = true;
-                tell_failure(&error, line.unwrap_or_default(), &mut front);
+                report_failure(&error, line.unwrap_or_default(), &mut front);
             }
         }
         if session.interrupt.is_set() {
@@ -41,18 +41,18 @@ pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<Exit
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn tell_failure(error: &anyhow::Error, line: &str, front: &mut Front) {
+fn report_failure(error: &anyhow::Error, line: &str, front: &mut Front) {
     if error.downcast_ref::<Reported>().is_some() {
         return;
     }
-    say(&format!("{error:#}"));
+    print_error(&format!("{error:#}"));
     if let Front::Script(script) = front
         && line.split_whitespace().next() == Some("kmconsole")
     {
         match script.skip_console() {
             0 => {}
-            n => say(&format!(
-                "kmconsole: {n} lines up to kmexitconsole were skipped: they were meant for the instance"
+            n => print_error(&format!(
+                "kmconsole: {n} lines up to kmexitconsole were skipped; they were for the instance"
             )),
         }
     }

@@ -1,5 +1,4 @@
-//! What the events of a turn bring: to the output, to those who wait for an
-//! answer, and of guestd's incarnation.
+//! Handles the events of an instance: output, answers, and news about guestd's incarnation.
 
 use kmon_protocol::link::VERSION;
 use kmon_protocol::{Event, LinkError};
@@ -8,19 +7,19 @@ use super::outbox::{Discarded, Order, Outbox};
 use super::shared::{Stream, View};
 use super::watch::Watch;
 
-/// What the events of one turn have brought.
+/// The news from the events of one step.
 #[derive(Default)]
 pub(super) struct News {
     pub(super) lines: Vec<String>,
-    /// Another incarnation of guestd follows.
-    pub(super) seam: bool,
+    /// The following events are from another incarnation of guestd.
+    pub(super) restarted: bool,
     /// Guestd has greeted.
     pub(super) greeted: bool,
     pub(super) broken: Option<LinkError>,
 }
 
-/// Notes what an event says of guestd and its incarnation, beside what it brings.
-pub(super) fn note(
+/// Notes what an event reports about guestd and its incarnation.
+pub(super) fn note_event(
     event: &Event<'_>,
     view: &mut View,
     outbox: &Outbox,
@@ -29,26 +28,26 @@ pub(super) fn note(
 ) {
     match *event {
         Event::Hello { version, .. } if version != VERSION => {
-            let what = format!("guestd speaks version {version} of the protocol, KMON {VERSION}");
+            let what = format!("guestd uses version {version} of the protocol, KMON uses version {VERSION}");
             news.broken = Some(LinkError::Broken(what));
         }
         Event::Hello { incarnation, .. } => greet(incarnation, view, outbox, watch, news),
         Event::Goodbye => watch.goodbye = true,
         Event::ShellRestarted { status } if watch.shells.note() => news.lines.push(format!(
-            "'s shell ends at once (status {status}); shell in kmon.toml names another"
+            "'s shell ends immediately (status {status}); the key shell in kmon.toml can name another"
         )),
         Event::Discarded { commands } => {
             view.log.note_discarded(commands.into());
             let were = if commands == 1 { " was" } else { "s were" };
             news.lines.push(format!(
-                ": {commands} command{were} sent before a restart and not run"
+                ": {commands} command{were} sent before a restart and will not run"
             ));
         }
         _ => {}
     }
 }
 
-/// Guestd is there, in its incarnation number `incarnation`.
+/// Notes the greeting of guestd's incarnation number `incarnation`.
 fn greet(incarnation: u32, view: &mut View, outbox: &Outbox, watch: &mut Watch, news: &mut News) {
     watch.greet();
     news.greeted = true;
@@ -56,7 +55,7 @@ fn greet(incarnation: u32, view: &mut View, outbox: &Outbox, watch: &mut Watch, 
         view.lose_guestd();
         watch.guestd = None;
     }
-    // Nothing that was typed before what follows is for it (`pump`, P3).
+    // Earlier input is not for this incarnation (`pump`, P3).
     let discarded = outbox.begin(incarnation);
     view.log.note_discarded(discarded.commands as u64);
     if let Some((rows, columns)) = view.terminal.filter(|_| view.attached) {
@@ -87,8 +86,8 @@ fn describe(discarded: Discarded) -> String {
     format!("; discarded: {}", parts.join(", "))
 }
 
-/// Puts what an instance said where it belongs. `patient`: an operator who
-/// watches is to see all of it.
+/// Stores what an event carries. If `patient`, no output is dropped that an attached console has
+/// not shown.
 pub(super) fn take_event(view: &mut View, event: Event<'_>, patient: bool) {
     match event {
         Event::Output(bytes) => {
@@ -131,7 +130,7 @@ mod tests {
     use kmon_protocol::Ending;
 
     #[test]
-    fn output_of_an_exec_that_nobody_waits_for_is_not_kept() {
+    fn output_of_an_unknown_exec_is_not_kept() {
         let shared = Shared::new(OutputLog::in_memory(64), OutputLog::in_memory(64));
         let mut view = shared.lock();
         let bytes = b"late";
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_front_end_that_is_there_counts_as_behind() {
+    fn only_an_attached_front_end_has_a_backlog() {
         let shared = Shared::new(OutputLog::in_memory(1024), OutputLog::in_memory(64));
         let mut view = shared.lock();
         take_event(&mut view, Event::Output(&[b'x'; 100]), true);

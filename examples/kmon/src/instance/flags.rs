@@ -1,21 +1,21 @@
-//! What the front end tells the threads of a run.
+//! Requests of the front end to the threads of a run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::Backend;
 
-/// What the front end tells the threads of a run.
+/// Requests of the front end to the threads of a run.
 #[derive(Default)]
 pub(crate) struct Flags {
     /// Kill the instance.
     pub(super) kill: AtomicBool,
-    /// Let go of it.
+    /// Leave it to the next KMON.
     pub(super) leave: AtomicBool,
-    /// The end of the body is what the operator asked for.
+    /// The operator has requested the end of the backend.
     pub(super) halting: AtomicBool,
-    /// What the threads have made or found; the front end may use it, too.
-    pub(super) body: OnceLock<Arc<dyn Backend>>,
+    /// The backend that the threads have made or found; the front end may use it, too.
+    pub(super) backend: OnceLock<Arc<dyn Backend>>,
 }
 
 impl Flags {
@@ -31,8 +31,8 @@ impl Flags {
         self.leave.load(Ordering::Relaxed)
     }
 
-    /// Whether the operator has asked for the end.
-    pub(super) fn is_asked(&self) -> bool {
+    /// Returns true if the operator has requested the end.
+    pub(super) fn is_end_requested(&self) -> bool {
         self.halting.load(Ordering::Relaxed)
     }
 }

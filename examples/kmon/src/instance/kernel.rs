@@ -1,8 +1,7 @@
-//! The lines of an instance's kernel, as `dmesg` shows them, into the log that
-//! is kept of them.
+//! Writes the lines of an instance's kernel to a log, in the format of `dmesg`.
 //!
-//! A line is a guest's: its control characters are escaped, so that the log can be
-//! shown on any terminal.
+//! A line is text of the guest: its control characters are escaped, so that the log can be shown on
+//! any terminal.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use kmon_protocol::{KernelLine, LinkError, Received};
 use super::shared::Shared;
 use crate::text;
 
-/// Batches of lines in one turn: a kernel that never stops must not hold KMON up.
+/// Batches of lines in one step: a kernel that prints without end must not delay KMON.
 const BATCHES: usize = 8;
 
 /// The receiving end of the kernel's ring, if the region has one.
@@ -35,7 +34,7 @@ impl<'m> KernelFeed<'m> {
         }
         let mut lines = Lines::default();
         if handled.is_none() && !is_empty {
-            lines.expect_another();
+            lines.expect_restart();
         }
         Self {
             receiver,
@@ -44,7 +43,7 @@ impl<'m> KernelFeed<'m> {
         }
     }
 
-    /// Takes what is there, without waiting for more.
+    /// Takes the available lines, without waiting for more.
     pub(super) fn take(&mut self) -> Result<(), LinkError> {
         let Some(receiver) = &mut self.receiver else {
             return Ok(());
@@ -56,7 +55,7 @@ impl<'m> KernelFeed<'m> {
                     return;
                 };
                 let mut view = shared.lock();
-                view.kernel_log.append(lines.shown(&line).as_bytes());
+                view.kernel_log.append(lines.format(&line).as_bytes());
                 view.kernel_log.commit(at);
             })?;
             if taken == 0 {
@@ -68,23 +67,23 @@ impl<'m> KernelFeed<'m> {
     }
 }
 
-/// What was told of the kernel's lines so far.
+/// The kernel's lines so far.
 #[derive(Default)]
 struct Lines {
     newest: Option<u64>,
 }
 
 impl Lines {
-    /// What comes is not the kernel's that the log has lines of.
-    fn expect_another(&mut self) {
+    /// Notes that the next line is from another start of the kernel.
+    fn expect_restart(&mut self) {
         self.newest = Some(u64::MAX);
     }
 
-    /// `line` as the log has it: one or more whole lines.
-    fn shown(&mut self, line: &KernelLine<'_>) -> String {
+    /// Formats `line` for the log, as one or more whole lines.
+    fn format(&mut self, line: &KernelLine<'_>) -> String {
         let mut shown = String::new();
         if self.newest.is_some_and(|newest| line.sequence <= newest) {
-            shown.push_str("[kmon: the kernel was started anew]\n");
+            shown.push_str("[kmon: the kernel was restarted]\n");
         }
         self.newest = Some(line.sequence);
         if line.lost > 0 {
@@ -94,7 +93,7 @@ impl Lines {
         }
         let (seconds, micros) = (line.time_us / 1_000_000, line.time_us % 1_000_000);
         for part in String::from_utf8_lossy(line.text).lines() {
-            // Tables have tabs.
+            // Tabs are kept: tables use them.
             let cells: Vec<_> = part.split('\t').map(text::escaped).collect();
             let part = cells.join("\t");
             let _ = writeln!(shown, "[{seconds:5}.{micros:06}] {part}");
@@ -119,23 +118,23 @@ mod tests {
     }
 
     #[test]
-    fn a_line_looks_as_dmesg_shows_it_and_cannot_change_a_terminal() {
+    fn a_line_has_the_format_of_dmesg_and_cannot_change_a_terminal() {
         let mut lines = Lines::default();
-        let shown = lines.shown(&line(0, 0, b"one\x1b[2J\xff\n\ttwo\n"));
+        let shown = lines.format(&line(0, 0, b"one\x1b[2J\xff\n\ttwo\n"));
         let expected = "[    1.234567] one\\u{1b}[2J\u{fffd}\n[    1.234567] \ttwo\n";
         assert_eq!(shown, expected);
     }
 
     #[test]
-    fn lost_lines_and_another_boot_are_told_where_they_are() {
+    fn lost_lines_and_another_boot_are_noted_in_their_place() {
         let mut lines = Lines::default();
-        let shown = lines.shown(&line(7, 3, b"a"));
+        let shown = lines.format(&line(7, 3, b"a"));
         assert_eq!(shown, "[kmon: 3 lines were lost here]\n[    1.234567] a\n");
-        assert_eq!(lines.shown(&line(9, 0, b"b")), "[    1.234567] b\n");
-        let again = lines.shown(&line(0, 0, b"c"));
+        assert_eq!(lines.format(&line(9, 0, b"b")), "[    1.234567] b\n");
+        let again = lines.format(&line(0, 0, b"c"));
         assert_eq!(
             again,
-            "[kmon: the kernel was started anew]\n[    1.234567] c\n"
+            "[kmon: the kernel was restarted]\n[    1.234567] c\n"
         );
     }
 }

@@ -1,54 +1,52 @@
-//! The bounded record of what an instance printed. It outlives KMON.
+//! A bounded log of an instance's output. It outlives KMON.
 //!
-//! - **L1** Positions count every byte since the instance was first started;
-//!   they never go back, a restart included.
-//! - **L2** `start <= seen <= end`, and `end - start <= capacity`, or what is
-//!   beyond the capacity was appended patiently and is unseen.
-//! - **L3** A byte that leaves before an operator saw it is counted in `lost`.
+//! - **L1** Positions count every byte since the instance was first started. They never go back,
+//!   not even at a restart.
+//! - **L2** `start <= seen <= end`. `end - start <= capacity`, except for unseen bytes that were
+//!   appended patiently.
+//! - **L3** A byte that is overwritten before an operator has seen it is counted in `lost`.
 //! - **L4** `modes` are those of a terminal that was shown everything up to `seen`.
-//! - **L5** What a record of the result ring does to the log is stored at once,
-//!   together with the record's position, by [`OutputLog::commit`], and before
-//!   the record is released: a KMON that dies at it leaves a record that was
-//!   handled, or one that was not.
+//! - **L5** [`OutputLog::commit`] stores all effects of a record of the result ring on the log at
+//!   once, together with the record's position, before the record is released. If KMON dies
+//!   meanwhile, the record is either handled or not.
 
 use std::path::Path;
 
 use super::modes::Modes;
 use super::store::{Marks, Store};
 
-/// The newest bytes an instance printed, and how far an operator has read.
+/// The newest bytes of an instance's output, and how much of it an operator has seen.
 pub(crate) struct OutputLog {
     store: Store,
     marks: Marks,
     modes: Modes,
-    /// Where the newest incarnation of guestd begins, if that was while KMON was there.
+    /// Where the newest incarnation of guestd begins, if it began while this KMON ran.
     incarnation_start: u64,
 }
 
 impl OutputLog {
-    /// An unfinished line longer than this is not shown a second time.
+    /// A longer unfinished line is not shown again.
     const MAX_LAST_LINE: u64 = 512;
-    /// Bytes that the sequence for a terminal mode may have.
+    /// Length of the longest sequence for a terminal mode, in bytes.
     const MAX_SEQUENCE: u64 = 128;
 
-    /// The log in `file`; a new one for `capacity` bytes if there is none.
+    /// Opens the log in `file`, or creates one for `capacity` bytes.
     ///
     /// # Errors
-    ///
-    /// There is no room for it, or no right to it.
+    /// The file cannot be opened, created or enlarged.
     pub(crate) fn open(file: &Path, capacity: usize) -> anyhow::Result<Self> {
-        Ok(Self::over(Store::open(file, capacity)?))
+        Ok(Self::new(Store::open(file, capacity)?))
     }
 
-    /// A log that nobody finds again, with room for as many bytes more.
+    /// Creates a log in memory, with room for `capacity` bytes more than its capacity.
     #[cfg(test)]
     pub(crate) fn in_memory(capacity: usize) -> Self {
-        let heap = shmem_core::mem::Heap::new(super::store::CIRCLE + 2 * capacity);
+        let heap = shmem_core::mem::Heap::new(super::store::HEADER + 2 * capacity);
         let memory = Box::leak(Box::new(heap)).window();
-        Self::over(Store::format(memory, capacity).expect("room"))
+        Self::new(Store::format(memory, capacity).expect("room"))
     }
 
-    fn over((store, marks): (Store, Marks)) -> Self {
+    fn new((store, marks): (Store, Marks)) -> Self {
         let mut log = Self {
             store,
             marks,
@@ -60,93 +58,95 @@ impl OutputLog {
         log
     }
 
-    /// Position of the oldest byte that is kept.
+    /// Returns the position of the oldest byte that is kept.
     pub(crate) fn start(&self) -> u64 {
         self.marks.start
     }
 
-    /// Position behind the newest byte.
+    /// Returns the position after the newest byte.
     pub(crate) fn end(&self) -> u64 {
         self.marks.end
     }
 
-    /// Position up to which an operator has seen the output.
+    /// Returns the position up to which an operator has seen the output.
     pub(crate) fn seen(&self) -> u64 {
         self.marks.seen
     }
 
-    /// Position at which the newest line starts.
+    /// Returns the position at which the newest line starts.
     pub(crate) fn line_start(&self) -> u64 {
         self.marks.line_start
     }
 
-    /// Bytes that nobody has seen yet.
+    /// Returns how many bytes no operator has seen yet.
     pub(crate) fn unseen(&self) -> u64 {
         self.marks.end - self.marks.seen
     }
 
-    /// Bytes that were overwritten before anybody saw them.
+    /// Returns how many bytes were overwritten before an operator saw them.
     pub(crate) fn lost(&self) -> u64 {
         self.marks.lost
     }
 
-    /// Bytes that nobody got to see: those, and what guestd dropped in all its incarnations.
+    /// Returns how many bytes no operator can see any more: those that are lost here, and those
+    /// that all incarnations of guestd have dropped.
     pub(crate) fn dropped(&self) -> u64 {
         let by_guestd = self.marks.dropped_before.saturating_add(self.marks.dropped);
         self.marks.lost.saturating_add(by_guestd)
     }
 
-    /// Commands that were discarded at a restart.
+    /// Returns how many commands were discarded at restarts.
     pub(crate) fn discarded(&self) -> u64 {
         self.marks.discarded
     }
 
-    /// The incarnation of guestd that printed last; 0 before the first.
+    /// Returns the incarnation of guestd that printed last; 0 before the first.
     pub(crate) fn incarnation(&self) -> u32 {
         self.marks.incarnation
     }
 
-    /// Whether an operator has seen that this incarnation of guestd began.
+    /// Returns true if an operator has seen that this incarnation of guestd began.
     pub(crate) fn incarnation_seen(&self) -> bool {
         self.marks.seen >= self.incarnation_start
     }
 
-    /// Position in the result ring of the record that was handled last.
+    /// Returns the position in the result ring of the record that was handled last.
     pub(crate) fn handled(&self) -> Option<u32> {
         self.marks.handled
     }
 
-    /// The modes of a terminal that was shown everything up to `seen`.
+    /// Returns the modes of a terminal that was shown everything up to `seen`.
     pub(crate) fn modes(&self) -> &Modes {
         &self.modes
     }
 
-    /// Stores what became of the record at `position` of the result ring (L5).
+    /// Stores the effects of the record at `position` of the result ring (L5).
     pub(crate) fn commit(&mut self, position: u32) {
         self.marks.handled = Some(position);
         self.save();
     }
 
-    /// Appends `output`; the oldest bytes make room. Once between two commits.
+    /// Appends `output` and drops the oldest bytes where necessary. Called once between two
+    /// commits.
     pub(crate) fn append(&mut self, output: &[u8]) {
         self.grow(output);
         self.shrink(u64::MAX);
     }
 
-    /// Appends `output`; only bytes that were seen make room, as long as there is
-    /// any. For a caller that stops appending while much is unseen (L2 holds
-    /// again when it was seen).
+    /// Appends `output`, and drops only bytes that were seen as long as there is room. For a caller
+    /// that stops appending while much is unseen; L2 holds without exception once the output is
+    /// seen.
     pub(crate) fn append_patiently(&mut self, output: &[u8]) {
         self.grow(output);
         self.shrink(self.marks.seen - self.marks.start);
     }
 
-    /// Puts `output` behind the newest byte; it is not there before it is committed.
+    /// Adds `output` after the newest byte. It counts only after the commit.
     fn grow(&mut self, output: &[u8]) {
         let len = output.len() as u64;
         let free = self.store.size() - (self.marks.end - self.marks.start);
         if free < len {
-            // The bytes that it takes the place of leave first (`store`, F2).
+            // The bytes that it overwrites leave the log first (`store`, F2).
             self.drop_oldest((len - free).min(self.marks.end - self.marks.start));
             self.save();
         }
@@ -159,7 +159,7 @@ impl OutputLog {
         self.drop_oldest(kept.saturating_sub(self.store.size()));
     }
 
-    /// Drops what is beyond the capacity, at most `max` bytes.
+    /// Drops the bytes beyond the capacity, at most `max`.
     fn shrink(&mut self, max: u64) {
         let kept = self.marks.end - self.marks.start;
         self.drop_oldest(kept.saturating_sub(self.marks.capacity).min(max));
@@ -169,13 +169,13 @@ impl OutputLog {
         let start = self.marks.start + count;
         if start > self.marks.seen {
             self.marks.lost += start - self.marks.seen;
-            self.see(start);
+            self.advance_seen(start);
         }
         self.marks.start = start;
     }
 
-    /// Up to `max` bytes from `position` on (or from the oldest byte, if that
-    /// is newer), with the position they start at.
+    /// Returns up to `max` bytes from `position` on (or from the oldest byte, if that is newer),
+    /// and the position of the first.
     pub(crate) fn read(&self, position: u64, max: usize) -> (u64, Vec<u8>) {
         let from = position.clamp(self.marks.start, self.marks.end);
         let len = usize::try_from(self.marks.end - from).unwrap_or(usize::MAX);
@@ -184,21 +184,21 @@ impl OutputLog {
         (from, bytes)
     }
 
-    /// The last `max` bytes that were seen, or what is kept of them, with the
-    /// position they start at.
+    /// Returns the last `max` bytes that were seen, as far as they are kept, and the position of
+    /// the first.
     fn read_seen(&self, max: u64) -> (u64, Vec<u8>) {
         let from = self.marks.seen.saturating_sub(max).max(self.marks.start);
         let len = usize::try_from(self.marks.seen - from).unwrap_or(usize::MAX);
         self.read(from, len)
     }
 
-    /// An operator has seen everything up to `position`.
+    /// Notes that an operator has seen everything up to `position`.
     pub(crate) fn mark_seen(&mut self, position: u64) {
-        self.see(position);
+        self.advance_seen(position);
         self.save();
     }
 
-    fn see(&mut self, position: u64) {
+    fn advance_seen(&mut self, position: u64) {
         let to = position.min(self.marks.end);
         if to <= self.marks.seen {
             return;
@@ -214,7 +214,7 @@ impl OutputLog {
         self.store.save(&self.marks);
     }
 
-    /// The unfinished line in front of `seen`: the prompt the cursor stood at.
+    /// Returns the unfinished line before `seen`: usually the prompt.
     pub(crate) fn last_line(&self) -> Vec<u8> {
         let (from, tail) = self.read_seen(Self::MAX_LAST_LINE);
         match tail.iter().rposition(|&byte| byte == b'\n') {
@@ -224,31 +224,31 @@ impl OutputLog {
         }
     }
 
-    /// So many bytes the present incarnation of guestd has dropped, in all.
+    /// Notes how many bytes the current incarnation of guestd has dropped in all.
     pub(crate) fn note_dropped(&mut self, bytes: u64) {
         self.marks.dropped = self.marks.dropped.max(bytes);
     }
 
-    /// So many commands more were discarded.
+    /// Adds to the number of discarded commands.
     pub(crate) fn note_discarded(&mut self, commands: u64) {
         self.marks.discarded = self.marks.discarded.saturating_add(commands);
     }
 
-    /// The instance gets a fresh region, and with it a fresh terminal.
+    /// Notes that the instance gets a new region, and with it a new terminal.
     pub(crate) fn new_region(&mut self) {
         let all_seen = self.unseen() == 0;
         self.append(&self.end_of_terminal());
         if all_seen {
-            // It would be the only thing to see.
-            self.see(self.marks.end);
+            // Otherwise it would be the only unseen output.
+            self.advance_seen(self.marks.end);
         }
         self.end_incarnation(0);
         self.marks.handled = None;
         self.save();
     }
 
-    /// What follows is from guestd's incarnation number `incarnation`, with a shell of its
-    /// own. False if it was already; else whether that is a restart.
+    /// Notes that the following output is from guestd's incarnation number `incarnation`, which has
+    /// its own shell. Returns true if this is a restart that was not noted yet.
     pub(crate) fn new_incarnation(&mut self, incarnation: u32) -> bool {
         if self.marks.incarnation == incarnation {
             return false;
@@ -268,13 +268,13 @@ impl OutputLog {
     }
 
     fn end_incarnation(&mut self, next: u32) {
-        // An instance may say any number.
+        // The number comes from the instance and can have any value.
         let dropped = std::mem::take(&mut self.marks.dropped);
         self.marks.dropped_before = self.marks.dropped_before.saturating_add(dropped);
         self.marks.incarnation = next;
     }
 
-    /// What leaves the modes that output has switched on, and the line that it stands on.
+    /// Returns the sequence that resets the modes of the output and ends its last line.
     fn end_of_terminal(&self) -> Vec<u8> {
         let mut modes = self.modes.clone();
         let unseen = usize::try_from(self.unseen()).unwrap_or(usize::MAX);
@@ -296,7 +296,7 @@ mod tests {
     use shmem_core::ring::{Consumer, OnRestart, Ring};
 
     #[test]
-    fn positions_stay_true_when_old_bytes_leave() {
+    fn positions_stay_valid_when_old_bytes_are_dropped() {
         let mut log = OutputLog::in_memory(8);
         log.append(b"0123456789");
         assert_eq!((log.start(), log.end(), log.seen()), (2, 10, 2));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_not_lost_when_it_leaves() {
+    fn a_seen_byte_does_not_count_as_lost() {
         let mut log = OutputLog::in_memory(4);
         log.append(b"abcd");
         log.mark_seen(4);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn output_longer_than_the_log_keeps_its_end() {
+    fn of_output_longer_than_the_log_the_end_is_kept() {
         let mut log = OutputLog::in_memory(4);
         log.append(b"abc");
         log.append(b"0123456789");
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_keeps_what_is_unseen_and_no_more() {
+    fn a_patient_append_drops_only_seen_bytes() {
         let mut log = OutputLog::in_memory(4);
         log.append_patiently(b"abcdef");
         assert_eq!((log.lost(), log.read(0, 10)), (0, (0, b"abcdef".to_vec())));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_follow_what_was_seen_even_if_it_was_overwritten_unseen() {
+    fn modes_follow_seen_output_and_output_that_was_overwritten_unseen() {
         let mut log = OutputLog::in_memory(8);
         log.append(b"\x1b[?1049h");
         assert!(!log.modes().alternate());
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_is_the_prompt_that_was_shown() {
+    fn the_last_line_is_the_last_seen_prompt() {
         let mut log = OutputLog::in_memory(4096);
         log.append(b"ls\r\nbin\r\n[part2root@~]$ ");
         log.mark_seen(log.end());
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_where_there_is_no_room() {
+    fn a_patient_append_without_room_drops_unseen_bytes() {
         let mut log = OutputLog::in_memory(8);
         log.append_patiently(b"0123456789abcdef");
         assert_eq!((log.lost(), log.start()), (0, 0));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_leaves_the_modes_and_the_line_and_is_noted_once() {
+    fn a_restart_resets_the_modes_ends_the_line_and_is_noted_once() {
         let mut log = OutputLog::in_memory(4096);
         assert!(!log.new_incarnation(1));
         log.append(b"\x1b[?1049hvi");
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(log.dropped(), u64::MAX);
     }
 
-    /// Handles what `ring` has as KMON does, each record once.
+    /// Handles the records of `ring` as KMON does, each once.
     fn take_all(log: &mut OutputLog, ring: &mut Consumer<'_>) {
         if log.handled() == Some(ring.position()) && ring.peek().is_ok() {
             ring.release().unwrap();
@@ -406,11 +406,11 @@ mod tests {
     }
 
     #[test]
-    fn whenever_kmon_dies_the_next_one_has_each_byte_once_and_in_its_place() {
+    fn whenever_kmon_dies_the_next_kmon_has_each_byte_once_and_in_order() {
         let lines: Vec<_> = (0..6).map(|n| format!("line {n};")).collect();
         let all: String = lines.concat();
         for at in 0.. {
-            let heap = Heap::new(super::super::store::CIRCLE + 24);
+            let heap = Heap::new(super::super::store::HEADER + 24);
             let store = Box::leak(Box::new(heap)).window();
             let ring = Heap::new(Ring::segment_len(256));
             let ring = Ring::attach(ring.window()).unwrap();
@@ -418,14 +418,14 @@ mod tests {
             for line in &lines {
                 producer.push(line.as_bytes()).unwrap();
             }
-            let mut first = OutputLog::over(Store::format(store, 16).unwrap());
+            let mut first = OutputLog::new(Store::format(store, 16).unwrap());
             let mut consumer = ring
                 .consumer(Incarnation::first(1), OnRestart::Keep)
                 .unwrap();
             let ended = crash::run(Some(at), || take_all(&mut first, &mut consumer));
 
-            // What was committed is whole, also where it wrapped.
-            let mut second = OutputLog::over(Store::over(store).unwrap());
+            // Committed output is whole, also where it wraps.
+            let mut second = OutputLog::new(Store::attach(store).unwrap());
             let (from, kept) = second.read(0, 99);
             let end = second.end() as usize;
             assert_eq!(kept, all.as_bytes()[from as usize..end], "death at {at}");

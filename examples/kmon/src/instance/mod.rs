@@ -1,22 +1,22 @@
-//! One instance as KMON sees it: its output, its state, what is on its way to it.
+//! One instance as KMON sees it: its output, its state, and the commands for it.
 //!
 //! | module     | one purpose                                             |
 //! |------------|---------------------------------------------------------|
-//! | [`log`]    | the bounded record of what the instance printed         |
-//! | [`store`]  | the file that it is kept in                             |
-//! | [`modes`]  | the terminal modes that output has switched on          |
+//! | [`log`]    | the bounded log of the instance's output                |
+//! | [`store`]  | the file of that log                                    |
+//! | [`modes`]  | the terminal modes that output has set                  |
 //! | [`outbox`] | the commands that wait for room in the region           |
-//! | [`state`]  | how the instance is                                     |
-//! | [`shared`] | what its threads and the front end both look at         |
-//! | [`run`]    | the threads and the body, from its start or its discovery |
-//! | [`plan`]   | what a run is made from                                 |
-//! | [`flags`]  | what the front end tells its threads                    |
-//! | [`pump`]   | one turn of the receiving thread                        |
-//! | [`events`] | what the events of a turn bring                         |
+//! | [`state`]  | the states of an instance                               |
+//! | [`shared`] | the data that its threads and the front end share       |
+//! | [`run`]    | the threads and the backend of one run                  |
+//! | [`plan`]   | the settings of a run                                   |
+//! | [`flags`]  | requests of the front end to its threads                |
+//! | [`pump`]   | one step of the receiving thread                        |
+//! | [`events`] | handles the events of an instance                       |
 //! | [`kernel`] | the lines of the instance's kernel                      |
 //! | [`sending`] | the sending thread                                     |
-//! | [`trial`]  | when it is tried what works across the memory           |
-//! | [`watch`]  | what the receiving thread remembers between its turns   |
+//! | [`trial`]  | when to test what works across the memory               |
+//! | [`watch`]  | the state of the receiving thread between its steps     |
 
 mod events;
 mod flags;

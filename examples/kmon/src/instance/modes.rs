@@ -1,11 +1,10 @@
-//! Follows a terminal's output and remembers which modes it has switched on.
+//! Follows a terminal's output and remembers which modes it has set.
 //!
-//! A program that is left while it runs (`vi`, `top`, a shell with bracketed
-//! paste) has put the operator's terminal into modes of its own. KMON takes
-//! them back when it leaves the console and sets them again when it returns.
-//! Sequences may be cut anywhere: the state between two bytes is all that is kept.
+//! A program that runs when the operator leaves a console (`vi`, `top`, a shell with bracketed
+//! paste) has set modes of the operator's terminal. KMON resets them when it leaves the console and
+//! sets them again when it returns. A sequence may be cut between any two bytes.
 
-/// Private modes that are followed, in the order in which they are set again.
+/// The private modes that are followed, in the order in which they are set again.
 const FOLLOWED: [u16; 12] = [
     47, 1047, 1049, 1, 25, 1000, 1002, 1003, 1004, 1006, 1015, 2004,
 ];
@@ -27,9 +26,9 @@ enum Parsing {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Modes {
     parsing: Parsing,
-    /// Parameters of the private sequence being read.
+    /// The parameters of the private sequence that is being read.
     parameters: Vec<u16>,
-    /// Bit `i`: `FOLLOWED[i]` differs from a fresh terminal.
+    /// Bit `i`: mode `FOLLOWED[i]` differs from a new terminal.
     changed: u16,
     /// The keypad sends application codes (`ESC =`).
     keypad: bool,
@@ -46,30 +45,30 @@ impl Modes {
         }
     }
 
-    /// Whether the alternate screen is shown, as full-screen programs do.
+    /// Returns true if the alternate screen is shown, as by full-screen programs.
     pub(crate) fn alternate(&self) -> bool {
         ALTERNATE.iter().any(|&mode| self.is_changed(mode))
     }
 
-    /// The modes as a word; what is half read of a sequence is not in it.
+    /// Returns the modes as a word, without a sequence that is partly read.
     pub(crate) fn word(&self) -> u32 {
         u32::from(self.keypad) << 16 | u32::from(self.changed)
     }
 
-    /// The modes of a word, after output that ended in `tail`: as much of it as a
-    /// sequence is long, so that one that is half read is read to its end.
+    /// Returns the modes of a word, after output that ended in `tail`. If `tail` has the length of
+    /// a sequence, a sequence that was partly read continues.
     pub(crate) fn from_word(word: u32, tail: &[u8]) -> Self {
         let mut modes = Self {
             changed: word as u16,
             keypad: word >> 16 & 1 != 0,
             ..Self::default()
         };
-        // What the tail switches, the word has: twice is the same.
+        // The word contains what the tail sets; setting it again changes nothing.
         modes.feed(tail);
         modes
     }
 
-    /// What puts a terminal in these modes back to what it was.
+    /// Returns the output that resets a terminal in these modes.
     pub(crate) fn undo(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for &mode in FOLLOWED.iter().rev() {
@@ -84,7 +83,7 @@ impl Modes {
         out
     }
 
-    /// What puts a fresh terminal into these modes.
+    /// Returns the output that sets these modes on a new terminal.
     pub(crate) fn redo(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for mode in FOLLOWED {
@@ -143,7 +142,7 @@ impl Modes {
     fn switch(&mut self, on: bool) -> Parsing {
         for (bit, mode) in FOLLOWED.iter().enumerate() {
             if self.parameters.contains(mode) {
-                // The cursor is the one mode that a fresh terminal has on.
+                // The cursor is the one mode that is set on a new terminal.
                 let changed = on != (*mode == CURSOR);
                 self.changed = (self.changed & !(1 << bit)) | (u16::from(changed) << bit);
             }
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alternate_screen_is_seen_in_each_of_its_forms() {
+    fn each_sequence_for_the_alternate_screen_is_recognized() {
         for mode in ["47", "1047", "1049", "1049;25", "25;1049"] {
             let on = format!("text\x1b[?{mode}hmore");
             let off = format!("\x1b[?{mode}l");
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_cut_at_any_byte_is_understood() {
+    fn a_sequence_cut_at_any_byte_is_recognized() {
         let output = b"\x1b[?1049h";
         for cut in 0..output.len() {
             let mut modes = after(&output[..cut]);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_come_back_from_a_word_wherever_the_output_was_cut() {
+    fn modes_are_restored_from_a_word_wherever_the_output_was_cut() {
         let output = b"\x1b[?2004h\x1b=\x1b[?25lx\x1b[?25h\x1bc\x1b[?1049hmore\x1b[?1;1006h.";
         for cut in 0..=output.len() {
             let mut modes = after(&output[..cut]);
@@ -204,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn leaving_undoes_what_is_on_and_returning_does_it_again() {
+    fn undo_resets_the_modes_and_redo_sets_them_again() {
         let modes = after(b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b=");
         assert_eq!(modes.undo(), b"\x1b[?2004l\x1b[?25h\x1b[?1049l\x1b>");
         assert_eq!(modes.redo(), b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b=");
     }
 
     #[test]
-    fn a_fresh_terminal_needs_nothing() {
+    fn a_new_terminal_needs_no_reset() {
         assert!(
             after(b"ls\r\nbin dev\x1b[0m\x1b[?25h\x1b[?1049l")
                 .undo()
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_of_any_length_is_not_kept() {
+    fn an_endless_sequence_is_not_kept() {
         let mut modes = after(b"\x1b[?");
         for _ in 0..10_000 {
             modes.feed(b"99999;");

@@ -1,12 +1,12 @@
 //! The commands that wait for room in an instance's region.
 //!
-//! The front end puts, the instance's sending thread takes. Only console input
-//! has a bound: the rest is a few records that a person or a poll caused.
+//! The front end adds orders, and the instance's sending thread takes them. Only console input has
+//! a bound: the other orders are few.
 //!
-//! - **O1** What is put is for the incarnation of guestd that has greeted last, and of
-//!   which the operator has seen all there was to see; no other incarnation gets it.
-//! - **O2** While there is none, nothing is taken in but the order to halt, which
-//!   is for whichever comes.
+//! - **O1** An order is for one incarnation of guestd: the one that has greeted last when the order
+//!   is added. No other incarnation gets it.
+//! - **O2** While guestd is gone, the outbox accepts only the order to halt, which is for the next
+//!   incarnation.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,7 @@ struct Queue {
     discarded: Discarded,
 }
 
-/// What was meant for a guestd that is gone.
+/// Orders that were discarded because their incarnation of guestd is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Discarded {
     /// Bytes of console input.
@@ -94,20 +94,20 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes of input that may wait; a paste beyond it waits in the terminal.
+    /// Bytes of input that may wait here; the rest of a longer paste waits in the terminal.
     const MAX_INPUT: usize = 256 * 1024;
 
-    /// The incarnation of guestd that orders are for; none if none is there.
+    /// Returns the incarnation of guestd that orders are for; `None` while guestd is gone.
     pub(crate) fn incarnation(&self) -> Option<u32> {
         self.lock().incarnation
     }
 
-    /// Puts an order that is not console input. False: there is nobody to take it.
+    /// Adds an order that is not console input. Returns false if guestd is gone.
     pub(crate) fn put(&self, order: Order) -> bool {
         self.put_if(order, |_| true)
     }
 
-    /// As [`Outbox::put`], if it is still `incarnation` that takes it.
+    /// Adds an order as [`Outbox::put`], but only if `incarnation` is the current one.
     pub(crate) fn put_for(&self, incarnation: Option<u32>, order: Order) -> bool {
         self.put_if(order, |now| now == incarnation)
     }
@@ -124,9 +124,9 @@ impl Outbox {
         taken
     }
 
-    /// Puts console input for `incarnation` in records of at most [`CommandSender::MAX_BODY`]
-    /// bytes; waits up to `patience` for room. False: there was none, or it is
-    /// not `incarnation` that would take it, and nothing was put.
+    /// Adds console input for `incarnation` in records of at most [`CommandSender::MAX_BODY`]
+    /// bytes, after waiting up to `patience` for room. Returns false and adds nothing if there is
+    /// no room, or if `incarnation` is not the current one.
     pub(crate) fn put_input(
         &self,
         input: &[u8],
@@ -154,7 +154,7 @@ impl Outbox {
         true
     }
 
-    /// Takes the oldest order and the incarnation that it is for, waiting up to `timeout`.
+    /// Takes the oldest order and the incarnation that it is for, after waiting up to `timeout`.
     pub(crate) fn take(&self, timeout: Duration) -> Option<(u32, Order)> {
         let mut queue = self.lock();
         if queue.orders.is_empty() || queue.incarnation.is_none() {
@@ -174,28 +174,28 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// Whether nothing waits.
+    /// Returns true if no order waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().orders.is_empty()
     }
 
-    /// Throws away what waits, all of it: the instance is another.
+    /// Discards all orders, for a new run of the instance.
     pub(crate) fn clear(&self) {
         *self.lock() = Queue::default();
         self.changed.notify_all();
     }
 
-    /// The guestd that there was is gone; what waits was meant for it.
+    /// Notes that guestd is gone. Discards the orders for it.
     pub(crate) fn suspend(&self) {
-        self.lock().become_for(None);
+        self.lock().switch_to(None);
         self.changed.notify_all();
     }
 
-    /// Guestd is there in its incarnation number `incarnation`. What was discarded since the
-    /// last one that was told.
+    /// Notes that guestd runs as incarnation number `incarnation`. Returns what was discarded since
+    /// the last call.
     pub(crate) fn begin(&self, incarnation: u32) -> Discarded {
         let mut queue = self.lock();
-        queue.become_for(Some(incarnation));
+        queue.switch_to(Some(incarnation));
         let discarded = std::mem::take(&mut queue.discarded);
         drop(queue);
         self.changed.notify_all();
@@ -213,7 +213,7 @@ impl Outbox {
 }
 
 impl Queue {
-    fn become_for(&mut self, incarnation: Option<u32>) {
+    fn switch_to(&mut self, incarnation: Option<u32>) {
         if self.incarnation == incarnation {
             return;
         }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn input_to_a_stalled_instance_is_refused_at_the_bound() {
+    fn input_to_a_silent_instance_is_refused_at_the_bound() {
         let outbox = outbox();
         assert!(outbox.put_input(&vec![0; Outbox::MAX_INPUT], Some(1), AT_ONCE));
         assert!(!outbox.put_input(b"x", Some(1), AT_ONCE));
@@ -273,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_meant_for_one_incarnation_is_given_to_another() {
+    fn orders_for_one_incarnation_never_go_to_another() {
         let outbox = outbox();
         let incarnation = outbox.incarnation();
         assert!(outbox.put_input(b"old", incarnation, AT_ONCE) && outbox.put(exec(1)));
         outbox.suspend();
-        assert!(!outbox.put_input(b"nobody", incarnation, AT_ONCE) && !outbox.put(exec(2)));
+        assert!(!outbox.put_input(b"no guestd", incarnation, AT_ONCE) && !outbox.put(exec(2)));
         assert_eq!(outbox.take(AT_ONCE), None);
         let discarded = Discarded {
             input: 3,
@@ -287,14 +287,14 @@ mod tests {
         assert_eq!(outbox.begin(2), discarded);
         assert!(!outbox.put_input(b"late", incarnation, AT_ONCE));
         assert!(!outbox.put_for(incarnation, exec(3)) && outbox.put_for(Some(2), exec(4)));
-        // A greeting that is said again changes nothing.
+        // A repeated greeting changes nothing.
         assert_eq!(outbox.begin(2), Discarded::default());
         assert_eq!(outbox.take(AT_ONCE), Some((2, exec(4))));
         assert_eq!(outbox.take(AT_ONCE), None);
     }
 
     #[test]
-    fn the_order_to_halt_is_for_whoever_comes() {
+    fn the_order_to_halt_goes_to_the_next_incarnation() {
         let outbox = Outbox::default();
         assert!(outbox.put(Order::Halt));
         assert_eq!(outbox.take(AT_ONCE), None);

@@ -1,4 +1,4 @@
-//! What a run is made from.
+//! The settings of a run.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::kind::Kind;
 use crate::notices::Notices;
 use crate::rundir::{Record, RunDir};
 
-/// What a run is made from.
+/// The settings of a run.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
@@ -24,13 +24,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The instance as the next KMON is to find it.
-    pub(crate) fn record(&self, body: Option<BackendRecord>) -> Record {
+    /// Returns the record by which the next KMON finds the instance.
+    pub(crate) fn record(&self, backend: Option<BackendRecord>) -> Record {
         Record {
             number: self.settings.partition,
             name: self.settings.name.clone(),
             kind: self.kind.clone(),
-            body,
+            backend,
         }
     }
 

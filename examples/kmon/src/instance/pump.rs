@@ -1,13 +1,12 @@
-//! One turn of an instance's receiving thread: take what it and its kernel said,
-//! keep the heartbeat, see how it is.
+//! One step of an instance's receiving thread: takes events and kernel lines, stores KMON's
+//! heartbeat, and updates the instance's state.
 //!
-//! - **P1** A turn ends within about 250 ms, whatever the instance does: the
-//!   heartbeat goes on, and no other instance has to wait.
-//! - **P2** While a front end that shows the output is behind, the turn takes
-//!   nothing from the ring, so that the instance waits for the terminal; but
-//!   not longer than [`PATIENCE`] without progress.
-//! - **P3** An incarnation of guestd begins, for the front end, with its greeting in the
-//!   ring: all output before is the earlier one's, and what was typed before is for that.
+//! - **P1** A step ends within about 250 ms, whatever the instance does. So the heartbeat
+//!   continues, and no other instance has to wait.
+//! - **P2** While the front end has a backlog of output, the step takes nothing from the ring, so
+//!   that the instance waits for the terminal. It waits at most [`PATIENCE`] without progress.
+//! - **P3** For the front end, an incarnation of guestd begins with its greeting in the ring.
+//!   Earlier output is from the earlier incarnation, and earlier input is for that one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use kmon_protocol::link::EventReceiver;
 use kmon_protocol::link::memory::faults;
 use kmon_protocol::{LinkError, Received};
 
-use super::events::{News, note, take_event};
+use super::events::{News, note_event, take_event};
 use super::flags::Flags;
 use super::kernel::KernelFeed;
 use super::outbox::Outbox;
@@ -24,26 +23,26 @@ use super::shared::Shared;
 use super::state::State;
 use super::trial::Trials;
 use super::watch::Watch;
-use crate::backend::{Backend, Condition, End, LastWords};
+use crate::backend::{Backend, Condition, End, EndSignals};
 use crate::notices::Notices;
 
-/// How long a turn waits for the instance to say something.
-const TURN: Duration = Duration::from_millis(50);
-/// The same where nothing has happened for [`QUIET`]: each wake-up costs a processor some 30 µs.
-const IDLE_TURN: Duration = Duration::from_millis(200);
+/// How long a step waits for an event.
+const STEP_WAIT: Duration = Duration::from_millis(50);
+/// How long it waits after [`QUIET`] without events: each wake-up costs a processor about 30 µs.
+const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// How long after the last event an instance counts as idle.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long an instance waits for a terminal that makes no progress.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes a front end may be behind before the instance waits for it.
+/// Bytes of backlog of a front end from which on the instance waits for it.
 const HIGH_WATER: u64 = 64 * 1024;
 
-/// What the receiving thread works with.
+/// The state of the receiving thread.
 pub(super) struct Pump<'m> {
     pub(super) number: u8,
     pub(super) receiver: EventReceiver<'m>,
     pub(super) kernel: KernelFeed<'m>,
-    pub(super) body: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) notices: Arc<Notices>,
@@ -59,42 +58,42 @@ pub(super) struct Pump<'m> {
 }
 
 impl Pump<'_> {
-    /// One turn; false when the instance's body has ended.
-    pub(super) fn turn(&mut self) -> bool {
+    /// Does one step. Returns false when the instance's backend has ended.
+    pub(super) fn step(&mut self) -> bool {
         if self.is_corrupt() {
-            std::thread::sleep(TURN);
-            return self.look_at_body();
+            std::thread::sleep(STEP_WAIT);
+            return self.check_backend();
         }
         let received = if self.front_end_is_behind() {
-            drop(self.shared.wait(self.shared.lock(), TURN));
+            drop(self.shared.wait(self.shared.lock(), STEP_WAIT));
             Ok(0)
         } else {
-            self.receive(self.longest_wait())
+            self.receive(self.max_wait())
         };
         let received = received.and_then(|_| self.kernel.take());
         if let Err(error) = received.and_then(|()| self.receiver.beat()) {
             self.become_corrupt(&error);
         } else {
             self.take_stats();
-            self.follow();
+            self.check_guestd();
             self.try_memory();
         }
-        if let Some(line) = self.body.tend() {
+        if let Some(line) = self.backend.maintain() {
             self.lines.push(format!("instance {}: {line}", self.number));
         }
         for line in self.lines.drain(..) {
             if self.watch.notices.take() {
-                self.notices.say(line);
+                self.notices.post(line);
             }
         }
-        self.look_at_body()
+        self.check_backend()
     }
 
-    /// How long this turn may wait: as long as what is polled may be late.
-    fn longest_wait(&self) -> Duration {
+    /// Returns how long this step may wait: as long as polled data may be late.
+    fn max_wait(&self) -> Duration {
         match self.busy.elapsed() < QUIET {
-            true => TURN,
-            false => IDLE_TURN.min(self.period).max(TURN),
+            true => STEP_WAIT,
+            false => IDLE_WAIT.min(self.period).max(STEP_WAIT),
         }
     }
 
@@ -115,7 +114,7 @@ impl Pump<'_> {
             let mut view = shared.lock();
             match received {
                 Received::Message(event) => {
-                    note(&event, &mut view, outbox, watch, &mut news);
+                    note_event(&event, &mut view, outbox, watch, &mut news);
                     take_event(&mut view, event, watch.backlog.is_none());
                     view.log.commit(at);
                 }
@@ -123,15 +122,15 @@ impl Pump<'_> {
                     outbox.suspend();
                     view.lose_guestd();
                     watch.lose_guestd();
-                    news.seam = true;
+                    news.restarted = true;
                 }
             }
         });
-        if news.seam {
+        if news.restarted {
             self.lose_guestd();
         }
         if news.greeted {
-            self.body.greeted();
+            self.backend.note_greeting();
             self.trials.begin();
         }
         let lines = news.lines.into_iter();
@@ -147,7 +146,7 @@ impl Pump<'_> {
         news.broken.map_or(Ok(handled), Err)
     }
 
-    /// Whether to hold the instance back for the front end's sake (P2).
+    /// Returns true if the instance must wait for the front end (P2).
     fn front_end_is_behind(&mut self) -> bool {
         let backlog = self.shared.lock().backlog();
         if backlog <= HIGH_WATER {
@@ -157,7 +156,7 @@ impl Pump<'_> {
         let now = Instant::now();
         match self.watch.backlog {
             Some((before, since)) if backlog >= before => {
-                // The patience was in vain: from here on the oldest output gives way.
+                // No progress for too long: from here on the oldest output is dropped.
                 if since.elapsed() > PATIENCE {
                     self.watch.backlog = Some((backlog, since));
                     return false;
@@ -181,12 +180,12 @@ impl Pump<'_> {
         }
     }
 
-    /// Finds out what works across the memory; what does not is said.
+    /// Tests what works across the memory, and reports what does not.
     fn try_memory(&mut self) {
         if self.shared.lock().state != State::Running {
             return;
         }
-        let Some(verdict) = self.trials.turn(&mut self.receiver) else {
+        let Some(verdict) = self.trials.run_if_due(&mut self.receiver) else {
             return;
         };
         let n = self.number;
@@ -195,79 +194,79 @@ impl Pump<'_> {
         self.shared.lock().memory = Some(verdict);
     }
 
-    /// Looks at the heartbeat, and at guestd's process.
-    fn follow(&mut self) {
-        self.watch.see(self.receiver.peer_beat());
-        if self.watch.misses_guestd() {
+    /// Checks the heartbeat and guestd's process.
+    fn check_guestd(&mut self) {
+        self.watch.note_heartbeat(self.receiver.peer_beat());
+        if self.watch.should_search_guestd() {
             let inside = self.receiver.peer_process().number;
-            self.watch.guestd = self.body.guestd(inside);
+            self.watch.guestd = self.backend.guestd(inside);
             if let Some(guestd) = &self.watch.guestd {
                 self.shared.lock().pid = Some(guestd.pid());
             }
         }
-        let said = self.said();
-        // Where the body stays when guestd has taken its leave, another one comes.
-        let left = said.goodbye && !self.body.ends_with_guestd();
-        let died = self.watch.guestd_is_gone() && !said.goodbye;
-        if (left || died || self.body.has_booted_anew()) && !said.asked {
-            // What it has said last may still be in the ring.
+        let signals = self.end_signals();
+        // A backend that continues without guestd will start another one.
+        let has_left = signals.goodbye && !self.backend.ends_with_guestd();
+        let died = self.watch.guestd_is_gone() && !signals.goodbye;
+        if (has_left || died || self.backend.has_rebooted()) && !signals.asked {
+            // Its last events may still be in the ring.
             self.outbox.suspend();
             self.watch.presume_lost(self.receiver.peer_beat());
             self.lose_guestd();
         }
-        self.undo_old_news();
+        self.ignore_earlier_reboot();
         let state = self.shared.lock().state.clone();
         match state {
-            State::Starting | State::Restarting(_) if self.watch.is_there() => {
+            State::Starting | State::Restarting(_) if self.watch.is_running() => {
                 self.set_state(State::Running);
             }
-            // One that an earlier KMON left may be stalled from the beginning.
-            // One that takes its leave need not beat.
-            State::Running | State::Starting if self.watch.has_stalled() && !said.goodbye => {
-                self.set_state(State::Stalled(self.watch.since));
-                self.say("is stalled: its heartbeat stands still", "starts it again");
+            // An instance that an earlier KMON left may be silent from the beginning. After its
+            // goodbye it needs no heartbeat.
+            State::Running | State::Starting if self.watch.is_silent() && !signals.goodbye => {
+                self.set_state(State::Silent(self.watch.since));
+                self.report_problem("is silent: its heartbeat has stopped");
             }
-            State::Stalled(_) if self.watch.is_there() => {
+            State::Silent(_) if self.watch.is_running() => {
                 self.set_state(State::Running);
                 self.notices
-                    .say(format!("instance {} runs again", self.number));
+                    .post(format!("instance {} is running again", self.number));
             }
             _ => {}
         }
     }
 
-    /// A boot that guestd greeted after is no news. So it is where KMON was stopped meanwhile: it
-    /// finds the greeting and the boot at the same time.
-    fn undo_old_news(&mut self) {
+    /// Ignores a reboot that preceded guestd's greeting. KMON finds both at the same time if it was
+    /// stopped meanwhile.
+    fn ignore_earlier_reboot(&mut self) {
         let incarnation = self.receiver.peer_incarnation();
         let is_known = self.shared.lock().log.incarnation() == incarnation;
-        if is_known && self.watch.runs_after_all() {
+        if is_known && self.watch.runs_despite_loss() {
             self.watch.greet();
             self.outbox.begin(incarnation);
         }
     }
 
-    fn said(&self) -> LastWords {
-        LastWords {
+    fn end_signals(&self) -> EndSignals {
+        EndSignals {
             goodbye: self.watch.goodbye,
-            asked: self.flags.is_asked(),
+            asked: self.flags.is_end_requested(),
         }
     }
 
     fn lose_guestd(&self) {
         let state = self.shared.lock().state.clone();
-        if matches!(state, State::Running | State::Stalled(_)) {
-            self.shared.lock().pid = self.body.pid();
+        if matches!(state, State::Running | State::Silent(_)) {
+            self.shared.lock().pid = self.backend.pid();
             self.set_state(State::Restarting(Instant::now()));
         }
     }
 
-    /// Follows the body's condition; false when it has ended.
-    fn look_at_body(&mut self) -> bool {
+    /// Updates the state from the backend's condition. Returns false when the backend has ended.
+    fn check_backend(&mut self) -> bool {
         let state = self.shared.lock().state.clone();
-        match self.body.condition(self.said()) {
-            Condition::Lives if matches!(state, State::Paused | State::Panicked) => {
-                // Its heart has not beaten meanwhile.
+        match self.backend.condition(self.end_signals()) {
+            Condition::Alive if matches!(state, State::Paused | State::Panicked) => {
+                // It had no heartbeat meanwhile.
                 let greeted = self.watch.wake();
                 self.set_state(if greeted {
                     State::Running
@@ -276,7 +275,7 @@ impl Pump<'_> {
                 });
                 true
             }
-            Condition::Lives => true,
+            Condition::Alive => true,
             Condition::Paused => {
                 if !matches!(state, State::Paused | State::Corrupt(_)) {
                     self.set_state(State::Paused);
@@ -287,8 +286,8 @@ impl Pump<'_> {
                 if !matches!(state, State::Panicked | State::Corrupt(_)) {
                     self.set_state(State::Panicked);
                     let n = self.number;
-                    self.notices.say(format!(
-                        "instance {n}'s kernel panicked; kmlog {n} --kernel has its last lines, \
+                    self.notices.post(format!(
+                        "instance {n}'s kernel panicked; kmlog {n} --kernel prints its last lines, \
                          kmreset {n} starts it again"
                     ));
                 }
@@ -301,45 +300,45 @@ impl Pump<'_> {
         }
     }
 
-    /// The body has ended.
+    /// Handles the end of the backend.
     fn finish(&mut self, end: &End) {
-        // Its last words are still in the rings.
+        // Its last events are still in the rings.
         for _ in 0..1024 {
             let taken = !self.is_corrupt() && matches!(self.receive(Duration::ZERO), Ok(1..));
             if self.kernel.take().is_err() || !taken {
                 break;
             }
         }
-        let asked = self.said().asked;
-        // The last words may have been a goodbye.
-        let end = match self.body.condition(self.said()) {
+        let asked = self.end_signals().asked;
+        // One of them may be a goodbye.
+        let end = match self.backend.condition(self.end_signals()) {
             Condition::Ended(end) => end,
             _ => end.clone(),
         };
-        if asked || end.in_order {
+        if asked || end.is_clean {
             self.set_state(State::Halted);
             if !asked {
                 self.notices
-                    .say(format!("instance {} has ended by itself", self.number));
+                    .post(format!("instance {} has ended by itself", self.number));
             }
         } else {
-            // Why its region is broken says more than how it ended.
+            // The reason why its region is broken is more useful than how it ended.
             let cause = self.shared.lock().state.broken().map(str::to_owned);
             self.set_state(match cause {
                 Some(cause) => State::Corrupt(format!("{cause}; {}", end.how)),
                 None => State::Dead(end.how.clone()),
             });
-            self.say(&format!("died: {}", end.how), "starts it again");
+            self.report_problem(&format!("died: {}", end.how));
         }
     }
 
     fn become_corrupt(&self, error: &LinkError) {
         if self.shared.become_corrupt(error) {
             let what = match error {
-                LinkError::Evicted => format!("is lost: {error}"),
+                LinkError::Evicted => format!("was lost: {error}"),
                 _ => format!("broke its region: {error}"),
             };
-            self.say(&what, "starts it again");
+            self.report_problem(&what);
         }
     }
 
@@ -348,10 +347,10 @@ impl Pump<'_> {
         self.shared.announce();
     }
 
-    fn say(&self, what: &str, remedy: &str) {
+    fn report_problem(&self, what: &str) {
         let n = self.number;
         self.notices
-            .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
+            .post(format!("instance {n} {what}; kmreset {n} starts it again"));
     }
 }
 

@@ -1,14 +1,14 @@
-//! One run of an instance: a region, its body, and the two threads that talk to
-//! it. A run begins with a fresh region or with one that an earlier KMON left;
-//! guestd may have any number of incarnations in it.
+//! One run of an instance: a region, its backend, and the two threads that communicate with it. A
+//! run begins with a new region or with one that an earlier KMON left. Guestd may have any number
+//! of incarnations in it.
 //!
-//! - **E1** The thread of a run has the mapping and the body. When it ends, the
-//!   body has ended, or is left for the next KMON with all that a later one needs.
-//! - **E2** Only the body's own processes get the region's descriptor.
-//! - **E3** Nothing is sent before guestd has greeted this KMON: it would throw
-//!   away, as another incarnation's, what it finds in the ring.
-//! - **E4** The record of a body is written before that does anything, or says
-//!   that it is being made (`rundir`, R3); and it says halted only after its end.
+//! - **E1** The thread of a run owns the mapping and the backend. When it ends, the backend has
+//!   ended, or is left for the next KMON together with its record.
+//! - **E2** Only the backend's own processes get the region's descriptor.
+//! - **E3** Nothing is sent before guestd has greeted this KMON: guestd would discard the commands
+//!   as those of another incarnation.
+//! - **E4** The record of a backend is written before the backend does anything, or a provisional
+//!   record is (`rundir`, R3). The record of a halted instance is written only after its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +27,9 @@ use super::sending::send_orders;
 use super::state::State;
 use super::trial::Trials;
 use super::watch::Watch;
-use crate::backend::{self, AttachedRegion, Backend, BackendRecord, Found, Say};
+use crate::backend::{self, AttachedRegion, Backend, BackendRecord, Found, MessageSink};
 
-/// A handle on a run; dropping it leaves the instance to the next KMON.
+/// A handle on a run. Its destructor leaves the instance to the next KMON.
 pub(crate) struct Run {
     thread: Option<JoinHandle<()>>,
     flags: Arc<Flags>,
@@ -37,8 +37,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Goes on with the instance that `found` says, or starts it afresh; how that
-    /// went shows in its state.
+    /// Continues with the instance that `found` records, or starts a new one. The instance's state
+    /// shows the result.
     pub(crate) fn start(plan: Plan, found: Option<BackendRecord>) -> anyhow::Result<Self> {
         plan.outbox.clear();
         plan.shared.lock().begin();
@@ -46,8 +46,8 @@ impl Run {
         let (for_thread, outbox) = (Arc::clone(&flags), Arc::clone(&plan.outbox));
         let thread = std::thread::Builder::new()
             .name(format!("instance {}", plan.settings.partition))
-            .spawn(move || live(&plan, found, &for_thread))
-            .context("no thread for the instance")?;
+            .spawn(move || run_instance(&plan, found, &for_thread))
+            .context("cannot start a thread for the instance")?;
         Ok(Self {
             thread: Some(thread),
             flags,
@@ -55,22 +55,22 @@ impl Run {
         })
     }
 
-    /// What the instance consists of, once that is there.
-    pub(crate) fn body(&self) -> Option<&Arc<dyn Backend>> {
-        self.flags.body.get()
+    /// Returns what the instance consists of, once it is made or found.
+    pub(crate) fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.flags.backend.get()
     }
 
-    /// From here on the end of the body is what the operator asked for.
+    /// Notes that the operator has requested the end of the backend.
     pub(crate) fn expect_halt(&self) {
         self.flags.halting.store(true, Ordering::Relaxed);
     }
 
-    /// The threads are to let go; dropping it waits for that.
+    /// Tells the threads to leave the instance to the next KMON. The destructor waits for them.
     pub(crate) fn leave(&self) {
         self.flags.leave.store(true, Ordering::Relaxed);
     }
 
-    /// Kills what is still there and waits for the end of the threads.
+    /// Kills the backend and waits for the end of the threads.
     pub(crate) fn end(mut self) {
         self.expect_halt();
         self.flags.kill.store(true, Ordering::Relaxed);
@@ -94,59 +94,58 @@ impl Drop for Run {
 }
 
 /// The thread of a run (E1).
-fn live(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
+fn run_instance(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
     let number = plan.settings.partition;
-    if let Some(kept) = found {
-        let Err(error) = go_on(plan, &kept, flags) else {
+    if let Some(record) = found {
+        let Err(error) = resume(plan, &record, flags) else {
             return;
         };
-        plan.notices.say(format!(
-            "instance {number} of an earlier KMON is lost ({error:#}); it is started afresh"
+        plan.notices.post(format!(
+            "instance {number} of an earlier KMON is lost ({error:#}); a new one is started"
         ));
-        backend::kill(&plan.launch(), &kept);
+        backend::kill(&plan.launch(), &record);
     }
     if let Err(error) = start(plan, flags) {
         plan.shared.lock().state = State::Dead(format!("{error:#}"));
         plan.shared.announce();
         plan.notices
-            .say(format!("instance {number} was not started: {error:#}"));
+            .post(format!("instance {number} was not started: {error:#}"));
     }
 }
 
-/// Goes on with an instance that an earlier KMON started, to the end of the run.
+/// Continues with an instance that an earlier KMON started, to the end of the run.
 ///
 /// # Errors
-///
-/// It is not there any more, or its region is none; nothing was done.
-fn go_on(plan: &Plan, kept: &BackendRecord, flags: &Arc<Flags>) -> anyhow::Result<()> {
+/// It has ended, or its region is invalid; nothing was changed.
+fn resume(plan: &Plan, record: &BackendRecord, flags: &Arc<Flags>) -> anyhow::Result<()> {
     let Found {
-        body,
+        backend,
         memory,
         waiting,
-    } = backend::find(&plan.launch(), kept, messages(plan))?;
+    } = backend::find(&plan.launch(), record, messages(plan))?;
     let link = MonitorLink::attach(memory.window(), &plan.settings, waiting)?;
     {
         let mut view = plan.shared.lock();
         let now = Instant::now();
-        view.started = now.checked_sub(body.age()).unwrap_or(now);
+        view.started = now.checked_sub(backend.age()).unwrap_or(now);
         view.attached_as(link.incarnation().number());
         // Its shell may wait for a command, and print nothing for a long time.
         view.printed = true;
     }
-    serve(plan, link, body, flags);
+    serve(plan, link, backend, flags);
     Ok(())
 }
 
-/// Starts the instance on a fresh region, to the end of the run.
+/// Starts the instance on a new region, to the end of the run.
 fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
     let launch = plan.launch();
-    if let Some(begun) = backend::begun(&plan.kind) {
-        plan.rundir.save(&plan.record(Some(begun)))?; // E4
+    if let Some(provisional) = backend::provisional_record(&plan.kind) {
+        plan.rundir.save(&plan.record(Some(provisional)))?; // E4
     }
     let AttachedRegion {
         memory,
         waiting,
-        beside,
+        helper,
     } = backend::prepare(&launch)?;
     let link = MonitorLink::create(memory.window(), &plan.settings, waiting)
         .context("its region cannot be formatted")?;
@@ -156,39 +155,39 @@ fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
         view.kernel_log.new_region();
         view.attached_as(link.incarnation().number());
     }
-    let newborn = backend::start(&launch, &memory, beside)?;
-    let recorded = plan.rundir.save(&plan.record(Some(newborn.kept()))); // E4
+    let spawned = backend::start(&launch, &memory, helper)?;
+    let recorded = plan.rundir.save(&plan.record(Some(spawned.record()))); // E4
     if let Err(error) = recorded {
-        newborn.give_up();
+        spawned.abort();
         return Err(error);
     }
-    serve(plan, link, newborn.begin(messages(plan)), flags);
+    serve(plan, link, spawned.start(messages(plan)), flags);
     Ok(())
 }
 
-/// Where the instance's messages go.
-fn messages(plan: &Plan) -> Say {
+/// Returns a sink that posts the instance's messages as notices.
+fn messages(plan: &Plan) -> MessageSink {
     let number = plan.settings.partition;
     let notices = Arc::clone(&plan.notices);
-    Box::new(move |line| notices.say(format!("instance {number}: {line}")))
+    Box::new(move |line| notices.post(format!("instance {number}: {line}")))
 }
 
-/// Talks to the instance until its body has ended, or KMON leaves.
-fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Backend>, flags: &Arc<Flags>) {
+/// Communicates with the instance until its backend has ended, or KMON leaves.
+fn serve(plan: &Plan, link: MonitorLink<'_>, backend: Arc<dyn Backend>, flags: &Arc<Flags>) {
     let (sender, mut receiver, kernel) = link.split();
     if let Some(handled) = plan.shared.lock().log.handled() {
         receiver.skip(handled);
     }
-    plan.shared.lock().pid = body.pid();
-    // A run has one body: a new run has new flags.
-    let _ = flags.body.set(Arc::clone(&body));
+    plan.shared.lock().pid = backend.pid();
+    // A run has one backend: a new run has new flags.
+    let _ = flags.backend.set(Arc::clone(&backend));
     let mut pump = Pump {
         number: plan.settings.partition,
         watch: Watch::new(receiver.peer_beat()),
         trials: Trials::default(),
         receiver,
         kernel: KernelFeed::new(kernel, &plan.shared),
-        body,
+        backend,
         shared: Arc::clone(&plan.shared),
         outbox: Arc::clone(&plan.outbox),
         notices: Arc::clone(&plan.notices),
@@ -200,10 +199,10 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Backend>, flags: &Arc
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| send_orders(sender, plan, flags, &over));
-        while pump.turn() {
+        while pump.step() {
             if flags.is_killed() {
-                // Its end shows in one of the next turns.
-                pump.body.kill();
+                // One of the next steps notices its end.
+                pump.backend.kill();
             } else if flags.is_left() {
                 return;
             }
@@ -213,6 +212,6 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Backend>, flags: &Arc
     });
     let halted = plan.shared.lock().state == State::Halted;
     if halted && let Err(error) = plan.rundir.save(&plan.record(None)) {
-        plan.notices.say(format!("{error:#}"));
+        plan.notices.post(format!("{error:#}"));
     }
 }

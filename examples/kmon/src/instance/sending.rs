@@ -1,5 +1,5 @@
-//! The sending thread of an instance: from the outbox into the region, waiting
-//! for room.
+//! The sending thread of an instance: sends the orders of the outbox, and waits for room in the
+//! ring.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +11,12 @@ use super::flags::Flags;
 use super::plan::Plan;
 use super::state::State;
 
-/// How often a thread that waits for an order checks whether its run is over; it is woken then.
+/// How often a thread that waits for an order checks whether its run has ended; it is also woken
+/// then.
 const IDLE: Duration = Duration::from_secs(1);
-/// The same while it waits for room in the ring.
-const GLANCE: Duration = Duration::from_millis(100);
-/// Time for what was typed last to leave, when KMON leaves.
+/// How often it checks this while it waits for room in the ring.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the last orders may take when KMON leaves.
 const LAST_ORDERS: Duration = Duration::from_millis(500);
 
 /// Sends until the run is `over`, or KMON leaves.
@@ -37,7 +38,7 @@ pub(super) fn send_orders(
         if is_corrupt || over.load(Ordering::Relaxed) || flags.is_killed() {
             return;
         }
-        let longest = if flags.is_left() { GLANCE } else { IDLE };
+        let longest = if flags.is_left() { POLL_INTERVAL } else { IDLE };
         let Some((incarnation, order)) = plan.outbox.take(longest) else {
             continue;
         };
@@ -45,21 +46,21 @@ pub(super) fn send_orders(
         loop {
             match sender.send(&command, incarnation) {
                 Ok(Sent::Whole) => break,
-                // Another incarnation of guestd, if it is not the one that it is for,
-                // discards it; so the next attempt is as good.
+                // The order can be sent again: an incarnation of guestd that it is not for discards
+                // it.
                 Ok(Sent::Restarted) => {}
                 Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,
-                Ok(Sent::Full) => sender.wait_for_space(GLANCE),
-                Err(error) => return give_up(plan, &error),
+                Ok(Sent::Full) => sender.wait_for_space(POLL_INTERVAL),
+                Err(error) => return note_broken_region(plan, &error),
             }
         }
     }
 }
 
-fn give_up(plan: &Plan, error: &LinkError) {
+fn note_broken_region(plan: &Plan, error: &LinkError) {
     let number = plan.settings.partition;
     if plan.shared.become_corrupt(error) {
-        plan.notices.say(format!(
+        plan.notices.post(format!(
             "instance {number}'s region is broken: {error}; kmreset {number} starts it again"
         ));
     }

@@ -1,8 +1,8 @@
-//! What an instance's threads and the front end both look at.
+//! The data that an instance's threads and the front end share.
 //!
-//! One lock, one condition: whoever changes something a waiter may wait for
-//! calls [`Shared::announce`]. Nobody does I/O with the lock held, so a slow
-//! terminal or a slow instance never holds up the other side.
+//! There is one lock and one condition variable: code that changes something that a waiter may wait
+//! for calls [`Shared::announce`]. No thread does I/O while it holds the lock, so a slow terminal
+//! or a slow instance never delays the other side.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,28 +14,28 @@ use kmon_protocol::{Ending, LinkError, Stats};
 use super::log::OutputLog;
 use super::state::State;
 
-/// Which of its two outputs a command wrote to.
+/// The stream to which a command wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     Out,
     Err,
 }
 
-/// What a `kmexec` in flight has got so far.
+/// The output of a `kmexec` so far.
 #[derive(Debug, Default)]
 pub(crate) struct ExecOutput {
     pub(crate) chunks: VecDeque<(Stream, Vec<u8>)>,
     /// Bytes in `chunks`.
     pub(crate) waiting: usize,
-    /// Bytes left out because they were not taken in time.
+    /// Bytes dropped because the front end did not take the output in time.
     pub(crate) dropped: u64,
     pub(crate) ending: Option<Ending>,
-    /// The guestd that ran it is gone: nothing more comes.
+    /// The guestd that ran it is gone: no more output arrives.
     pub(crate) lost: bool,
 }
 
 impl ExecOutput {
-    /// Bytes kept for a front end that does not take them.
+    /// Bytes kept until the front end takes them.
     const MAX_WAITING: usize = 2 * 1024 * 1024;
 
     pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
@@ -48,24 +48,24 @@ impl ExecOutput {
     }
 }
 
-/// An instance as of now.
+/// The current data of an instance.
 pub(crate) struct View {
     pub(crate) state: State,
-    /// The guest daemon's process, as this machine numbers it; of a machine, QEMU's.
+    /// The process of guestd on this machine; for a machine, that of QEMU.
     pub(crate) pid: Option<i32>,
     /// When the instance was started.
     pub(crate) started: Instant,
     pub(crate) log: OutputLog,
-    /// The lines of its kernel.
+    /// The log of its kernel.
     pub(crate) kernel_log: OutputLog,
     pub(crate) stats: Option<Stats>,
     /// The reading before `stats`.
     pub(crate) earlier_stats: Option<Stats>,
-    /// The shell that is there now has printed something: it is there.
+    /// The current shell has printed something, so it runs.
     pub(crate) printed: bool,
-    /// What works across its memory, if that was found out.
+    /// What works across its memory, if that was tested.
     pub(crate) memory: Option<Verdict>,
-    /// A console shows the output: let the instance wait for a slow terminal.
+    /// A console shows the output, so the instance waits for a slow terminal.
     pub(crate) attached: bool,
     /// Rows and columns of its terminal.
     pub(crate) terminal: Option<(u16, u16)>,
@@ -73,13 +73,13 @@ pub(crate) struct View {
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
     next_stream: u32,
-    /// How much of the log's loss an operator was told.
-    told_loss: u64,
+    /// The lost bytes that were reported to an operator.
+    reported_loss: u64,
 }
 
 impl View {
-    /// Bits of a stream's number that count within one incarnation of KMON; those above
-    /// tell its incarnations apart, so that nothing of an earlier one's is taken for ours.
+    /// Bits of a stream's number that count within one incarnation of KMON. The bits above contain
+    /// the incarnation's number, so that answers to an earlier incarnation are recognized.
     const STREAM_BITS: u32 = 20;
 
     fn new(log: OutputLog, kernel_log: OutputLog) -> Self {
@@ -87,7 +87,7 @@ impl View {
             state: State::Halted,
             pid: None,
             started: Instant::now(),
-            told_loss: log.lost(),
+            reported_loss: log.lost(),
             log,
             kernel_log,
             stats: None,
@@ -102,7 +102,7 @@ impl View {
         }
     }
 
-    /// A number that no exec or query of this incarnation of KMON has had lately.
+    /// Returns a number that no recent exec or query of this incarnation of KMON has used.
     pub(crate) fn new_stream(&mut self) -> u32 {
         let stream = self.next_stream;
         let count = (1 << Self::STREAM_BITS) - 1;
@@ -112,7 +112,7 @@ impl View {
         stream
     }
 
-    /// The instance is about to be started or found; the output stays.
+    /// Resets the data for a new run. The output stays.
     pub(crate) fn begin(&mut self) {
         self.state = State::Starting;
         self.pid = None;
@@ -125,12 +125,12 @@ impl View {
         self.idle = None;
     }
 
-    /// KMON has attached to the region, as its incarnation number `incarnation` there.
+    /// Notes that KMON has attached to the region as incarnation number `incarnation`.
     pub(crate) fn attached_as(&mut self, incarnation: u32) {
         self.next_stream = incarnation << Self::STREAM_BITS | 1;
     }
 
-    /// The guestd that there was is gone, with all that it was asked.
+    /// Notes that guestd is gone, with all its commands.
     pub(crate) fn lose_guestd(&mut self) {
         let unfinished = |exec: &&mut ExecOutput| exec.ending.is_none();
         let execs = self.execs.values_mut();
@@ -140,13 +140,13 @@ impl View {
         self.memory = None;
     }
 
-    /// Bytes that were lost since the last call.
-    pub(crate) fn untold_loss(&mut self) -> u64 {
-        let told = std::mem::replace(&mut self.told_loss, self.log.lost());
-        self.log.lost() - told
+    /// Returns how many bytes were lost since the last call.
+    pub(crate) fn take_unreported_loss(&mut self) -> u64 {
+        let reported = std::mem::replace(&mut self.reported_loss, self.log.lost());
+        self.log.lost() - reported
     }
 
-    /// How much the front end is behind, where it is there to catch up.
+    /// Returns how many bytes an attached front end has not taken yet.
     pub(crate) fn backlog(&self) -> u64 {
         let console = if self.attached { self.log.unseen() } else { 0 };
         let execs = self.execs.values().map(|exec| exec.waiting as u64).max();
@@ -154,7 +154,7 @@ impl View {
     }
 }
 
-/// A [`View`] behind its lock.
+/// A [`View`] with its lock.
 pub(crate) struct Shared {
     view: Mutex<View>,
     changed: Condvar,
@@ -172,12 +172,12 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes who waits for a change.
+    /// Wakes the threads that wait for a change.
     pub(crate) fn announce(&self) {
         self.changed.notify_all();
     }
 
-    /// The region is none any more; false if that was known.
+    /// Notes that the region is corrupt. Returns false if that was already known.
     pub(crate) fn become_corrupt(&self, error: &LinkError) -> bool {
         let mut view = self.lock();
         let known = matches!(view.state, State::Corrupt(_));
@@ -199,7 +199,7 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits up to `timeout` until `ready` says so; returns what it said last.
+    /// Waits up to `timeout` until `ready` returns true. Returns false at the time-out.
     pub(crate) fn wait_until(
         &self,
         timeout: Duration,

@@ -1,12 +1,12 @@
-//! How an instance is.
+//! The states of an instance.
 //!
 //! ```text
-//! starting -> running <-> stalled        (heartbeat)
-//! running, stalled <-> restarting        (guestd is gone; there is another one)
-//! any of these <-> paused                (its machine stands still)
-//! any of these -> panicked               (its kernel gave up)
-//! any of these -> dead | corrupt         (its body ended; the region is broken)
-//! any of these -> halted                 (the operator asked)
+//! starting -> running <-> silent         (heartbeat)
+//! running, silent <-> restarting         (guestd is gone; another one starts)
+//! any of these <-> paused                (its machine is paused)
+//! any of these -> panicked               (its kernel has panicked)
+//! any of these -> dead | corrupt         (its backend ended; the region is broken)
+//! any of these -> halted                 (the operator ended it, or it ended by itself)
 //! panicked | dead | corrupt | halted -> starting    (kmload, kmreset)
 //! ```
 
@@ -16,27 +16,27 @@ use std::time::Instant;
 /// One state of the table above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The daemon has not attached to the region yet, or not greeted this KMON.
+    /// Guestd has not attached to the region yet, or has not greeted this KMON.
     Starting,
     Running,
-    /// The daemon was there and is gone, since then; it is being started again.
+    /// Guestd is gone since this time; it is being started again.
     Restarting(Instant),
-    /// The process lives, but its heartbeat stands still since then.
-    Stalled(Instant),
-    /// Its machine stands still, because somebody asked for that.
+    /// The process exists, but its heartbeat has not moved since this time.
+    Silent(Instant),
+    /// Its machine is paused, on request.
     Paused,
-    /// Its kernel gave up; its machine stands still.
+    /// Its kernel has panicked; its machine has stopped.
     Panicked,
-    /// The process is gone; how.
+    /// The process is gone; this is how it ended.
     Dead(String),
-    /// The operator ended it.
+    /// It ended without a failure, or the operator ended it.
     Halted,
-    /// What the instance wrote is no region any more; what was found.
+    /// The instance has damaged its region; this was found.
     Corrupt(String),
 }
 
 impl State {
-    /// Why its region is broken, if it is.
+    /// Returns why its region is corrupt, if it is.
     pub(crate) fn broken(&self) -> Option<&str> {
         match self {
             Self::Corrupt(cause) => Some(cause),
@@ -44,13 +44,13 @@ impl State {
         }
     }
 
-    /// The one word of it.
+    /// Returns its name.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Restarting(_) => "restarting",
-            Self::Stalled(_) => "stalled",
+            Self::Silent(_) => "silent",
             Self::Paused => "paused",
             Self::Panicked => "panicked",
             Self::Dead(_) => "dead",
@@ -59,10 +59,12 @@ impl State {
         }
     }
 
-    /// What is known beyond the word.
+    /// Returns details, if there are any.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
-            Self::Stalled(since) => Some(format!("stale {} s", since.elapsed().as_secs())),
+            Self::Silent(since) => {
+                Some(format!("no heartbeat for {} s", since.elapsed().as_secs()))
+            }
             Self::Dead(how) => Some(how.clone()),
             Self::Corrupt(what) => Some(what.clone()),
             Self::Starting
@@ -74,13 +76,13 @@ impl State {
         }
     }
 
-    /// Whether a process of the instance is there.
+    /// Returns true if a process of the instance exists.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             Self::Starting
             | Self::Running
             | Self::Restarting(_)
-            | Self::Stalled(_)
+            | Self::Silent(_)
             | Self::Paused
             | Self::Panicked => true,
             Self::Dead(_) | Self::Halted | Self::Corrupt(_) => false,
@@ -91,7 +93,6 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.detail()) {
-            (Self::Stalled(_), Some(detail)) => f.write_str(&detail),
             (_, Some(detail)) => write!(f, "{}: {detail}", self.word()),
             (_, None) => f.write_str(self.word()),
         }

@@ -1,15 +1,15 @@
-//! The file an output log is kept in, mapped: what is stored is there for the
-//! next KMON, however this one ends.
+//! The mapped file of an output log: stored data is available to the next KMON, however this one
+//! ends.
 //!
-//! | offset   | bytes                    | what it has                       |
+//! | offset   | bytes                    | content                           |
 //! |----------|--------------------------|-----------------------------------|
-//! | 0        | [`CIRCLE`]               | the [`Marks`], a snapshot         |
-//! | `CIRCLE` | the rest                 | byte `p` of the output at `p` modulo that length |
+//! | 0        | [`HEADER`]               | the [`Marks`], a snapshot         |
+//! | `HEADER` | the rest                 | byte `p` of the output at `p` modulo that length |
 //!
-//! - **F1** Marks are replaced as a whole: a KMON that is killed at it leaves the
-//!   ones before (`shmem_core::snapshot`, S3).
-//! - **F2** A byte that the stored marks count as kept is not overwritten before
-//!   other marks are stored.
+//! - **F1** Marks are replaced as a whole: a KMON that is killed meanwhile leaves the earlier ones
+//!   (`shmem_core::snapshot`, S3).
+//! - **F2** A byte that the stored marks count as kept is overwritten only after other marks are
+//!   stored.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -22,29 +22,29 @@ use rustix::io::Errno;
 use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Mapping, Window};
 
-/// Where the circle of output begins.
-pub(super) const CIRCLE: usize = 4096;
-/// Room behind the capacity: for output that a console is to be shown although
-/// it is slow, and for what is being appended.
+/// Bytes before the output, which is circular.
+pub(super) const HEADER: usize = 4096;
+/// Room beyond the capacity: for output that a slow console has not shown yet, and for output that
+/// is being appended.
 const SLACK: usize = 256 * 1024;
 const MAGIC: u64 = u64::from_le_bytes(*b"kmonlog1");
 
-/// What a log knows beside the bytes. Positions count every byte of output.
+/// The state of a log, apart from the output. Positions count every byte of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
-    /// Bytes kept, but for what a console is still to be shown.
+    /// Bytes kept, apart from output that a console has not shown yet.
     pub(super) capacity: u64,
     /// The oldest byte kept.
     pub(super) start: u64,
-    /// Behind the newest byte.
+    /// After the newest byte.
     pub(super) end: u64,
-    /// Behind the last byte that an operator has seen.
+    /// After the last byte that an operator has seen.
     pub(super) seen: u64,
-    /// Behind the newest line's end.
+    /// After the end of the newest whole line.
     pub(super) line_start: u64,
-    /// Bytes that left before an operator saw them.
+    /// Bytes that were overwritten before an operator saw them.
     pub(super) lost: u64,
-    /// Bytes that earlier incarnations of guestd dropped, and the present one.
+    /// Bytes that earlier incarnations of guestd dropped, and those of the current one.
     pub(super) dropped_before: u64,
     pub(super) dropped: u64,
     /// Commands that were discarded at a restart.
@@ -83,7 +83,7 @@ impl Marks {
         bytes
     }
 
-    /// Nothing, unless a KMON could have written it over a circle of `size` bytes.
+    /// Decodes marks; `None` unless a KMON could have written them for `size` bytes of output.
     fn decode(bytes: &[u8; Self::WORDS * 8], size: u64) -> Option<Self> {
         let mut words = [0; Self::WORDS];
         for (to, word) in words.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -125,45 +125,44 @@ impl Marks {
 
 /// The mapped file.
 pub(super) struct Store {
-    circle: Window<'static>,
+    output: Window<'static>,
     marks: Writer<'static>,
 }
 
 impl Store {
-    /// The store in `file`, which is made for `capacity` bytes if there is none
-    /// that can be used.
+    /// Opens the store in `file`, or creates one for `capacity` bytes if the file is not a valid
+    /// store.
     ///
     /// # Errors
-    ///
-    /// There is no room for it, or no right to it.
+    /// The file cannot be opened, created or enlarged.
     pub(super) fn open(file: &Path, capacity: usize) -> anyhow::Result<(Self, Marks)> {
         let shown = || format!("{}", file.display());
         if let Ok(mapping) = Mapping::file(file, None)
-            && let Some(found) = Self::over(leaked(mapping))
+            && let Some(found) = Self::attach(leaked(mapping))
         {
             return Ok(found);
         }
-        let mapping = make(file, CIRCLE + capacity + SLACK).with_context(shown)?;
+        let mapping = create(file, HEADER + capacity + SLACK).with_context(shown)?;
         let made = Self::format(leaked(mapping), capacity);
         made.with_context(shown)
     }
 
-    /// The store that is in `memory`, if one is.
-    pub(super) fn over(memory: Window<'static>) -> Option<(Self, Marks)> {
+    /// Attaches to the store in `memory`, if it is one.
+    pub(super) fn attach(memory: Window<'static>) -> Option<(Self, Marks)> {
         let store = Self::parts(memory)?;
         let mut bytes = [0; Marks::WORDS * 8];
-        let reader = Reader::attach(memory.sub(0, CIRCLE).ok()?).ok()?;
+        let reader = Reader::attach(memory.sub(0, HEADER).ok()?).ok()?;
         let len = reader.read(&mut bytes).ok()?;
         let marks = Marks::decode(&bytes, store.size()).filter(|_| len == bytes.len())?;
         Some((store, marks))
     }
 
-    /// Makes `memory` an empty store.
+    /// Formats `memory` as an empty store.
     pub(super) fn format(
         memory: Window<'static>,
         capacity: usize,
     ) -> anyhow::Result<(Self, Marks)> {
-        let mut store = Self::parts(memory).context("too short")?;
+        let mut store = Self::parts(memory).context("it is too short")?;
         let marks = Marks {
             capacity: capacity as u64,
             ..Marks::default()
@@ -173,58 +172,58 @@ impl Store {
     }
 
     fn parts(memory: Window<'static>) -> Option<Self> {
-        let len = memory.len().checked_sub(CIRCLE).filter(|&len| len > 0)?;
+        let len = memory.len().checked_sub(HEADER).filter(|&len| len > 0)?;
         Some(Self {
-            circle: memory.sub(CIRCLE, len).ok()?,
-            marks: Writer::attach(memory.sub(0, CIRCLE).ok()?).ok()?,
+            output: memory.sub(HEADER, len).ok()?,
+            marks: Writer::attach(memory.sub(0, HEADER).ok()?).ok()?,
         })
     }
 
-    /// Bytes of output that there is room for.
+    /// Returns how many bytes of output have room.
     pub(super) fn size(&self) -> u64 {
-        self.circle.len() as u64
+        self.output.len() as u64
     }
 
-    /// Stores `marks` in the place of the ones before.
+    /// Replaces the stored marks by `marks`.
     pub(super) fn save(&mut self, marks: &Marks) {
         let saved = self.marks.write(&marks.encode());
-        saved.expect("marks are shorter than their place");
+        saved.expect("the header has room for the marks");
     }
 
-    /// Stores output from `position` on; of more than there is room for, the last.
+    /// Stores output from `position` on; only the end of output that is too long.
     pub(super) fn put(&self, position: u64, output: &[u8]) {
-        let size = self.circle.len();
+        let size = self.output.len();
         let skip = output.len().saturating_sub(size);
         let at = self.offset(position + skip as u64);
         let output = &output[skip..];
         let (front, wrapped) = output.split_at(output.len().min(size - at));
-        self.circle.write(at, front);
-        self.circle.write(0, wrapped);
+        self.output.write(at, front);
+        self.output.write(0, wrapped);
     }
 
     /// Reads output from `position` on.
     pub(super) fn get(&self, position: u64, output: &mut [u8]) {
         let at = self.offset(position);
-        let len = output.len().min(self.circle.len() - at);
+        let len = output.len().min(self.output.len() - at);
         let (front, wrapped) = output.split_at_mut(len);
-        self.circle.read(at, front);
-        self.circle.read(0, wrapped);
+        self.output.read(at, front);
+        self.output.read(0, wrapped);
     }
 
     fn offset(&self, position: u64) -> usize {
-        // Less than the circle's length.
+        // Less than the length of the window.
         (position % self.size()) as usize
     }
 }
 
-/// An instance's log is there as long as KMON is.
+/// Leaks the mapping: an instance's log is mapped as long as KMON runs.
 fn leaked(mapping: Mapping) -> Window<'static> {
     Box::leak(Box::new(mapping)).window()
 }
 
-/// A new file of `len` bytes, all of which the disk has: a mapping of a file
-/// that cannot grow any more would end KMON.
-fn make(file: &Path, len: usize) -> anyhow::Result<Mapping> {
+/// Creates a file of `len` bytes and allocates all its blocks: an access to a block that cannot be
+/// allocated would end KMON.
+fn create(file: &Path, len: usize) -> anyhow::Result<Mapping> {
     let fresh = file.with_extension("fresh");
     let mut open = OpenOptions::new();
     open.read(true).write(true).create(true).truncate(true);
@@ -258,7 +257,7 @@ mod tests {
     use shmem_core::mem::Heap;
 
     #[test]
-    fn marks_come_back_from_the_file_and_other_files_are_replaced() {
+    fn marks_are_read_back_from_the_file_and_other_files_are_replaced() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("2.log");
         for junk in [&b""[..], b"short", &[0xff; 9000]] {
@@ -271,7 +270,7 @@ mod tests {
             marks.modes = 9;
             marks.handled = Some(u32::MAX);
             store.save(&marks);
-            // Another KMON wants another length; the file has its own.
+            // Another KMON requests another length, but the file keeps its own.
             let (again, found) = Store::open(&file, 500_000).unwrap();
             assert_eq!(found, marks);
             let mut bytes = [0; 5];
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_cannot_be_are_none() {
+    fn impossible_marks_are_refused() {
         let (size, good) = (64, Marks::default());
         let decoded = |marks: &Marks| Marks::decode(&marks.encode(), size);
         assert_eq!(decoded(&good), Some(good));
@@ -310,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn output_wraps_and_of_too_much_the_end_is_kept() {
-        let memory = Box::leak(Box::new(Heap::new(CIRCLE + 16))).window();
+    fn output_wraps_and_of_too_long_output_the_end_is_kept() {
+        let memory = Box::leak(Box::new(Heap::new(HEADER + 16))).window();
         let (store, _) = Store::format(memory, 8).unwrap();
         store.put(10, b"abcdefghij");
         let mut bytes = [0; 10];

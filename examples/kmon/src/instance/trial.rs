@@ -1,17 +1,17 @@
-//! When KMON tries with an instance what works across their memory: once in each
-//! of guestd's incarnations, and again where that told nothing.
+//! When KMON and an instance test what works across their memory: once in each incarnation of
+//! guestd, and again if the result was unknown.
 
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::memory::is_open;
 use kmon_protocol::link::{EventReceiver, Verdict};
 
-/// Trials in one incarnation of guestd.
+/// Attempts in one incarnation of guestd.
 const ATTEMPTS: u32 = 8;
-/// Time between two: the two may just not have run at the same time.
+/// Time between two attempts: the two sides may not have run at the same time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The trials of one incarnation of guestd.
+/// The tests in one incarnation of guestd.
 #[derive(Default)]
 pub(super) struct Trials {
     left: u32,
@@ -19,15 +19,15 @@ pub(super) struct Trials {
 }
 
 impl Trials {
-    /// Guestd has greeted.
+    /// Notes that guestd has greeted.
     pub(super) fn begin(&mut self) {
         (self.left, self.last) = (ATTEMPTS, None);
     }
 
-    /// Tries, if that is due; takes 50 ms at most.
-    pub(super) fn turn(&mut self, receiver: &mut EventReceiver<'_>) -> Option<Verdict> {
-        let rests = self.last.is_some_and(|last| last.elapsed() < PAUSE);
-        if self.left == 0 || rests {
+    /// Tests the memory if a test is due. Takes at most 50 ms.
+    pub(super) fn run_if_due(&mut self, receiver: &mut EventReceiver<'_>) -> Option<Verdict> {
+        let is_pausing = self.last.is_some_and(|last| last.elapsed() < PAUSE);
+        if self.left == 0 || is_pausing {
             return None;
         }
         self.left -= 1;

@@ -1,4 +1,4 @@
-//! What all instances are made with.
+//! The settings that all instances share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::backend::Programs;
 use crate::notices::Notices;
 use crate::rundir::RunDir;
 
-/// What all instances are made with.
+/// The settings that all instances share.
 pub(crate) struct Common {
     pub(crate) programs: Programs,
     pub(crate) period: Duration,
@@ -19,7 +19,7 @@ pub(crate) struct Common {
     pub(crate) rundir: Arc<RunDir>,
 }
 
-/// How much is kept of what an instance prints, and of what its kernel says.
+/// How many bytes are kept of an instance's output and of its kernel's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogBytes {
     pub(crate) output: usize,

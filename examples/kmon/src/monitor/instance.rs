@@ -1,4 +1,4 @@
-//! One instance: what it is, and how it starts and ends.
+//! One instance, with its start and its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,15 +16,14 @@ use crate::instance::state::State;
 use crate::interrupt::Interrupt;
 use crate::kind::Kind;
 
-/// How long processes may take to attach, and a machine, which boots first.
+/// How long processes may take to attach, and a machine, which must boot.
 const START_TIME: Duration = Duration::from_secs(20);
 const BOOT_TIME: Duration = Duration::from_secs(90);
-/// How long an instance may take to halt, and a machine, which shuts its system down.
+/// How long an instance may take to halt, and a machine, which must shut down.
 const HALT_TIME: Duration = Duration::from_secs(3);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 
-/// One partition; it keeps its number, name and output over its runs, and over
-/// those of KMON.
+/// One instance. It keeps its number, name and output over its runs, and over those of KMON.
 pub(crate) struct Instance {
     pub(crate) number: u8,
     pub(crate) name: String,
@@ -34,48 +33,48 @@ pub(crate) struct Instance {
     pub(super) run: Option<Run>,
 }
 
-/// How an instance was brought to its end.
+/// How an instance was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halted {
-    /// Guestd was asked, and ended it.
+    /// Guestd ended it on request.
     Clean,
-    /// Its system was asked by the power button.
+    /// Its system ended after the power button was pressed.
     PoweredDown,
     /// It was killed.
     Killed,
-    /// KMON has let go of it; it was not there, or did not answer.
-    LetGo,
+    /// KMON has released it, because it had not attached or did not answer.
+    Released,
 }
 
 impl Instance {
-    /// The instance's state as of now.
+    /// Returns the instance's state.
     pub(crate) fn state(&self) -> State {
         self.shared.lock().state.clone()
     }
 
-    /// An error unless the instance can take commands.
+    /// Returns an error unless the instance can accept commands.
     pub(crate) fn require_running(&self) -> anyhow::Result<()> {
         let n = self.number;
         match self.state() {
             State::Running => Ok(()),
             State::Halted => bail!("instance {n} is not running (halted); kmload {n} starts it"),
-            State::Starting => bail!("instance {n} is not running yet; kmlist shows when it is"),
+            State::Starting => bail!("instance {n} is not running yet; see kmlist"),
             State::Restarting(_) => {
-                bail!("guestd of instance {n} died and is being restarted; kmlist shows when it is")
+                bail!("guestd of instance {n} died and is being restarted; see kmlist")
             }
-            State::Paused => bail!("instance {n} is paused; kmresume {n} lets it go on"),
+            State::Paused => bail!("instance {n} is paused; kmresume {n} continues it"),
             state => bail!("instance {n} is not running ({state}); kmreset {n} starts it again"),
         }
     }
 
-    /// Starts it afresh, or goes on with what an earlier KMON left of it.
+    /// Starts it anew, or continues with the backend that an earlier KMON left.
     pub(super) fn start(
         &mut self,
         common: &Common,
         found: Option<BackendRecord>,
     ) -> anyhow::Result<()> {
         if self.run.is_some() {
-            // Before it is killed: what cannot be recorded cannot be started.
+            // Checked before it is killed: without a record it cannot be started.
             common.rundir.require_room(self.number)?;
         }
         self.end();
@@ -99,9 +98,9 @@ impl Instance {
         }
     }
 
-    /// What it consists of, if that is there.
-    pub(super) fn body(&self) -> Option<&Arc<dyn Backend>> {
-        self.run.as_ref()?.body()
+    /// Returns its backend, if there is one.
+    pub(super) fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.run.as_ref()?.backend()
     }
 
     pub(super) fn ask_to_halt(&self) {
@@ -109,15 +108,15 @@ impl Instance {
             run.expect_halt();
         }
         if self.state() == State::Paused
-            && let Some(body) = self.body()
+            && let Some(backend) = self.backend()
         {
-            // One that stands still hears nothing. If it does not go on, it is killed.
-            let _ = body.resume();
+            // A paused instance receives nothing. If it does not continue, it is killed.
+            let _ = backend.resume();
         }
         self.outbox.put(Order::Halt);
     }
 
-    /// Asks guestd to end it, then its system, and kills it if neither does.
+    /// Asks guestd to end it, then presses the power button, and kills it if neither works.
     pub(super) fn halt(&mut self) -> Halted {
         self.ask_to_halt();
         if self.wait_halted(Instant::now() + self.halt_time()) {
@@ -129,29 +128,29 @@ impl Instance {
         self.halted_by_force()
     }
 
-    /// How it is halted if nobody is asked.
+    /// Returns how it is halted if it does not halt on request.
     pub(super) fn halted_by_force(&self) -> Halted {
         match self.kind {
-            Kind::External(_) => Halted::LetGo,
+            Kind::External(_) => Halted::Released,
             Kind::Process { .. } | Kind::Qemu(_) => Halted::Killed,
         }
     }
 
-    /// Presses its power button, if it has one that works.
+    /// Presses its power button. Returns true if it has one that works.
     pub(super) fn press_power(&self) -> bool {
-        let pressed = self.body().map(|body| body.power_down());
+        let pressed = self.backend().map(|backend| backend.power_down());
         matches!(pressed, Some(Ok(true)))
     }
 
-    /// Kills what there is; a run that was over stays as it ended.
+    /// Kills it. A run that has ended keeps its state.
     pub(super) fn end(&mut self) {
         if let Some(run) = self.run.take() {
             run.end();
         }
     }
 
-    /// Whether `kmload` and `kmreset` wait for it: whoever attaches to foreign memory does
-    /// so when it likes.
+    /// Returns true if `kmload` and `kmreset` wait for it. An external instance may attach at any
+    /// time.
     pub(crate) fn is_awaited(&self) -> bool {
         !matches!(self.kind, Kind::External(_))
     }
@@ -163,7 +162,7 @@ impl Instance {
         }
     }
 
-    /// How long it may take to halt when it was asked.
+    /// Returns how long it may take to halt on request.
     pub(super) fn halt_time(&self) -> Duration {
         match self.kind {
             Kind::Qemu(_) => SHUTDOWN_TIME,
@@ -171,35 +170,34 @@ impl Instance {
         }
     }
 
-    /// Waits until it runs and has reported once, for as long as it may take to start
-    /// (for ever if `patient`), and calls `look` now and then.
+    /// Waits until it runs and has sent statistics, at most the time for its start (without limit
+    /// if `patient`). Calls `poll` repeatedly meanwhile.
     ///
     /// # Errors
-    ///
-    /// It does not, or `^C` came, or the error of `look`.
+    /// It does not run in time, or `^C` was pressed, or `poll` fails.
     pub(crate) fn wait_running(
         &self,
         since: Instant,
         patient: bool,
         interrupt: &Interrupt,
-        mut look: impl FnMut() -> anyhow::Result<()>,
+        mut poll: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let deadline = since + self.start_time();
         let n = self.number;
         loop {
-            let begun = self
-                .shared
-                .wait_until(Interrupt::GLANCE, |view| match view.state {
-                    State::Running => view.stats.is_some(),
-                    State::Starting | State::Restarting(_) => false,
-                    _ => true,
-                });
-            look()?;
-            if begun {
+            let is_settled =
+                self.shared
+                    .wait_until(Interrupt::POLL_INTERVAL, |view| match view.state {
+                        State::Running => view.stats.is_some(),
+                        State::Starting | State::Restarting(_) => false,
+                        _ => true,
+                    });
+            poll()?;
+            if is_settled {
                 break;
             }
             if interrupt.is_set() {
-                bail!("interrupted; instance {n} goes on, kmlist shows when it runs");
+                bail!("interrupted; instance {n} continues to start, see kmlist");
             }
             if !patient && Instant::now() > deadline {
                 break;
@@ -211,23 +209,24 @@ impl Instance {
                 "instance {n}: guestd did not attach within {} s; kmreset {n} tries again",
                 self.start_time().as_secs()
             ),
-            State::Paused => bail!("instance {n} is paused; kmresume {n} lets it go on"),
-            state => bail!("instance {n} does not run ({state}); kmreset {n} tries again"),
+            State::Paused => bail!("instance {n} is paused; kmresume {n} continues it"),
+            state => bail!("instance {n} is not running ({state}); kmreset {n} tries again"),
         }
     }
 
-    /// Waits until it has ended, or cannot hear that it is to end; whether the former.
+    /// Waits until it has ended, or can no longer receive the order to halt. Returns true if it has
+    /// ended.
     pub(super) fn wait_halted(&self, deadline: Instant) -> bool {
-        let hears = |state: &State| {
+        let can_receive = |state: &State| {
             matches!(
                 state,
                 State::Running | State::Starting | State::Restarting(_) | State::Paused
             )
         };
-        self.wait_while(deadline, hears)
+        self.wait_while(deadline, can_receive)
     }
 
-    /// Waits until it has ended; whether it has.
+    /// Waits until it has ended. Returns true if it has.
     pub(super) fn wait_ended(&self, deadline: Instant) -> bool {
         self.wait_while(deadline, State::is_alive)
     }

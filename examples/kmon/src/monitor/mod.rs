@@ -1,4 +1,4 @@
-//! The instances KMON has, by partition number, and how they start and end.
+//! KMON's instances by partition number, with their start and end.
 
 mod common;
 mod instance;
@@ -25,14 +25,14 @@ pub(crate) use instance::{Halted, Instance};
 /// Instances count from here; 1 is KMON itself.
 pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
 
-/// How long it may take until a pause, or its end, shows.
+/// How long a pause or its end may take to become visible.
 const CHANGE_TIME: Duration = Duration::from_secs(2);
 
-/// An instance that is to be.
+/// The settings of an instance to add.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct NewInstance {
     pub(crate) name: Option<String>,
-    /// Processes, if nothing is said.
+    /// Processes if `None`.
     pub(crate) kind: Option<Kind>,
     pub(crate) logs: Option<LogBytes>,
 }
@@ -55,7 +55,7 @@ impl Monitor {
         self.instances.values()
     }
 
-    /// The period of the instances' statistics.
+    /// Returns the period of the instances' statistics.
     pub(crate) fn period(&self) -> Duration {
         self.common.period
     }
@@ -64,36 +64,36 @@ impl Monitor {
         &self.common.notices
     }
 
-    /// Instance `number`.
+    /// Returns instance `number`.
     pub(crate) fn instance(&self, number: u8) -> anyhow::Result<&Instance> {
         self.instances
             .get(&number)
             .ok_or_else(|| self.no_such(number))
     }
 
-    /// Goes on with the instances that earlier KMONs left; their numbers.
+    /// Continues with the instances that earlier KMONs left. Returns their numbers.
     pub(crate) fn find_all(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut numbers = Vec::new();
         for record in self.common.rundir.records() {
-            let (number, body) = (record.number, record.body.clone());
+            let (number, backend) = (record.number, record.backend.clone());
             if !(FIRST..=LAST_PARTITION).contains(&number) {
                 continue;
             }
             self.insert(record, None)?;
-            if body.is_some() {
-                self.begin(number, body)?;
+            if backend.is_some() {
+                self.begin(number, backend)?;
                 numbers.push(number);
             }
         }
         Ok(numbers)
     }
 
-    /// Whether there is an instance `number`, running or not.
+    /// Returns true if instance `number` exists, running or not.
     pub(crate) fn has(&self, number: u8) -> bool {
         self.instances.contains_key(&number)
     }
 
-    /// Adds an instance of processes with the next number, not started yet.
+    /// Adds an instance of kind `process` with the next number, without starting it.
     pub(crate) fn add(&mut self, name: Option<String>) -> anyhow::Result<u8> {
         let last = self.instances.keys().next_back();
         let number = match last {
@@ -103,16 +103,16 @@ impl Monitor {
                 bail!("no partition number is left; kmload N starts a halted instance again")
             }
         };
-        let wanted = Wanted {
+        let wanted = NewInstance {
             name,
-            ..Wanted::default()
+            ..NewInstance::default()
         };
         self.add_as(number, wanted)?;
         Ok(number)
     }
 
-    /// Adds instance `number`, which is not there yet, not started.
-    pub(crate) fn add_as(&mut self, number: u8, wanted: Wanted) -> anyhow::Result<()> {
+    /// Adds the new instance `number`, without starting it.
+    pub(crate) fn add_as(&mut self, number: u8, wanted: NewInstance) -> anyhow::Result<()> {
         let name = wanted.name.unwrap_or_else(|| format!("part{number}"));
         self.require_free(&name, number)?;
         let shell = self.common.shell.clone();
@@ -120,12 +120,12 @@ impl Monitor {
             number,
             name,
             kind: wanted.kind.unwrap_or(Kind::Process { shell }),
-            body: None,
+            backend: None,
         };
         self.insert(record, wanted.logs)
     }
 
-    /// What a halted instance is made of when it starts again; another one stays as it is.
+    /// Changes the kind of a halted instance for its next start. Other instances stay as they are.
     pub(crate) fn redefine(&mut self, number: u8, kind: Kind) -> anyhow::Result<()> {
         let instance = self.instance_mut(number)?;
         if instance.run.is_none() {
@@ -138,7 +138,7 @@ impl Monitor {
         let number = record.number;
         let (rundir, logs) = (&self.common.rundir, logs.unwrap_or(self.common.logs));
         let log = OutputLog::open(&rundir.log(number), logs.output);
-        let no_place = || format!("instance {number} has no place for its output");
+        let no_place = || format!("the output of instance {number} cannot be stored");
         let log = log.with_context(no_place)?;
         let kernel = OutputLog::open(&rundir.kernel(number), logs.kernel);
         let kernel = kernel.with_context(no_place)?;
@@ -154,14 +154,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// Starts `number`, which is not running.
+    /// Starts instance `number`, which is not running.
     pub(crate) fn load(&mut self, number: u8, name: Option<String>) -> anyhow::Result<()> {
         if let Some(name) = &name {
             self.require_free(name, number)?;
         }
         let instance = self.instance_mut(number)?;
         if instance.state().is_alive() {
-            bail!("instance {number} is there already; kmreset {number} starts it again");
+            bail!("instance {number} is already running; kmreset {number} starts it again");
         }
         if let Some(name) = name {
             instance.name = name;
@@ -169,7 +169,7 @@ impl Monitor {
         self.start(number)
     }
 
-    /// Starts `number`, killing what is left of its last run.
+    /// Starts instance `number`, after killing its last run.
     pub(crate) fn start(&mut self, number: u8) -> anyhow::Result<()> {
         self.begin(number, None)
     }
@@ -180,8 +180,8 @@ impl Monitor {
         instance.start(&self.common, found)
     }
 
-    /// Waits until every instance that was started runs; what went wrong with
-    /// which, and how many there are.
+    /// Waits until every started instance runs. Returns the errors, and the number of started
+    /// instances.
     pub(crate) fn wait_all_running(&self, interrupt: &Interrupt) -> (Vec<anyhow::Error>, usize) {
         let since = Instant::now();
         let started = |instance: &&Instance| instance.run.is_some() && instance.is_awaited();
@@ -194,13 +194,13 @@ impl Monitor {
         (results.into_iter().filter_map(Result::err).collect(), all)
     }
 
-    /// Ends `number`: asks guestd to, then its system, unless `force`, and kills it if
-    /// neither does.
+    /// Ends instance `number`: unless `force`, asks guestd and then presses the power button; kills
+    /// the instance if neither works.
     pub(crate) fn halt(&mut self, number: u8, force: bool) -> anyhow::Result<Halted> {
         let missing = self.no_such(number);
         let instance = self.instances.get_mut(&number).ok_or(missing)?;
         if instance.state() == State::Halted {
-            bail!("instance {number} is halted already; kmload {number} starts it again");
+            bail!("instance {number} is already halted; kmload {number} starts it again");
         }
         let how = match instance.state().is_alive() {
             false => Halted::Clean,
@@ -214,7 +214,7 @@ impl Monitor {
         Ok(how)
     }
 
-    /// Ends every instance, all at once; external ones go on without KMON.
+    /// Ends all instances at the same time. External ones continue without KMON.
     pub(crate) fn halt_all(&mut self) {
         let alive = |instance: &&Instance| instance.state().is_alive() && instance.is_awaited();
         self.instances()
@@ -236,24 +236,24 @@ impl Monitor {
         }
     }
 
-    /// Lets the machine of `number` stand still.
+    /// Pauses the machine of instance `number`.
     pub(crate) fn pause(&self, number: u8) -> anyhow::Result<()> {
         let instance = self.instance(number)?;
         match instance.state() {
-            State::Paused => bail!("instance {number} is paused already"),
+            State::Paused => bail!("instance {number} is already paused"),
             state if !state.is_alive() || state == State::Panicked => {
-                bail!("instance {number} does not run ({state})")
+                bail!("instance {number} is not running ({state})")
             }
             _ => {}
         }
         self.change(
             instance,
-            |body| body.pause(),
+            |backend| backend.pause(),
             |state| *state == State::Paused,
         )
     }
 
-    /// Lets the machine of `number` go on.
+    /// Continues the machine of instance `number`.
     pub(crate) fn resume(&self, number: u8) -> anyhow::Result<()> {
         let instance = self.instance(number)?;
         if instance.state() != State::Paused {
@@ -262,12 +262,12 @@ impl Monitor {
         }
         self.change(
             instance,
-            |body| body.resume(),
+            |backend| backend.resume(),
             |state| *state != State::Paused,
         )
     }
 
-    /// Does something to the body of `instance`, and waits until that shows.
+    /// Applies `what` to the backend of `instance`, and waits until the state shows the effect.
     fn change(
         &self,
         instance: &Instance,
@@ -275,25 +275,22 @@ impl Monitor {
         shows: impl Fn(&State) -> bool,
     ) -> anyhow::Result<()> {
         let number = instance.number;
-        let Some(body) = instance.body() else {
-            bail!("instance {number} is just being started; try again");
+        let Some(backend) = instance.backend() else {
+            bail!("instance {number} is being started; try again");
         };
-        what(body.as_ref()).with_context(|| format!("instance {number}"))?;
+        what(backend.as_ref()).with_context(|| format!("instance {number}"))?;
         let shown = instance
             .shared
             .wait_until(CHANGE_TIME, |view| shows(&view.state));
         if !shown {
-            bail!(
-                "instance {number} was told, and is still {}",
-                instance.state()
-            );
+            bail!("instance {number} is still {}", instance.state());
         }
         Ok(())
     }
 
-    /// Leaves every instance to the next KMON, as it is.
+    /// Leaves all instances running for the next KMON.
     pub(crate) fn leave_all(&mut self) {
-        // Each lets go when it is dropped; all at once.
+        // The destructors wait, so all runs are told first.
         self.instances.values_mut().for_each(|instance| {
             instance.run.as_ref().inspect(|run| run.leave());
         });
@@ -302,12 +299,12 @@ impl Monitor {
             .for_each(|instance| instance.run = None);
     }
 
-    /// An error if another instance than `number` has `name`.
+    /// Returns an error if an instance other than `number` has `name`.
     fn require_free(&self, name: &str, number: u8) -> anyhow::Result<()> {
         let mut others = self.instances().filter(|other| other.number != number);
         match others.find(|other| other.name == name) {
             Some(other) => bail!(
-                "`{name}` is the name of instance {} already; --name gives another",
+                "`{name}` is already the name of instance {}; --name gives another name",
                 other.number
             ),
             None => Ok(()),
@@ -324,9 +321,9 @@ impl Monitor {
             self.instances.keys().next(),
             self.instances.keys().next_back(),
         ) {
-            (Some(first), Some(last)) if first != last => anyhow!(
-                "there is no instance {number}; those there are count from {first} to {last}"
-            ),
+            (Some(first), Some(last)) if first != last => {
+                anyhow!("there is no instance {number}; instances count from {first} to {last}")
+            }
             (Some(only), _) => anyhow!("there is no instance {number}; the only one is {only}"),
             _ => anyhow!("there is no instance {number}; kmload starts one"),
         }

@@ -1,4 +1,4 @@
-//! KMON fed with one command after the other.
+//! A KMON that reads commands from a pipe.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Home, becomes_true, start_in};
 
-/// KMON fed with one command after the other.
+/// A KMON that reads commands from a pipe.
 pub(crate) struct Fed {
     child: Child,
     commands: Option<ChildStdin>,
@@ -34,19 +34,19 @@ impl Fed {
         }
     }
 
-    /// Gives a command and does not wait.
-    pub(crate) fn tell(&mut self, line: &str) {
+    /// Sends a command and does not wait.
+    pub(crate) fn send(&mut self, line: &str) {
         let commands = self.commands.as_mut().unwrap();
         commands.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Gives a command, any but `kmlist --json`; what it printed.
+    /// Runs a command, any but `kmlist --json`, and returns its output.
     pub(crate) fn ask(&mut self, line: &str) -> Vec<u8> {
         const MARK: &[u8] = b"{\"instances\":[";
         const KIND: &[u8] = b"\"kind\":";
         const LIST: usize = 64 * 1024;
-        self.tell(line);
-        self.tell("kmlist --json");
+        self.send(line);
+        self.send("kmlist --json");
         let mut answer = Vec::new();
         let answered = becomes_true(|| {
             let printed = self.printed.lock().unwrap();
@@ -57,7 +57,7 @@ impl Fed {
             // The list is short; an answer may have many megabytes.
             let from = new.len().saturating_sub(LIST);
             let position = |of: &[u8]| new[from..].windows(of.len()).rposition(|part| part == of);
-            // The figures of `kmmonitorall --json` begin as a list does, and have no kind.
+            // The output of `kmmonitorall --json` begins like a list, but has no kind.
             let list = position(MARK).filter(|&mark| position(KIND) > Some(mark));
             answer = list.map_or(Vec::new(), |mark| new[..from + mark].to_vec());
             list.is_some()
@@ -67,7 +67,7 @@ impl Fed {
         answer
     }
 
-    /// What `kmlist` says of instance `number`.
+    /// Returns the entry of instance `number` in `kmlist`.
     pub(crate) fn list(&mut self, number: u8) -> Value {
         self.ask("# nothing");
         let printed = self.printed.lock().unwrap();
@@ -81,7 +81,7 @@ impl Fed {
         wanted.unwrap()
     }
 
-    /// Waits until instance `number` is as `wanted` says.
+    /// Waits until the entry of instance `number` satisfies `wanted`, and returns it.
     pub(crate) fn list_until(&mut self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let found = becomes_true(|| {
@@ -92,24 +92,24 @@ impl Fed {
         last
     }
 
-    /// The process of instance `number`'s guestd, once that runs.
+    /// Waits until instance `number` runs, and returns the process of its guestd.
     pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
         let ready = |one: &Value| one["state"] == "running" && one["pid"].is_number();
         self.list_until(number, ready)["pid"].to_string()
     }
 
-    /// All that was said on standard error.
+    /// Returns all that was printed on standard error.
     pub(crate) fn errors(&self) -> String {
         String::from_utf8_lossy(&self.errors.lock().unwrap()).into_owned()
     }
 
-    /// Waits until standard error has `text`.
+    /// Waits until standard error contains `text`.
     pub(crate) fn see_error(&self, text: &str) {
         let seen = becomes_true(|| self.errors().contains(text));
         assert!(seen, "no {text:?} in {:?}", self.errors());
     }
 
-    /// Kills KMON as nobody expects it.
+    /// Kills KMON.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -119,13 +119,13 @@ impl Fed {
         self.child.id()
     }
 
-    /// Gives the command that ends KMON, and returns the exit status.
+    /// Runs the command that ends KMON, and returns the exit status.
     pub(crate) fn leave(mut self, command: &str) -> Option<i32> {
-        self.tell(command);
+        self.send(command);
         self.wait()
     }
 
-    /// Ends the script, and waits for KMON's end.
+    /// Ends the input, waits for KMON's end and returns the exit status.
     pub(crate) fn wait(mut self) -> Option<i32> {
         drop(self.commands.take());
         let mut status = None;

@@ -1,7 +1,7 @@
-//! KMON as its operator has it: the real program on a real pseudo-terminal.
+//! Runs the real KMON program, on pipes or on a pseudo-terminal.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
-#![allow(unused_imports, reason = "likewise")]
+#![allow(unused_imports, reason = "each test program uses a part of it")]
 
 mod fed;
 mod operator;
@@ -26,13 +26,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The prompt of `/bin/sh` in an instance.
 pub(crate) const SHELL_PROMPT: &str = "inside$ ";
 
-/// How long it may take until one that died is back. On a machine with nothing
-/// else to do it is a tenth of that.
+/// How long the restart of a program that died may take. On an idle machine it takes a tenth of
+/// this.
 const BACK: Duration = Duration::from_secs(2);
-/// What a busy machine may make of it.
+/// A busy machine may take longer by this factor.
 const BUSY: u32 = 5;
 
-/// What `name` is in cargo's target directory, which the running test is in.
+/// Returns the path of `name` in cargo's target directory, which contains the running test.
 pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let mut places = test.ancestors().skip(1).map(|place| place.join(name));
@@ -41,7 +41,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
     })
 }
 
-/// KMON: the one of this package, or one that was built before.
+/// Returns the KMON of this package, or one that was built before.
 pub(crate) fn kmon() -> &'static Path {
     static KMON: OnceLock<PathBuf> = OnceLock::new();
     KMON.get_or_init(|| match option_env!("CARGO_BIN_EXE_kmon") {
@@ -50,7 +50,8 @@ pub(crate) fn kmon() -> &'static Path {
     })
 }
 
-/// The guest daemon: named by `GUESTD`, or beside KMON, built if it is not there.
+/// Returns the guest daemon: the one that `GUESTD` names, or the one in KMON's directory, which is
+/// built if it does not exist.
 pub(crate) fn guestd() -> &'static Path {
     static GUESTD: OnceLock<PathBuf> = OnceLock::new();
     GUESTD.get_or_init(|| {
@@ -70,8 +71,8 @@ pub(crate) fn guestd() -> &'static Path {
     })
 }
 
-/// A directory with a configuration whose instances have plain shells, and a run
-/// directory of its own. What is recorded there is killed in the end.
+/// A temporary directory with a configuration whose instances have plain shells, and with a run
+/// directory. Its destructor kills the instances that are recorded there.
 pub(crate) struct Home(TempDir);
 
 impl Home {
@@ -79,40 +80,40 @@ impl Home {
         self.0.path()
     }
 
-    /// Where KMON keeps what it leaves for the next one.
+    /// Returns KMON's run directory.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.path().join("run")
     }
 
-    /// The first processes of the instances that are recorded, alive or not.
+    /// Returns the first processes of the recorded instances, running or not.
     pub(crate) fn recorded(&self) -> Vec<i32> {
         let Ok(files) = std::fs::read_dir(self.run_dir()) else {
             return Vec::new();
         };
         let pid = |file: PathBuf| {
-            let pid = body(&file)["process"]["pid"].as_i64()?;
+            let pid = backend(&file)["process"]["pid"].as_i64()?;
             i32::try_from(pid).ok()
         };
         files.filter_map(|file| pid(file.ok()?.path())).collect()
     }
 
-    /// Those of them that run.
+    /// Returns those of them that run.
     pub(crate) fn running(&self) -> Vec<i32> {
         let recorded = self.recorded().into_iter();
         recorded.filter(|&pid| is_instance(pid)).collect()
     }
 
-    /// The process of the machine that instance `number` is.
+    /// Returns the QEMU process of instance `number`.
     pub(crate) fn machine(&self, number: u8) -> String {
         let record = self.run_dir().join(format!("{number}.json"));
-        let body = body(&record);
-        let pid = body["machine"]["machine"]["pid"].as_i64();
-        pid.unwrap_or_else(|| panic!("no machine: {body}"))
+        let backend = backend(&record);
+        let pid = backend["machine"]["machine"]["pid"].as_i64();
+        pid.unwrap_or_else(|| panic!("no machine: {backend}"))
             .to_string()
     }
 
-    /// Machines, recorded or not, and the servers beside them: files that they were
-    /// told to use are in the run directory.
+    /// Returns the processes of machines and their servers, recorded or not: their command lines
+    /// name files in the run directory.
     fn machines(&self) -> Vec<String> {
         let run_dir = self.run_dir();
         let names_it = |pid: &String| {
@@ -135,14 +136,14 @@ impl Drop for Home {
     }
 }
 
-/// What a record says of its instance's body.
-fn body(record: &Path) -> Value {
+/// Returns the entry for the backend in a record.
+fn backend(record: &Path) -> Value {
     let record = std::fs::read(record).unwrap_or_default();
     let record: Value = serde_json::from_slice(&record).unwrap_or_default();
     record["body"].clone()
 }
 
-/// Whether `pid` is the first process of an instance, and runs.
+/// Returns true if `pid` is a running first process of an instance.
 fn is_instance(pid: i32) -> bool {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     has(&command, b"\0instance-init\0")
@@ -152,10 +153,10 @@ fn has(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Makes such a directory.
+/// Creates a home with plain shells.
 pub(crate) fn home() -> Home {
     let home = home_with("");
-    // What a person's start-up files do, and how long it takes, is no matter here.
+    // The user's start-up files are not read.
     let shell = home.path().join("shell");
     let plain = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shells/sh");
     std::os::unix::fs::symlink(plain, &shell).unwrap();
@@ -164,19 +165,19 @@ pub(crate) fn home() -> Home {
     home
 }
 
-/// The same with this configuration.
+/// Creates a home with this configuration.
 pub(crate) fn home_with(config: &str) -> Home {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("kmon.toml"), config).unwrap();
     Home(home)
 }
 
-/// KMON with the run directory of `home`.
+/// Returns the command that runs KMON with the run directory of `home`.
 pub(crate) fn kmon_in(home: &Home) -> Command {
     kmon_through(&[], home)
 }
 
-/// The same, started by another program with its arguments.
+/// Returns the command that runs KMON through `starter`, a program with arguments.
 pub(crate) fn kmon_through(starter: &[&str], home: &Home) -> Command {
     let mut words = starter.iter().map(OsStr::new).chain([kmon().as_os_str()]);
     let mut command = Command::new(words.next().expect("KMON at least"));
@@ -191,16 +192,16 @@ pub(crate) fn kmon_through(starter: &[&str], home: &Home) -> Command {
     command
 }
 
-/// Runs KMON with `script` on standard input.
+/// Runs KMON in a new home with `script` on standard input.
 pub(crate) fn run_script(arguments: &[&str], script: &str) -> Output {
     run_script_in(&home(), arguments, script)
 }
 
-/// The same in a directory that is there already.
+/// Runs KMON in `home` with `script` on standard input.
 pub(crate) fn run_script_in(home: &Home, arguments: &[&str], script: &str) -> Output {
     let mut child = start_in(home, arguments);
     let mut stdin = child.stdin.take().unwrap();
-    // A KMON that ends early does not read it all.
+    // A KMON that ends early does not read all of it.
     let _ = stdin.write_all(script.as_bytes());
     drop(stdin);
     child.wait_with_output().unwrap()
@@ -220,7 +221,7 @@ fn start_in(home: &Home, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Whether `condition` comes true in time.
+/// Waits for `condition`. Returns false at the time-out.
 pub(crate) fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -238,7 +239,7 @@ pub(crate) fn signal(signal: &str, pid: &str) {
     assert!(sent.success(), "kill {signal} {pid}");
 }
 
-/// Asserts that one that died, or both, was back in time.
+/// Asserts that a restart did not take too long.
 pub(crate) fn assert_back(what: &str, took: Duration) {
     println!("{what}: back after {took:?}");
     assert!(took < BACK * BUSY, "{what} took {took:?}");

@@ -1,4 +1,4 @@
-//! KMON on a terminal of its own.
+//! A KMON on a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,14 +13,14 @@ use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, kmon_through};
 
 const PROMPT: &str = "KMON# ";
 
-/// KMON on a terminal of its own.
+/// A KMON on a pseudo-terminal.
 pub(crate) struct Operator {
     keys: File,
     terminal: OwnedFd,
     screen: Arc<Mutex<vt100::Parser>>,
     printed: Arc<Mutex<Vec<u8>>>,
     child: Child,
-    /// Of the shells in the instances.
+    /// The prompt of the shells in the instances.
     shell_prompt: &'static str,
     pub(crate) home: Arc<Home>,
 }
@@ -31,7 +31,7 @@ impl Operator {
         Self::start_in(Arc::new(home()), arguments)
     }
 
-    /// The same in a directory that is there already.
+    /// Starts KMON in `home` and waits for its prompt.
     pub(crate) fn start_in(home: Arc<Home>, arguments: &[&str]) -> Self {
         let size = Winsize {
             ws_row: 40,
@@ -40,7 +40,7 @@ impl Operator {
             ws_ypixel: 0,
         };
         let pair = openpty(Some(&size), None).unwrap();
-        // `setsid --ctty` makes the terminal the one of KMON's session.
+        // `setsid --ctty` makes it the controlling terminal of KMON.
         let mut kmon = kmon_through(&["setsid", "--ctty"], &home);
         let end = || Stdio::from(pair.slave.try_clone().unwrap());
         let child = kmon
@@ -66,7 +66,7 @@ impl Operator {
         operator
     }
 
-    /// The same with shells whose prompts end so.
+    /// Sets the end of the shells' prompts.
     pub(crate) fn with_shells(mut self, shell_prompt: &'static str) -> Self {
         self.shell_prompt = shell_prompt;
         self
@@ -89,13 +89,13 @@ impl Operator {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Types a line at KMON's prompt, once that is there.
+    /// Waits for KMON's prompt and types a line.
     pub(crate) fn command(&mut self, line: &str) {
         self.see_last_line(PROMPT);
         self.press(&format!("{line}\r"));
     }
 
-    /// Types a line in a console, once its shell waits for one.
+    /// Waits for the shell's prompt and types a line.
     pub(crate) fn shell(&mut self, line: &str) {
         self.see_last_line(self.shell_prompt);
         self.press(&format!("{line}\r"));
@@ -113,7 +113,7 @@ impl Operator {
         self.see_that(&format!("`{text}`"), |screen| screen.contains(text));
     }
 
-    /// Waits until the last line on the screen is `end`, or ends in it.
+    /// Waits until the last line on the screen ends with `end`.
     pub(crate) fn see_last_line(&self, end: &str) {
         let end = end.trim_end();
         self.see_that(&format!("`{end}` at the end"), |screen| {
@@ -121,58 +121,58 @@ impl Operator {
         });
     }
 
-    /// Waits until the screen is as `condition` wants it.
+    /// Waits until the screen satisfies `condition`.
     pub(crate) fn see_that(&self, what: &str, condition: impl Fn(&str) -> bool) {
         if !becomes_true(|| condition(&self.screen())) {
             panic!("no {what} on the screen:\n{}", self.screen());
         }
     }
 
-    /// Waits until KMON has printed `text`, which may be an order to the terminal.
+    /// Waits until KMON has printed `text`, which may be an escape sequence.
     pub(crate) fn see_printed(&self, text: &str) {
         assert!(becomes_true(|| self.printed().contains(text)), "{text:?}");
     }
 
-    /// Gives the terminal the settings that a shell's commands have.
+    /// Gives the terminal the settings that a shell sets for its commands.
     pub(crate) fn cook(&self) {
         let mut settings = tcgetattr(&self.terminal).unwrap();
         settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
         tcsetattr(&self.terminal, SetArg::TCSANOW, &settings).unwrap();
     }
 
-    /// Waits until each key reaches KMON as it is pressed.
+    /// Waits until the terminal passes each key to KMON as it is pressed.
     pub(crate) fn see_raw(&self) {
         let is_raw = || {
             let settings = tcgetattr(&self.terminal).unwrap();
             !settings.local_flags.contains(LocalFlags::ICANON)
         };
-        assert!(becomes_true(is_raw), "the terminal stays as it was");
+        assert!(becomes_true(is_raw), "the terminal does not become raw");
     }
 
-    /// What the screen shows.
+    /// Returns the content of the screen.
     pub(crate) fn screen(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until the alternate screen, of full-screen programs, is on or off.
+    /// Waits until the alternate screen is on or off.
     pub(crate) fn see_alternate(&self, on: bool) {
         let is = || self.screen.lock().unwrap().screen().alternate_screen() == on;
         assert!(becomes_true(is), "alternate screen:\n{}", self.screen());
     }
 
-    /// All that was ever printed.
+    /// Returns all that was printed so far.
     pub(crate) fn printed(&self) -> String {
         String::from_utf8_lossy(&self.printed.lock().unwrap()).into_owned()
     }
 
-    /// Removes what the screen shows.
+    /// Clears the screen.
     pub(crate) fn clear(&mut self) {
         self.see_last_line(PROMPT);
         self.press("\x0c");
         self.see_that("cleared screen", |screen| screen.trim() == PROMPT.trim());
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         let done = Command::new("stty")
             .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
@@ -184,7 +184,7 @@ impl Operator {
         screen.screen_mut().set_size(rows, columns);
     }
 
-    /// The process of instance `number`'s guestd, as `kmlist` tells it.
+    /// Returns the process of instance `number`'s guestd, from `kmlist`.
     pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
         self.clear();
         self.command("kmlist");
@@ -196,7 +196,7 @@ impl Operator {
         words.nth(1).unwrap().to_owned()
     }
 
-    /// Kills KMON as nobody expects it.
+    /// Kills KMON.
     pub(crate) fn kill(mut self) -> Arc<Home> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -223,7 +223,7 @@ impl Operator {
         self.leave("quit")
     }
 
-    /// Gives the command that ends KMON, and returns the exit status.
+    /// Runs the command that ends KMON, and returns the exit status.
     pub(crate) fn leave(mut self, command: &str) -> i32 {
         self.command(command);
         self.wait().unwrap()

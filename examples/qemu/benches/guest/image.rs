@@ -1,4 +1,4 @@
-//! What `cargo xtask bench` has built for the guest.
+//! The files that `cargo xtask bench` has built for the guest.
 
 use std::env;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Where the guest has the paths of its modules for a virtio console, one a line.
+/// The guest's file with the paths of its modules for a virtio console, one a line.
 pub(crate) const LISTED: &str = "/etc/bench.load";
 
-/// It is in cargo's target directory, which the running bench is in.
+/// Finds a file in cargo's target directory, which contains the running bench.
 pub(crate) fn built(name: &str) -> Result<PathBuf> {
     let bench = env::current_exe()?;
     let mut places = bench.ancestors().skip(1).map(|place| place.join(name));
@@ -18,9 +18,9 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Writes the first file system of the guest.
+/// Writes the guest's initramfs.
 pub(crate) fn write(to: &Path) -> Result<()> {
-    // An archive behind another one is unpacked over it.
+    // An archive after another one is unpacked over it.
     let mut archive = fs::read(built("guest/initramfs.cpio")?)?;
     archive.resize(archive.len().next_multiple_of(4), 0);
     archive.extend(fs::read(built("guest/bench.cpio")?)?);

@@ -1,21 +1,20 @@
-//! The rings beside a serial port and a virtio console, in one guest, in one run.
+//! Compares the rings with a serial port and a virtio console, in one guest, in one run.
 //!
 //! | module    | one purpose                                                  |
 //! |-----------|--------------------------------------------------------------|
-//! | `rig`     | the guest, and every way to it                               |
+//! | `rig`     | the guest with all its terminals                             |
 //! | `image`   | the guest's files                                            |
 //! | `monitor` | the monitor's end of a region                                |
-//! | `way`     | a way to a terminal in the guest                             |
-//! | `heard`   | what came out of one                                         |
-//! | `talk`    | how fast text comes out, how soon an answer                  |
-//! | `spans`   | what happens when nobody wants anything                      |
-//! | `report`  | the figures, the goals, and what they look like              |
-//! | `chart`   | the figures as a picture                                     |
+//! | `terminal` | a terminal in the guest                                     |
+//! | `transcript` | the output of a terminal                                  |
+//! | `talk`    | throughput and round trips                                   |
+//! | `spans`   | the load of an idle guest                                    |
+//! | `report`  | the results and the goals, as tables and JSON                |
+//! | `chart`   | the results as a picture                                     |
 //!
 //! The guest's half is `examples/guestd/examples/guest-echo`.
 
 mod chart;
-mod heard;
 mod image;
 mod monitor;
 mod names;
@@ -23,11 +22,12 @@ mod report;
 mod rig;
 mod spans;
 mod talk;
+mod terminal;
 #[path = "../../../guestd/examples/guest-echo/text.rs"]
 mod text;
 #[path = "../../../guestd/examples/guest-echo/threads.rs"]
 mod threads;
-mod way;
+mod transcript;
 
 use std::env;
 use std::fs::File;
@@ -38,37 +38,37 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use names::{FAST, NOTHING, POLLED, RUNG, SERIAL, SLOW};
+use names::{DOORBELL, FAST, NOTHING, POLLED, SERIAL, SLOW};
 use report::{Machine, Report};
 use rig::Rig;
-use spans::{Cast, Span, Times};
+use spans::{Processes, Span, Times};
 use talk::Amount;
 
-/// Measures a guest's consoles beside each other: the rings, polled and with interrupts, a
-/// serial port, a virtio console. Reports, and fails only where it cannot measure.
+/// Compares a guest's consoles: the rings, polled and with interrupts, a serial port, and a
+/// virtio console. Reports the results, and fails only if it cannot measure.
 #[derive(Parser)]
 struct Arguments {
-    /// A little of everything, in about half a minute
+    /// Measure for about half a minute only; less precise
     #[arg(long)]
     quick: bool,
-    /// One JSON document instead of tables
+    /// Print one JSON document instead of tables
     #[arg(long)]
     json: bool,
-    /// Draw the figures into this SVG file
+    /// Draw the results into this SVG file
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
-    /// What cargo says to every bench
+    /// Passed by cargo to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    // Cargo runs it in its package's directory, and files are named from there.
+    // Cargo runs the bench in its package's directory; file names are relative to this one.
     if let Some(directory) = env::var_os("INVOKED_FROM") {
         env::set_current_dir(directory)?;
     }
-    // Now: not after minutes.
+    // Created now, so that an error does not come after minutes.
     let chart = arguments.chart.as_ref().map(|path| {
         let file = File::create(path);
         file.with_context(|| format!("cannot write {}", path.display()))
@@ -76,13 +76,13 @@ fn main() -> Result<()> {
     let chart = chart.transpose()?;
     let mut machine = Machine::this();
     let signals = rig::block_signals()?;
-    say("a guest boots");
+    print_step("a guest boots");
     let mut rig = Rig::start(signals)?;
-    machine.guest_kernel = rig.rung.run(&["uname", "-r"])?.trim().to_owned();
+    machine.guest_kernel = rig.doorbell.run(&["uname", "-r"])?.trim().to_owned();
     let amount = amount(arguments.quick);
-    say("throughput");
+    print_step("throughput");
     let floods = talk::floods(&mut rig, amount)?;
-    say("round trips");
+    print_step("round trips");
     let round_trips = talk::round_trips(&mut rig, amount)?;
     let mut report = Report {
         quick: arguments.quick,
@@ -92,7 +92,7 @@ fn main() -> Result<()> {
         spans: spans(&rig, arguments.quick)?,
         goals: Vec::new(),
     };
-    report.judge();
+    report.check_goals();
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -104,8 +104,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Standard output is the report's.
-fn say(step: &str) {
+/// Prints to standard error, since standard output has only the report.
+fn print_step(step: &str) {
     eprintln!("bench guest: {step}");
 }
 
@@ -128,61 +128,61 @@ fn amount(quick: bool) -> Amount {
     }
 }
 
-/// One span for each who may be there.
+/// Measures one span for each process that may run.
 fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
     let (settles, span) = if quick {
         ([100, 100], 1000)
     } else {
-        // The second is longer than a guest daemon that polls looks often.
+        // The second is longer than the time in which a guest daemon polls often.
         ([6000, 31_000], 16_000)
     };
     let [times, polled_times] = settles.map(|settle| Times {
         settle: Duration::from_millis(settle),
         span: Duration::from_millis(span),
     });
-    let rung = rig.pid("/run/guestd.pid")?;
+    let doorbell = rig.pid("/run/guestd.pid")?;
     let polled = rig.pid("/run/second.pid")?;
     let answerers: Vec<_> = rig
-        .ways
+        .terminals
         .iter()
-        .map(|way| (way.name, way.answerer))
+        .map(|terminal| (terminal.name, terminal.answerer))
         .collect();
     let measure = |name, daemon: Option<(i32, i32)>| {
-        say(&format!("idle: {name}"));
-        let daemons = [rung, polled].into_iter();
-        let others = answerers.iter().filter(|(way, _)| *way != name);
+        print_step(&format!("idle: {name}"));
+        let daemons = [doorbell, polled].into_iter();
+        let others = answerers.iter().filter(|(terminal, _)| *terminal != name);
         let stopped: Vec<_> = daemons
             .filter(|pid| daemon.is_none_or(|(daemon, _)| daemon != *pid))
             .chain(others.map(|(_, pid)| *pid))
             .collect();
         let polls = daemon.is_some_and(|(daemon, _)| daemon == polled);
         let times = if polls { polled_times } else { times };
-        let cast = Cast {
+        let processes = Processes {
             stopped: &stopped,
             daemon: daemon.map(|(pid, _)| pid),
             monitor: daemon.map(|(_, monitor)| monitor),
         };
-        spans::measure(rig, name, times, &cast)
+        spans::measure(rig, name, times, &processes)
     };
     let mut spans = vec![
         measure(NOTHING, None)?,
         measure(POLLED, Some((polled, rig.polled.thread)))?,
-        measure(RUNG, Some((rung, rig.rung.thread)))?,
+        measure(DOORBELL, Some((doorbell, rig.doorbell.thread)))?,
         measure(SERIAL, None)?,
     ];
     let mut incarnation = rig.polled.wait_for_incarnation(0)?;
     for (name, period) in [(SLOW, "3"), (FAST, "0.1")] {
-        say(name);
+        print_step(name);
         let polled = rig.pid("/run/second.pid")?;
-        rig.rung.run(&["kill", &polled.to_string()])?;
+        rig.doorbell.run(&["kill", &polled.to_string()])?;
         incarnation = rig.start_second(&["--period", period], incarnation)?;
         let polled = rig.pid("/run/second.pid")?;
-        let cast = Cast {
-            stopped: &[rung],
+        let processes = Processes {
+            stopped: &[doorbell],
             daemon: Some(polled),
             monitor: Some(rig.polled.thread),
         };
-        spans.push(spans::measure(rig, name, polled_times, &cast)?);
+        spans.push(spans::measure(rig, name, polled_times, &processes)?);
     }
     Ok(spans)
 }

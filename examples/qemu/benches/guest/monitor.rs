@@ -1,4 +1,4 @@
-//! The monitor's end of one region, driven as KMON drives it: one thread receives and beats.
+//! The monitor's end of one region. As in KMON, one thread receives and beats.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,87 +10,87 @@ use kmon_protocol::message::Ending;
 use kmon_protocol::{Command, Event, Received, Settings};
 use shmem_core::Mapping;
 
-use crate::heard::{Heard, State};
-use crate::way::Way;
+use crate::terminal::Terminal;
+use crate::transcript::{State, Transcript};
 
-/// How long a turn waits, as in KMON.
-const TURN: Duration = Duration::from_millis(50);
+/// Time limit of one wait for events, as in KMON.
+const WAIT: Duration = Duration::from_millis(50);
 
 pub(crate) struct Monitor {
     sender: Arc<Mutex<CommandSender<'static>>>,
-    heard: Arc<Heard>,
+    transcript: Arc<Transcript>,
     /// The number of the receiving thread.
     pub(crate) thread: i32,
-    /// The number of the last command that ran apart.
+    /// The number of the last command outside the console.
     command: Mutex<u32>,
 }
 
 impl Monitor {
-    /// Formats the region, and listens to it from now on.
-    pub(crate) fn over(
+    /// Formats the region, and receives events from now on. Calls `after_wait` after each wait.
+    pub(crate) fn start(
         memory: &'static Mapping,
         settings: &Settings,
         waiting: Waiting,
-        mut tend: impl FnMut() + Send + 'static,
+        mut after_wait: impl FnMut() + Send + 'static,
     ) -> Result<Self> {
         let link = MonitorLink::create(memory.window(), settings, waiting)?;
         let (sender, mut receiver, mut kernel) = link.split();
-        let heard = Arc::new(Heard::default());
-        let ears = Arc::clone(&heard);
-        let (tell, told) = std::sync::mpsc::channel();
+        let transcript = Arc::new(Transcript::default());
+        let own = Arc::clone(&transcript);
+        let (send_id, id) = std::sync::mpsc::channel();
         thread::spawn(move || {
-            let _ = tell.send(nix::unistd::gettid().as_raw());
+            let _ = send_id.send(nix::unistd::gettid().as_raw());
             loop {
-                let done = turn(&mut receiver, &ears).and_then(|()| {
+                let done = receive_once(&mut receiver, &own).and_then(|()| {
                     let kernel = kernel
                         .as_mut()
                         .map(|kernel| kernel.receive(Duration::ZERO, |_, _| {}));
                     kernel.transpose().map_err(|error| error.to_string())
                 });
                 if let Err(why) = done {
-                    return ears.note(|state| state.broken = Some(why));
+                    return own.note(|state| state.broken = Some(why));
                 }
-                tend();
+                after_wait();
             }
         });
         Ok(Self {
             sender: Arc::new(Mutex::new(sender)),
-            heard,
-            thread: told.recv()?,
+            transcript,
+            thread: id.recv()?,
             command: Mutex::new(0),
         })
     }
 
-    /// Waits for the greeting of an incarnation of the guest daemon, the first or a later one.
+    /// Waits for the greeting of an incarnation of the guest daemon after number `later_than`.
     pub(crate) fn wait_for_incarnation(&self, later_than: u32) -> Result<u32> {
-        self.heard.wait("greeting of guestd", |state| {
+        self.transcript.wait("greeting of guestd", |state| {
             state
                 .incarnation
                 .filter(|incarnation| *incarnation > later_than)
         })
     }
 
-    /// What a program that runs apart from the console prints.
+    /// Runs a program outside the console. Returns its output.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
-        let command = self.start(words)?;
+        let command = self.spawn(words)?;
         let printed = self.finish(command);
         printed.with_context(|| format!("{words:?}"))
     }
 
-    /// Waits for the end of command `number`; what it has printed.
+    /// Waits for the end of command `number`. Returns its output.
     pub(crate) fn finish(&self, number: u32) -> Result<String> {
-        let (printed, ending) = self.heard.wait("end of a command", |state| {
+        let (printed, ending) = self.transcript.wait("end of a command", |state| {
             state.commands.get(&number)?.1.as_ref()?;
             state.commands.remove(&number)
         })?;
         let printed = String::from_utf8_lossy(&printed).into_owned();
-        let is_well = ending == Some(Ending::Exited(0));
-        ensure!(is_well, "it ended with {ending:?}: {printed}");
+        let succeeded = ending == Some(Ending::Exited(0));
+        ensure!(succeeded, "it ended with {ending:?}: {printed}");
         Ok(printed)
     }
 
-    /// Starts such a program; its number.
-    pub(crate) fn start(&self, words: &[&str]) -> Result<u32> {
+    /// Starts a program outside the console. Returns its number.
+    pub(crate) fn spawn(&self, words: &[&str]) -> Result<u32> {
         let mut number = self.command.lock().unwrap_or_else(PoisonError::into_inner);
         *number += 1;
         let arguments = words.iter().map(|word| word.as_bytes()).collect();
@@ -103,10 +103,10 @@ impl Monitor {
         Ok(*number)
     }
 
-    /// The console, where the answering program is started.
-    pub(crate) fn way(&self, name: &'static str) -> Result<Way> {
+    /// Starts the answering program in the console. Returns the console.
+    pub(crate) fn terminal(&self, name: &'static str) -> Result<Terminal> {
         let (sender, incarnation) = (Arc::clone(&self.sender), self.incarnation()?);
-        let mut way = Way::new(name, Arc::clone(&self.heard), move |bytes| {
+        let mut terminal = Terminal::new(name, Arc::clone(&self.transcript), move |bytes| {
             bytes
                 .chunks(CommandSender::MAX_BODY)
                 .try_for_each(|part| send(&sender, &Command::Input(part), incarnation))
@@ -116,12 +116,12 @@ impl Monitor {
             &Command::Input(b"exec guest-echo line\n"),
             incarnation,
         )?;
-        way.meet()?;
-        Ok(way)
+        terminal.wait_for_answerer()?;
+        Ok(terminal)
     }
 
     fn incarnation(&self) -> Result<u32> {
-        self.heard
+        self.transcript
             .wait("greeting of guestd", |state| state.incarnation)
     }
 }
@@ -130,17 +130,17 @@ fn send(sender: &Mutex<CommandSender<'_>>, command: &Command<'_>, incarnation: u
     let mut sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
     match sender.send(command, incarnation).context("cannot send")? {
         Sent::Whole => Ok(()),
-        // Said once: the guest daemon has a new incarnation.
+        // Reported once: the guest daemon has a new incarnation.
         Sent::Restarted if sender.send(command, incarnation)? == Sent::Whole => Ok(()),
         other => bail!("cannot send: {other:?}"),
     }
 }
 
-/// One turn, as KMON's.
-fn turn(receiver: &mut EventReceiver<'_>, heard: &Heard) -> Result<(), String> {
-    let received = receiver.receive(TURN, |_, received| {
+/// Receives once, as KMON does.
+fn receive_once(receiver: &mut EventReceiver<'_>, transcript: &Transcript) -> Result<(), String> {
+    let received = receiver.receive(WAIT, |_, received| {
         if let Received::Message(event) = received {
-            heard.note(|state| take(state, event));
+            transcript.note(|state| take(state, event));
         }
     });
     received.map_err(|error| error.to_string())?;

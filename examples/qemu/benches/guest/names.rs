@@ -1,11 +1,11 @@
-//! What the ways and the spans are called.
+//! The names of terminals and spans.
 
-/// Names of the ways, in the order in which they are shown.
+/// Names of the terminals, in the order of the output.
 pub(crate) const POLLED: &str = "rings, polled";
-pub(crate) const RUNG: &str = "rings, doorbell";
+pub(crate) const DOORBELL: &str = "rings, doorbell";
 pub(crate) const SERIAL: &str = "ttyS0";
 pub(crate) const VIRTIO: &str = "hvc0";
-/// Names of the spans: all stands still; one daemon, or the serial port's reader, is there.
+/// Names of the spans: all processes stopped; or one daemon or the serial port's reader runs.
 pub(crate) const NOTHING: &str = "nothing";
 pub(crate) const SLOW: &str = "statistics each 3 s";
 pub(crate) const FAST: &str = "statistics each 100 ms";

@@ -1,4 +1,4 @@
-//! The figures, the goals, and what they look like on a terminal.
+//! The results and the goals, and their tables.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use procfs::{CpuInfo, Current, LoadAverage};
 use serde::Serialize;
 
-use crate::names::{NOTHING, POLLED, RUNG, SERIAL, VIRTIO};
+use crate::names::{DOORBELL, NOTHING, POLLED, SERIAL, VIRTIO};
 use crate::spans::Span;
 use crate::talk::{Flood, RoundTrip};
 
@@ -20,12 +20,12 @@ pub(crate) struct Report {
     pub(crate) goals: Vec<Goal>,
 }
 
-/// Where it was measured.
+/// The machine of the measurement.
 #[derive(Serialize)]
 pub(crate) struct Machine {
     processor: String,
     processors: usize,
-    /// Of the last minute, at the beginning.
+    /// The load of the last minute, at the beginning.
     load: f32,
     qemu: String,
     pub(crate) guest_kernel: String,
@@ -35,7 +35,7 @@ pub(crate) struct Machine {
 pub(crate) struct Goal {
     what: String,
     value: f64,
-    /// The least if `at_least`, otherwise the most.
+    /// The minimum if `at_least`, otherwise the maximum.
     limit: f64,
     at_least: bool,
     met: bool,
@@ -82,10 +82,10 @@ impl Goal {
 }
 
 impl Report {
-    /// Holds the figures against the goals.
-    pub(crate) fn judge(&mut self) {
+    /// Compares the results with the goals.
+    pub(crate) fn check_goals(&mut self) {
         let mut goals = Vec::new();
-        for ours in [POLLED, RUNG] {
+        for ours in [POLLED, DOORBELL] {
             for (peer, limit) in [(SERIAL, 20.0), (VIRTIO, 1.0)] {
                 let ratio = self.rate(ours) / self.rate(peer);
                 let what = format!("throughput: {ours} / {peer}");
@@ -100,36 +100,36 @@ impl Report {
             }
         }
         self.goals = goals;
-        // A guest that has just booted is not idle.
+        // A guest is not idle shortly after its boot.
         if !self.quick {
-            self.judge_idleness();
+            self.check_idle_goals();
         }
     }
 
-    fn judge_idleness(&mut self) {
+    fn check_idle_goals(&mut self) {
         let mut goals = Vec::new();
         if let (Some(nothing), Some(polled)) = (self.span(NOTHING), self.span(POLLED)) {
             let more = polled.guest_percent - nothing.guest_percent;
             let what = format!("idle guest, %: {POLLED} - {NOTHING}");
             goals.push(Goal::at_most(what, more, 0.5));
         }
-        if let Some(rung) = self.span(RUNG) {
-            let what = format!("idle, wake-ups of guestd a second but its beat: {RUNG}");
-            let woken = (rung.daemon.wakeups - 1.0).max(0.0);
+        if let Some(span) = self.span(DOORBELL) {
+            let what = format!("idle, wake-ups of guestd a second without its beat: {DOORBELL}");
+            let woken = (span.daemon.wakeups - 1.0).max(0.0);
             goals.push(Goal::at_most(what, woken, 0.05));
         }
         self.goals.extend(goals);
     }
 
-    pub(crate) fn rate(&self, way: &str) -> f64 {
+    pub(crate) fn rate(&self, terminal: &str) -> f64 {
         let mut floods = self.floods.iter();
-        let flood = floods.find(|flood| flood.way == way);
+        let flood = floods.find(|flood| flood.terminal == terminal);
         flood.map_or(f64::NAN, |flood| flood.median)
     }
 
-    pub(crate) fn median(&self, way: &str, typed: bool) -> f64 {
+    pub(crate) fn median(&self, terminal: &str, typed: bool) -> f64 {
         let mut rows = self.round_trips.iter();
-        let row = rows.find(|row| row.way == way && row.typed == typed);
+        let row = rows.find(|row| row.terminal == terminal && row.typed == typed);
         row.map_or(f64::NAN, |row| row.p50_us)
     }
 
@@ -137,7 +137,7 @@ impl Report {
         self.spans.iter().find(|span| span.name == name)
     }
 
-    /// As a person reads it.
+    /// Returns the report as text.
     pub(crate) fn show(&self) -> String {
         let machine = &self.machine;
         let head = format!(
@@ -165,7 +165,7 @@ impl Report {
         for flood in &self.floods {
             let times = |peer| format!("{:.2}", flood.median / self.rate(peer));
             table.add_row([
-                format!("{}, {} bytes", flood.way, flood.bytes),
+                format!("{}, {} bytes", flood.terminal, flood.bytes),
                 format!("{:.3}", flood.median),
                 times(SERIAL),
                 times(VIRTIO),
@@ -189,7 +189,7 @@ impl Report {
             let times = |peer| format!("{:.2}", row.p50_us / self.median(peer, row.typed));
             let kind = if row.typed { "typed" } else { "at once" };
             table.add_row([
-                format!("{}, {kind}", row.way),
+                format!("{}, {kind}", row.terminal),
                 row.count.to_string(),
                 format!("{:.0}", row.p50_us),
                 format!("{:.0}", row.p95_us),
@@ -230,7 +230,7 @@ impl Report {
     }
 
     fn show_goals(&self) -> String {
-        let mut table = table(&["goal", "is", "to be", ""]);
+        let mut table = table(&["goal", "result", "limit", ""]);
         for goal in &self.goals {
             let sign = if goal.at_least { ">=" } else { "<=" };
             table.add_row([

@@ -1,5 +1,5 @@
-//! One guest with every way to it: two regions, each with a guest daemon of its own, one with
-//! interrupts and one that is polled; a serial port; a virtio console.
+//! One guest with all its terminals: two regions, each with a guest daemon, one with interrupts
+//! and one that is polled; a serial port; a virtio console.
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -21,21 +21,21 @@ use tempfile::TempDir;
 use crate::image;
 use crate::monitor::Monitor;
 use crate::names;
-use crate::way::Way;
+use crate::terminal::Terminal;
 
-/// Where the guest has the memory of each region.
-const RUNG: &str = "pci:/sys/bus/pci/devices/0000:00:01.0/resource2";
+/// The places of the regions' memory in the guest.
+const DOORBELL: &str = "pci:/sys/bus/pci/devices/0000:00:01.0/resource2";
 const POLLED: &str = "pci:/sys/bus/pci/devices/0000:00:10.0/resource2";
-/// No statistics while something else is measured.
+/// Prevents statistics during other measurements.
 const NEVER_MS: u32 = 3_600_000;
 
 pub(crate) struct Rig {
     pub(crate) machine: Machine,
-    /// Its guest daemon is rung.
-    pub(crate) rung: Monitor,
-    /// Its guest daemon looks.
+    /// The region of the guest daemon with interrupts.
+    pub(crate) doorbell: Monitor,
+    /// The region of the guest daemon that polls.
     pub(crate) polled: Monitor,
-    pub(crate) ways: Vec<Way>,
+    pub(crate) terminals: Vec<Terminal>,
     _server: Running,
     _home: TempDir,
 }
@@ -47,25 +47,25 @@ impl Drop for Rig {
 }
 
 /// The monitor as a peer of the machine.
-struct Door(Mutex<Client>);
+struct DoorbellPeer(Mutex<Client>);
 
-impl Door {
+impl DoorbellPeer {
     fn client(&self) -> MutexGuard<'_, Client> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl RingPeers for Door {
+impl RingPeers for DoorbellPeer {
     fn ring(&self, _: Option<u16>, vector: u16) {
         self.client().ring_all(vector);
     }
 }
 
 impl Rig {
-    /// Boots it, and has a program answer at the end of each way.
+    /// Boots the guest, and starts an answering program in each terminal.
     pub(crate) fn start(signals: SigSet) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        let (first, second) = (region("rung")?, region("polled")?);
+        let (first, second) = (region("doorbell")?, region("polled")?);
         let socket = home.path().join("server");
         let limits = Limits {
             vectors: VECTORS,
@@ -73,53 +73,58 @@ impl Rig {
         };
         let server = Server::bind(&socket, first.as_fd().try_clone_to_owned()?, limits)?;
         let server = server.spawn(|_| {})?;
-        let (door, waiting) = open_door(&socket)?;
-        let rung = Monitor::over(first, &settings(2), waiting, move || {
-            door.client().update();
+        let (peer, waiting) = connect_peer(&socket)?;
+        let doorbell = Monitor::start(first, &settings(2), waiting, move || {
+            peer.client().update();
         })?;
-        let polled = Monitor::over(second, &settings(3), Waiting::Poll, || {})?;
+        let polled = Monitor::start(second, &settings(3), Waiting::Poll, || {})?;
         let plan = plan(home.path(), &socket, second)?;
         let machine = plan.start(first.as_fd());
         let machine = machine.map_err(|error| anyhow::anyhow!("{error}"))?;
         end_with_signal(signals, machine.pid());
         let mut rig = Self {
             machine,
-            rung,
+            doorbell,
             polled,
-            ways: Vec::new(),
+            terminals: Vec::new(),
             _server: server,
             _home: home,
         };
-        rig.rung.wait_for_incarnation(0)?;
+        rig.doorbell.wait_for_incarnation(0)?;
         rig.start_second(&[], 0)?;
         rig.load_modules()?;
         let home = rig._home.path();
-        let serial = Way::over_socket(names::SERIAL, &home.join("ttyS0"))?;
-        let virtio = Way::over_socket(names::VIRTIO, &home.join("hvc0"))?;
-        let mut ways = vec![rig.polled.way(names::POLLED)?, rig.rung.way(names::RUNG)?];
-        for (mut way, device) in [(serial, "/dev/ttyS0"), (virtio, "/dev/hvc0")] {
-            rig.rung.start(&["guest-echo", "line", device])?;
-            way.meet().with_context(|| format!("over {device}"))?;
-            ways.push(way);
+        let serial = Terminal::from_socket(names::SERIAL, &home.join("ttyS0"))?;
+        let virtio = Terminal::from_socket(names::VIRTIO, &home.join("hvc0"))?;
+        let mut terminals = vec![
+            rig.polled.terminal(names::POLLED)?,
+            rig.doorbell.terminal(names::DOORBELL)?,
+        ];
+        for (mut terminal, device) in [(serial, "/dev/ttyS0"), (virtio, "/dev/hvc0")] {
+            rig.doorbell.spawn(&["guest-echo", "line", device])?;
+            terminal
+                .wait_for_answerer()
+                .with_context(|| format!("over {device}"))?;
+            terminals.push(terminal);
         }
-        rig.ways = ways;
+        rig.terminals = terminals;
         Ok(rig)
     }
 
-    /// Starts the guest daemon that looks, in place of one of incarnation number `before`.
+    /// Starts the guest daemon that polls, after its incarnation number `before`.
     pub(crate) fn start_second(&self, more: &[&str], before: u32) -> Result<u32> {
         let words = ["guestd", "--poll", "--kernel-log=never", "--region", POLLED];
         let mut words = [&words[..], &["--pid-file", "/run/second.pid"]].concat();
         words.extend_from_slice(more);
-        self.rung.run(&words)?;
+        self.doorbell.run(&words)?;
         self.polled.wait_for_incarnation(before)
     }
 
-    /// The process number in a file of the guest.
+    /// Returns the process number in a file of the guest.
     pub(crate) fn pid(&self, file: &str) -> Result<i32> {
-        let printed = self.rung.run(&["cat", file])?;
+        let printed = self.doorbell.run(&["cat", file])?;
         let number = printed.trim().parse();
-        number.with_context(|| format!("{file} has no number but {printed:?}"))
+        number.with_context(|| format!("{file} has no number, but {printed:?}"))
     }
 
     fn load_modules(&self) -> Result<()> {
@@ -127,18 +132,18 @@ impl Rig {
             "while read -r path; do insmod $path || exit; done < {}",
             image::LISTED
         );
-        self.rung.run(&["sh", "-c", &script]).map(drop)
+        self.doorbell.run(&["sh", "-c", &script]).map(drop)
     }
 }
 
-/// Keeps the signals that ask to end from every thread that is started later.
+/// Blocks the signals that end a program, in this thread and in all that it starts later.
 pub(crate) fn block_signals() -> Result<SigSet> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     signals.thread_block()?;
     Ok(signals)
 }
 
-/// Lets a signal end the machine, too: it would outlive us.
+/// Lets a signal also kill the machine, which would otherwise go on.
 fn end_with_signal(signals: SigSet, machine: i32) {
     thread::spawn(move || {
         let _ = signals.wait();
@@ -162,18 +167,18 @@ fn settings(partition: u8) -> Settings {
     }
 }
 
-fn open_door(socket: &Path) -> Result<(Arc<Door>, Waiting)> {
+fn connect_peer(socket: &Path) -> Result<(Arc<DoorbellPeer>, Waiting)> {
     let client = Client::connect(socket, VECTORS, Duration::from_secs(2));
     let client = client.map_err(|error| anyhow::anyhow!("{error}"))?;
     let own = |vector| {
         let bell = client.own(vector).map(Arc::clone);
-        bell.context("the server gave too few bells")
+        bell.context("the server gave too few doorbells")
     };
     let own = [own(RECORDS)?, own(ROOM)?];
     let number = client.id();
-    let door = Arc::new(Door(Mutex::new(client)));
-    let peers: Arc<Door> = Arc::clone(&door);
-    Ok((door, Waiting::Bells(Bells::of_monitor(number, own, peers))))
+    let peer = Arc::new(DoorbellPeer(Mutex::new(client)));
+    let peers: Arc<DoorbellPeer> = Arc::clone(&peer);
+    Ok((peer, Waiting::Bells(Bells::of_monitor(number, own, peers))))
 }
 
 fn plan(home: &Path, server: &Path, second: &Mapping) -> Result<Plan> {
@@ -222,8 +227,8 @@ fn plan(home: &Path, server: &Path, second: &Mapping) -> Result<Plan> {
         accelerator: Accelerator::Tcg,
         qmp: home.join("qmp"),
         program: "qemu-system-x86_64".into(),
-        // The kernel itself is to be silent on the serial port.
-        append: format!("loglevel=0 shmr.region={RUNG}"),
+        // The kernel must not print to the serial port.
+        append: format!("loglevel=0 shmr.region={DOORBELL}"),
         extra: extra.map(str::to_owned).to_vec(),
     })
 }

@@ -1,4 +1,4 @@
-//! What the guest and the host do in a span of time in which nobody wants anything.
+//! The load of guest and host during a span of time in which the guest is idle.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::rig::Rig;
 use crate::threads::{self, Thread};
 
-/// The host looks a little shorter than the guest.
+/// The host's span is shorter than the guest's by this time at each end.
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// One span.
@@ -28,16 +28,16 @@ pub(crate) struct Span {
     pub(crate) monitor: Share,
 }
 
-/// What threads took of a processor, and how often they were woken.
+/// The share of a processor that threads used, and their wake-ups.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Share {
     pub(crate) percent: f64,
-    /// A second.
+    /// Wake-ups a second.
     pub(crate) wakeups: f64,
 }
 
 impl Share {
-    fn of<'t>(threads: impl IntoIterator<Item = &'t Thread>, seconds: f64) -> Self {
+    fn from_threads<'t>(threads: impl IntoIterator<Item = &'t Thread>, seconds: f64) -> Self {
         let mut share = Self::default();
         for thread in threads {
             share.percent += thread.run_ns as f64 / 1e9 / seconds * 100.0;
@@ -47,15 +47,15 @@ impl Share {
     }
 }
 
-/// How long a span is, and what is before it.
+/// The length of a span, and of the time before it.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) settle: Duration,
     pub(crate) span: Duration,
 }
 
-/// Who stands still, who is looked at.
-pub(crate) struct Cast<'a> {
+/// The processes to stop and to measure.
+pub(crate) struct Processes<'a> {
     pub(crate) stopped: &'a [i32],
     pub(crate) daemon: Option<i32>,
     /// The monitor's thread.
@@ -67,7 +67,7 @@ pub(crate) fn measure(
     rig: &Rig,
     name: &'static str,
     times: Times,
-    cast: &Cast<'_>,
+    processes: &Processes<'_>,
 ) -> Result<Span> {
     let list = |numbers: &[i32]| match numbers {
         [] => "-".to_owned(),
@@ -77,25 +77,26 @@ pub(crate) fn measure(
         }
     };
     let millis = |time: Duration| time.as_millis().to_string();
-    let daemon = cast.daemon.as_slice();
+    let daemon = processes.daemon.as_slice();
     let words = [
         "guest-echo",
         "meter",
         &millis(times.settle),
         &millis(times.span),
-        &list(cast.stopped),
+        &list(processes.stopped),
         &list(daemon),
     ];
-    let command = rig.rung.start(&words)?;
-    let (qemu, monitor) = host(rig, times, cast.monitor)?;
-    let told = rig.rung.finish(command)?;
-    let mut span = parse(name, &told).with_context(|| format!("the guest told {told:?}"))?;
+    let command = rig.doorbell.spawn(&words)?;
+    let (qemu, monitor) = measure_host(rig, times, processes.monitor)?;
+    let printed = rig.doorbell.finish(command)?;
+    let mut span =
+        parse(name, &printed).with_context(|| format!("the guest printed {printed:?}"))?;
     (span.qemu, span.monitor) = (qemu, monitor);
     Ok(span)
 }
 
-/// What QEMU and the monitor do in the middle of the span.
-fn host(rig: &Rig, times: Times, monitor: Option<i32>) -> Result<(Share, Share)> {
+/// Measures QEMU and the monitor in the middle of the span.
+fn measure_host(rig: &Rig, times: Times, monitor: Option<i32>) -> Result<(Share, Share)> {
     thread::sleep(times.settle + MARGIN);
     let qemu = rig.machine.pid();
     let own = nix::unistd::getpid().as_raw();
@@ -105,13 +106,16 @@ fn host(rig: &Rig, times: Times, monitor: Option<i32>) -> Result<(Share, Share)>
     let qemu = threads::since(&before.1, threads::of(qemu)?);
     let own = threads::since(&before.2, threads::of(own)?);
     let own = own.iter().filter(|thread| Some(thread.number) == monitor);
-    Ok((Share::of(&qemu, seconds), Share::of(own, seconds)))
+    Ok((
+        Share::from_threads(&qemu, seconds),
+        Share::from_threads(own, seconds),
+    ))
 }
 
-fn parse(name: &'static str, told: &str) -> Result<Span> {
+fn parse(name: &'static str, printed: &str) -> Result<Span> {
     let mut machine = None;
     let mut all = Vec::new();
-    for line in told.lines() {
+    for line in printed.lines() {
         let words: Vec<_> = line.split(' ').collect();
         match words.as_slice() {
             ["machine", span, idle, switches] => {
@@ -127,10 +131,10 @@ fn parse(name: &'static str, told: &str) -> Result<Span> {
                 run_ns: run_ns.parse()?,
                 sleeps: sleeps.parse()?,
             }),
-            _ => bail!("{line:?} is no line of it"),
+            _ => bail!("unexpected line {line:?}"),
         }
     }
-    let (span_us, idle_us, switches) = machine.context("nothing of the machine")?;
+    let (span_us, idle_us, switches) = machine.context("no line about the machine")?;
     let seconds = span_us / 1e6;
     let readings = all.iter().filter(|thread| thread.name == "statistics");
     Ok(Span {
@@ -138,8 +142,8 @@ fn parse(name: &'static str, told: &str) -> Result<Span> {
         seconds,
         guest_percent: (1.0 - idle_us / span_us) * 100.0,
         guest_switches: switches / seconds,
-        daemon: Share::of(&all, seconds),
-        readings: Share::of(readings, seconds),
+        daemon: Share::from_threads(&all, seconds),
+        readings: Share::from_threads(readings, seconds),
         qemu: Share::default(),
         monitor: Share::default(),
     })

@@ -1,4 +1,4 @@
-//! How fast text comes out, and how soon an answer.
+//! Measures throughput and round trips.
 
 use std::thread;
 use std::time::Duration;
@@ -9,42 +9,42 @@ use serde::Serialize;
 use crate::rig::Rig;
 use crate::text;
 
-/// What one write of the flooding program has: a page.
+/// Bytes that the flooding program writes at a time: a page.
 const WRITE: usize = 4096;
-/// How long a daemon that polls looks often behind the last command, and so takes the
-/// guest's processor from whatever is measured next.
+/// How long a daemon that polls does so often after the last command. Meanwhile it would use the
+/// guest's processor during the next measurement.
 const SETTLE: Duration = Duration::from_millis(1100);
-/// What is typed.
+/// The line to type.
 const LINE: &[u8] = b"a line that is typed\n";
 
-/// How much of each is measured.
+/// The amount of each measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Amount {
     pub(crate) flood_bytes: usize,
     pub(crate) floods: usize,
     pub(crate) rounds: usize,
-    /// Lines of one way, one behind the other, in each round.
+    /// Lines for each terminal in each round, each directly after the answer to the one before.
     pub(crate) at_once: usize,
-    /// Lines of one way, each behind a pause, in each round.
+    /// Lines for each terminal in each round, each after a pause.
     pub(crate) typed: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Flood {
-    pub(crate) way: &'static str,
-    /// Of all floods.
+    pub(crate) terminal: &'static str,
+    /// Bytes of all floods.
     pub(crate) bytes: usize,
-    /// Of them, those that never came out.
+    /// How many of them did not arrive.
     pub(crate) lost: usize,
-    /// Of each flood, of what came out.
+    /// The rate of each flood, of the bytes that arrived.
     pub(crate) mb_per_s: Vec<f64>,
     pub(crate) median: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RoundTrip {
-    pub(crate) way: &'static str,
-    /// Whether each line came behind a pause, as one that is typed, or behind the answer to
+    pub(crate) terminal: &'static str,
+    /// True if each line came after a pause, as if typed; false if directly after the answer to
     /// the one before.
     pub(crate) typed: bool,
     pub(crate) count: usize,
@@ -53,23 +53,23 @@ pub(crate) struct RoundTrip {
     pub(crate) p99_us: f64,
 }
 
-/// Text through every way, one after the other, several times, each while the others rest.
+/// Sends text through each terminal, several times, while the others are idle.
 pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
     let text = text::of(amount.flood_bytes);
-    let mut rates = vec![(Vec::new(), 0); rig.ways.len()];
+    let mut rates = vec![(Vec::new(), 0); rig.terminals.len()];
     for _ in 0..amount.floods {
-        for (way, (rates, lost)) in rig.ways.iter_mut().zip(&mut rates) {
-            let outcome = way.flood(&text, WRITE)?;
+        for (terminal, (rates, lost)) in rig.terminals.iter_mut().zip(&mut rates) {
+            let outcome = terminal.flood(&text, WRITE)?;
             let came = (text.len() - outcome.lost) as f64;
             rates.push(came / 1e6 / outcome.took.as_secs_f64());
             *lost += outcome.lost;
             thread::sleep(SETTLE);
         }
     }
-    let ways = rig.ways.iter().zip(rates);
-    Ok(ways
-        .map(|(way, (mb_per_s, lost))| Flood {
-            way: way.name,
+    let terminals = rig.terminals.iter().zip(rates);
+    Ok(terminals
+        .map(|(terminal, (mb_per_s, lost))| Flood {
+            terminal: terminal.name,
             bytes: text.len() * amount.floods,
             lost,
             median: quantile(&mut mb_per_s.clone(), 0.5),
@@ -78,32 +78,32 @@ pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
         .collect())
 }
 
-/// Lines and their answers, the ways in turns, each while the others rest.
+/// Sends lines and waits for their answers, in one terminal at a time.
 pub(crate) fn round_trips(rig: &mut Rig, amount: Amount) -> Result<Vec<RoundTrip>> {
-    let mut at_once = vec![Vec::new(); rig.ways.len()];
-    let mut typed = vec![Vec::new(); rig.ways.len()];
+    let mut at_once = vec![Vec::new(); rig.terminals.len()];
+    let mut typed = vec![Vec::new(); rig.terminals.len()];
     let mut pause = Pauses(1);
     for _ in 0..amount.rounds {
-        for (way, times) in rig.ways.iter_mut().zip(&mut at_once) {
+        for (terminal, times) in rig.terminals.iter_mut().zip(&mut at_once) {
             for _ in 0..amount.at_once {
-                times.push(way.round_trip(LINE)?);
+                times.push(terminal.round_trip(LINE)?);
             }
             thread::sleep(SETTLE);
         }
-        for (way, times) in rig.ways.iter_mut().zip(&mut typed) {
+        for (terminal, times) in rig.terminals.iter_mut().zip(&mut typed) {
             for _ in 0..amount.typed {
                 thread::sleep(pause.next());
-                times.push(way.round_trip(LINE)?);
+                times.push(terminal.round_trip(LINE)?);
             }
             thread::sleep(SETTLE);
         }
     }
     let mut rows = Vec::new();
     for (typed, times) in [(false, at_once), (true, typed)] {
-        for (way, times) in rig.ways.iter().zip(times) {
+        for (terminal, times) in rig.terminals.iter().zip(times) {
             let mut times: Vec<_> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
             rows.push(RoundTrip {
-                way: way.name,
+                terminal: terminal.name,
                 typed,
                 count: times.len(),
                 p50_us: quantile(&mut times, 0.5),
@@ -115,7 +115,7 @@ pub(crate) fn round_trips(rig: &mut Rig, amount: Amount) -> Result<Vec<RoundTrip
     Ok(rows)
 }
 
-/// Pauses of a person that types, from 50 to 150 ms, the same in each run.
+/// Pauses of a typing person, from 50 to 150 ms; the same in each run.
 struct Pauses(u32);
 
 impl Pauses {

@@ -1,4 +1,4 @@
-//! The connection with a QEMU that is played here.
+//! Tests the connection with a simulated QEMU.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Longer than anything here takes.
+/// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(30);
 
 struct Stage {
@@ -33,7 +33,7 @@ fn stage() -> Stage {
     let child = Command::new("sleep").arg("100").spawn().unwrap();
     let process = Arc::new(Process::from_child(child).unwrap());
     Stage {
-        monitor: Monitor::of(&path, Arc::clone(&process)).unwrap(),
+        monitor: Monitor::connect(&path, Arc::clone(&process)).unwrap(),
         listener,
         process,
         _directory: directory,
@@ -44,20 +44,20 @@ fn stage() -> Stage {
 struct Qemu(BufReader<UnixStream>);
 
 impl Qemu {
-    /// Takes the next connection, and says that its machine is as `status` says.
+    /// Accepts the next connection, and reports `status`.
     fn greet(stage: &Stage, status: &str) -> Self {
         let mut qemu = Self(BufReader::new(stage.listener.accept().unwrap().0));
-        qemu.say(&json!({ "QMP": {} }));
+        qemu.send(&json!({ "QMP": {} }));
         qemu.answer("qmp_capabilities", "return", &json!({}));
         qemu.answer("query-status", "return", &json!({ "status": status }));
         qemu
     }
 
-    fn say(&mut self, line: &Value) {
+    fn send(&mut self, line: &Value) {
         writeln!(self.0.get_ref(), "{line}").unwrap();
     }
 
-    fn hear(&mut self, command: &str) -> Value {
+    fn receive(&mut self, command: &str) -> Value {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -66,8 +66,8 @@ impl Qemu {
     }
 
     fn answer(&mut self, command: &str, how: &str, value: &Value) {
-        let id = self.hear(command);
-        self.say(&json!({ how: value, "id": id }));
+        let id = self.receive(command);
+        self.send(&json!({ how: value, "id": id }));
     }
 }
 
@@ -83,7 +83,7 @@ fn await_event(monitor: &Monitor) -> Event {
 }
 
 #[test]
-fn who_has_an_answer_sees_the_state_behind_it() {
+fn a_caller_with_an_answer_sees_the_state_after_it() {
     let stage = stage();
     assert_eq!(stage.monitor.status(), Status::Starting);
     let error = stage.monitor.execute("stop", Value::Null).unwrap_err();
@@ -92,9 +92,9 @@ fn who_has_an_answer_sees_the_state_behind_it() {
     stage.monitor.wait_for_start(LONG);
     assert_eq!(stage.monitor.status(), Status::Running);
     let player = thread::spawn(move || {
-        let id = qemu.hear("stop");
-        qemu.say(&json!({ "event": "STOP" }));
-        qemu.say(&json!({ "return": {}, "id": id }));
+        let id = qemu.receive("stop");
+        qemu.send(&json!({ "event": "STOP" }));
+        qemu.send(&json!({ "return": {}, "id": id }));
         qemu.answer("cont", "error", &json!({ "desc": "not now" }));
         qemu
     });
@@ -106,19 +106,19 @@ fn who_has_an_answer_sees_the_state_behind_it() {
 }
 
 #[test]
-fn a_panic_is_not_taken_for_a_pause() {
+fn a_panic_is_not_reported_as_a_pause() {
     let stage = stage();
     let mut qemu = Qemu::greet(&stage, "running");
     stage.monitor.wait_for_start(LONG);
-    qemu.say(&json!({ "event": "GUEST_PANICKED", "data": { "action": "pause" } }));
-    qemu.say(&json!({ "event": "STOP" }));
+    qemu.send(&json!({ "event": "GUEST_PANICKED", "data": { "action": "pause" } }));
+    qemu.send(&json!({ "event": "STOP" }));
     assert_eq!(await_event(&stage.monitor), Event::Panicked);
     assert_eq!(await_event(&stage.monitor), Event::Stopped);
     assert_eq!(stage.monitor.status(), Status::Panicked);
 }
 
 #[test]
-fn a_command_that_is_not_answered_is_an_error_and_the_next_one_works() {
+fn a_command_without_an_answer_is_an_error_and_the_next_command_works() {
     let stage = stage();
     let mut qemu = Qemu::greet(&stage, "running");
     stage.monitor.wait_for_start(LONG);
@@ -134,7 +134,7 @@ fn a_command_that_is_not_answered_is_an_error_and_the_next_one_works() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_made_again() {
+fn a_broken_connection_is_made_again() {
     let stage = stage();
     drop(Qemu::greet(&stage, "running"));
     let _qemu = Qemu::greet(&stage, "guest-panicked");
@@ -147,14 +147,14 @@ fn a_connection_that_breaks_is_made_again() {
 }
 
 #[test]
-fn events_that_nobody_asks_for_do_not_pile_up() {
+fn unread_events_are_bounded() {
     let stage = stage();
     let mut qemu = Qemu::greet(&stage, "running");
     let reset = json!({ "event": "RESET", "data": { "guest": true } });
     for _ in 0..=EVENTS {
-        qemu.say(&reset);
+        qemu.send(&reset);
     }
-    qemu.say(&json!({ "event": "STOP" }));
+    qemu.send(&json!({ "event": "STOP" }));
     let deadline = Instant::now() + LONG;
     while stage.monitor.status() != Status::Paused {
         assert!(Instant::now() < deadline);

@@ -1,11 +1,11 @@
-//! Every lock, and every ring, counts exactly.
+//! Rounds under every lock, and records of every ring, are counted exactly.
 
 use kmon_qemu::Transport;
 use serde_json::Value;
 
 use crate::rig::{Arena, Ended, Guest, Job};
 
-/// Of so many rounds under the reader-writer lock, one writes.
+/// One of this many rounds under the reader-writer lock writes.
 const WRITES: u64 = 4;
 
 fn all_succeed<const N: usize>(jobs: [Job; N]) -> [Ended; N] {
@@ -16,7 +16,7 @@ fn all_succeed<const N: usize>(jobs: [Job; N]) -> [Ended; N] {
     })
 }
 
-/// All three work at the same time; their rounds, from party 1 on.
+/// Lets all three work at the same time. Returns their rounds, from party 1 on.
 fn contend(arena: &Arena, guests: [&Guest; 2], words: &str) -> [u64; 3] {
     let words = format!("work {words}");
     let [second, third] = guests.map(|guest| guest.start(&words));

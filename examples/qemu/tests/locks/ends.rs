@@ -1,4 +1,4 @@
-//! What a guest that was killed or reset held comes back, once its end is certain.
+//! What a killed or reset guest held comes back, after its end is certain.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use kmon_qemu::Transport;
 
 use crate::rig::{Arena, Guest, Job};
 
-/// Each lock that the guest holds, as the others wait for it.
+/// The locks that the guest holds, and for which the others wait.
 const LOCKS: [&str; 3] = ["mutex", "rwlock", "bakery"];
 
-/// Guest 2 has ended while it held everything but `permits` of the semaphore's two, which the
-/// host holds; `say` makes its end certain. The others had taken nothing before.
-fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
+/// Guest 2 has ended while it held all locks and one of the semaphore's two permits. The host
+/// holds the other permit; `declare_end` makes the guest's end certain. Then all comes back.
+fn comes_back(arena: &Arena, other: &Guest, declare_end: impl FnOnce()) {
     let mut holds = arena.host("hold semaphore --as 1");
     holds.see("held");
     other
@@ -21,8 +21,8 @@ fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
     let mut waits = other.start("work mutex --rounds 10");
     waits.see("silent");
     sleep(Duration::from_millis(500));
-    assert!(!waits.has_said("gone") && !waits.has_said("done"));
-    say();
+    assert!(!waits.has_reported("gone") && !waits.has_reported("done"));
+    declare_end();
     let waits = waits.succeed();
     assert!(waits.says("gone") && waits.says("repaired"), "{waits:?}");
     for lock in LOCKS {
@@ -35,8 +35,8 @@ fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
     assert_eq!(arena.shown()["semaphore"]["available"], 2);
 }
 
-/// Guest 2 stands still, then is gone, among three that meet at the barrier: the others hear
-/// that it is silent and wait on, then that it died. One of them may leave first.
+/// Guest 2 is paused, then gone, while three parties use the barrier. The others report that it
+/// is silent and wait on, then that it died. One of them may leave first.
 fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
     let words = "work barrier --rounds 1000000";
     let host = format!("{words} --as 1");
@@ -44,7 +44,7 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
     jobs.iter_mut().for_each(|job| drop(job.see("attached")));
     sleep(Duration::from_millis(300));
     jobs.iter_mut()
-        .for_each(|job| assert!(!job.has_said("failed")));
+        .for_each(|job| assert!(!job.has_reported("failed")));
     killed.machine.pause().unwrap();
     let [_paused, mut others @ ..] = jobs;
     for job in &mut others {
@@ -53,7 +53,7 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
     sleep(Duration::from_millis(500));
     others
         .iter_mut()
-        .for_each(|job| assert!(!job.has_said("failed")));
+        .for_each(|job| assert!(!job.has_reported("failed")));
     arena.run("gone 2");
     let ended = others.map(Job::end);
     let died = |party: u8| format!("partition {party} in its incarnation");
@@ -68,19 +68,19 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
 }
 
 #[test]
-fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
+fn what_a_killed_guest_held_comes_back_when_the_host_declares_it_gone() {
     let arena = Arena::new();
     let killed = arena.guest(2, Transport::Ivshmem, &[]);
     let other = arena.guest(3, Transport::Reserved, &[]);
 
-    // It ends in the middle of sending, and its next incarnation goes on: the host misses nothing.
+    // It ends while it sends, and its next incarnation goes on: the host misses no record.
     let mut sends = killed.start("send --to 1 --records 1000000");
     sends.see("attached");
     arena.run("receive --from 2 --records 500 --as 1");
     drop(sends);
     killed.reset();
     let sends = killed.start("send --to 1 --records 1000000 --timeout 2s --restart");
-    // First what is left of the earlier incarnation's: a ring has room for fewer.
+    // First the records that the earlier incarnation left, which are fewer than these.
     let receives = arena.host("receive --from 2 --records 4000 --as 1");
     assert!(receives.succeed().says("restarted"));
     let late = sends.fail(4);
@@ -106,7 +106,7 @@ fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
 }
 
 #[test]
-fn what_a_guest_held_that_was_reset_comes_back_when_its_next_boot_attaches() {
+fn what_a_reset_guest_held_comes_back_when_its_next_boot_attaches() {
     let arena = Arena::new();
     let reset = arena.guest(2, Transport::Reserved, &[]);
     let other = arena.guest(3, Transport::Ivshmem, &[]);
@@ -120,7 +120,7 @@ fn what_a_guest_held_that_was_reset_comes_back_when_its_next_boot_attaches() {
         assert_eq!(next.event("attached")["incarnation"], 2, "{next:?}");
     });
 
-    // Reset while it receives: the next one goes on where it was.
+    // It is reset while it receives: the next incarnation goes on at the same record.
     let sends = arena.host("send --to 2 --records 4000 --as 1");
     let mut receives = reset.start("receive --from 1 --records 1000000");
     receives.see("attached");

@@ -1,14 +1,14 @@
 //! The locks across kernels: two Linux guests and a process of the host share one region.
 //!
-//! Guest 2 has it as the memory of a PCI device, guest 3 as reserved physical memory, the
+//! Guest 2 maps it as the memory of a PCI device, guest 3 as reserved physical memory, and the
 //! host, party 1, as a file. Each runs `shmem-contend`.
 //!
-//! | module        | what holds                                                      |
+//! | module        | tests                                                           |
 //! |---------------|-----------------------------------------------------------------|
-//! | [`contention`]| every lock, and every ring, counts exactly                      |
-//! | [`pauses`]    | who stands still loses nothing until its end is certain         |
-//! | [`ends`]      | what a guest that was killed or reset held comes back           |
-//! | [`unfit`]     | where compare-and-swap does not work, locks that need it refuse |
+//! | [`contention`]| rounds and records are counted exactly                          |
+//! | [`pauses`]    | a paused guest loses nothing until its end is certain           |
+//! | [`ends`]      | what a killed or reset guest held comes back                    |
+//! | [`unfit`]     | locks refuse memory without compare-and-swap                    |
 
 mod contention;
 mod ends;

@@ -1,4 +1,4 @@
-//! Who stands still loses nothing until its end is certain, and then is told.
+//! A paused guest loses nothing until its end is certain. Then it gets an error.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use serde_json::Value;
 
 use crate::rig::{Arena, Guest};
 
-/// All that one party can hold at once.
+/// All that one party can hold at the same time.
 const ALL: &str = "mutex semaphore write bakery";
-/// The locks, as they are worked under.
+/// The locks, as `work` names them.
 const LOCKS: [&str; 3] = ["mutex", "rwlock", "bakery"];
-/// Until a heartbeat that stands still is reported, by the option's default, in milliseconds.
+/// Time in milliseconds after which a silent party is reported, by default.
 const LIMIT: u64 = 500;
-/// The longest that it may take on a busy machine: who waits so long is told.
+/// The longest such time on a busy machine: a party that waits this long reports it.
 const NOTICED: u64 = 2500;
 
-/// The host, party 1, and guest 3 wait in vain for what guest 2 holds, and are told why.
-fn waits_in_vain(arena: &Arena, other: &Guest) {
+/// The host, party 1, and guest 3 wait for what guest 2 holds, and time out with a report.
+fn waits_time_out(arena: &Arena, other: &Guest) {
     for lock in LOCKS {
         let words = format!("work {lock} --rounds 1 --timeout {NOTICED}ms");
         for job in [arena.host(&format!("{words} --as 1")), other.start(&words)] {
             let ended = job.end();
             assert_eq!(ended.status, 4, "{ended:?}");
-            // The host's job can end before the guest's, which sees that.
-            let gone = ended.says_of(2, "gone");
+            // The guest's job may see that the host's has ended.
+            let gone = ended.reports_of(2, "gone");
             assert!(!gone && !ended.says("repaired"), "{ended:?}");
             let silent = ended.event("silent");
             assert_eq!(silent["partition"], 2, "{ended:?}");
@@ -43,20 +43,20 @@ fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
     let mut holds = paused.start(&format!("hold {ALL}"));
     holds.see("held");
 
-    // For less than the limit: nobody notices, as its heart beats on before that.
+    // Paused for less than the limit: no report, since its heartbeat moves again before.
     let mut waits = arena.host("work mutex --rounds 1 --silent-after 3s --as 1");
     waits.see("attached");
     paused.machine.pause().unwrap();
     sleep(Duration::from_millis(300));
     paused.machine.resume().unwrap();
     sleep(Duration::from_millis(3500));
-    assert!(!waits.has_said("silent") && !waits.has_said("done"));
+    assert!(!waits.has_reported("silent") && !waits.has_reported("done"));
     drop(waits);
     arena.run("gone 1");
 
-    // For more: it is reported, and loses nothing.
+    // Paused for longer: it is reported, and loses nothing.
     paused.machine.pause().unwrap();
-    waits_in_vain(&arena, &other);
+    waits_time_out(&arena, &other);
     let one = other.start("work semaphore --rounds 10");
     one.succeed();
     paused.machine.resume().unwrap();
@@ -73,13 +73,13 @@ fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
     }
     assert_eq!(shown["semaphore"]["available"], 2, "{shown}");
 
-    evicted_while_it_stands_still(&arena, &paused, &other);
-    waiting_while_it_stands_still(&arena, &paused);
+    evicted_while_paused(&arena, &paused, &other);
+    paused_while_it_waits(&arena, &paused);
     its_end_of_a_ring_is_taken_over(&arena, &paused);
 }
 
-/// The operator is wrong: the guest goes on. It is told, and stores nothing any more.
-fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
+/// The operator is wrong, and the guest goes on. It gets an error, and stores nothing more.
+fn evicted_while_paused(arena: &Arena, paused: &Guest, other: &Guest) {
     let before = arena.shown();
     let mut holds = paused.start(&format!("hold {ALL}"));
     holds.see("held");
@@ -92,14 +92,14 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
         let ended = arena.run(&format!("work {lock} --rounds 10 --as 1"));
         assert!(ended.says("gone") && ended.says("repaired"), "{ended:?}");
     }
-    // Both permits, one of them the paused guest's.
+    // Both permits, of which the paused guest had one.
     let mut first = arena.host("hold semaphore --as 1");
     first.see("held");
     let mut second = other.start("hold semaphore");
     second.see("held");
     paused.machine.resume().unwrap();
-    let told = holds.fail(5);
-    assert!(told.contains("evicted"), "{told}");
+    let error = holds.fail(5);
+    assert!(error.contains("evicted"), "{error}");
     arena.run("release 1");
     arena.run("release 3");
     first.succeed();
@@ -117,12 +117,12 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
             total(&before) + 1 + rounds,
             "{lock}: {after}"
         );
-        // Its next incarnation has it as before.
+        // Its next incarnation can use the lock as before.
         paused.start(&format!("work {lock} --rounds 10")).succeed();
     }
     assert_eq!(after["semaphore"]["available"], 2, "{after}");
 
-    // Nobody has taken the lock when it comes back: it does not give back what is half-done.
+    // No party has acquired the lock when it goes on: it does not release an incomplete round.
     let mut holds = paused.start("hold mutex");
     holds.see("held");
     paused.machine.pause().unwrap();
@@ -131,7 +131,7 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     holds.fail(5);
     assert!(arena.run("work mutex --rounds 1 --as 1").says("repaired"));
 
-    // By its silence alone, where this is asked for: of what cannot be spoilt.
+    // Presumed gone by silence alone, on request; a semaphore protects no data.
     let mut holds = paused.start("hold semaphore");
     holds.see("held");
     let mut first = arena.host("hold semaphore --as 1");
@@ -149,8 +149,8 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     assert_eq!(arena.shown()["semaphore"]["available"], 2);
 }
 
-/// Who stands still while it waits is in nobody's way, but where the order is fixed.
-fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
+/// A party that is paused while it waits delays no other, except in a bakery mutex.
+fn paused_while_it_waits(arena: &Arena, paused: &Guest) {
     for lock in LOCKS {
         let held = if lock == "rwlock" { "write" } else { lock };
         let mut holds = arena.host(&format!("hold {held} --as 1"));
@@ -158,14 +158,14 @@ fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
         let mut waits = paused.start(&format!("work {lock} --rounds 1"));
         waits.see("attached");
         sleep(Duration::from_millis(200));
-        assert!(!waits.has_said("done"));
+        assert!(!waits.has_reported("done"));
         paused.machine.pause().unwrap();
         arena.run("release 1");
         holds.succeed();
         let passes = arena.host(&format!("work {lock} --rounds 100 --timeout 2500ms --as 1"));
         let ended = passes.end();
         if lock == "bakery" {
-            // It has drawn its ticket, and its turn has come.
+            // It has drawn its ticket, and is next.
             assert!(ended.status == 4 && ended.says("silent"), "{ended:?}");
         } else {
             assert_eq!(ended.status, 0, "{ended:?}");
@@ -176,8 +176,8 @@ fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
     }
 }
 
-/// A later incarnation of its number takes its end of a ring while it stands still: it is told, and
-/// the other end misses nothing.
+/// A later incarnation takes over its end of a ring while it is paused. It gets an error, and the
+/// other end misses no record.
 fn its_end_of_a_ring_is_taken_over(arena: &Arena, paused: &Guest) {
     let mut sends = paused.start("send --to 1 --records 1000000");
     sends.see("attached");
@@ -186,9 +186,9 @@ fn its_end_of_a_ring_is_taken_over(arena: &Arena, paused: &Guest) {
     let mut sends_on = arena.host("send --to 1 --records 1000000 --timeout 4s --restart --as 2");
     sends_on.see("attached");
     paused.machine.resume().unwrap();
-    let told = sends.fail(5);
-    assert!(told.contains("evicted"), "{told}");
-    // More than are left of the evicted one's.
+    let error = sends.fail(5);
+    assert!(error.contains("evicted"), "{error}");
+    // More records than the evicted incarnation left.
     let receives = arena.run("receive --from 2 --records 4000 --as 1");
     assert!(receives.says("restarted"), "{receives:?}");
     let late = sends_on.fail(4);

@@ -1,4 +1,4 @@
-//! Two guests and the host around one region, each told what to run.
+//! Two guests and the host with one region, and the commands that they run.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,18 +18,18 @@ use tempfile::TempDir;
 
 use crate::support::built;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any test takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REGION_LEN: u64 = 2 << 20;
-/// The region in a guest that has it as reserved memory.
+/// The place of the region in a guest with reserved memory.
 const RESERVED: &str = "mem:0x100000000+2M";
 
-/// The host's program, which the guests have too.
+/// Returns the host's program, which the guests also have.
 fn tool() -> PathBuf {
     built("guest/cargo/x86_64-unknown-linux-gnu/release/shmem-contend")
 }
 
-/// A region that is prepared, and where its machines keep their sockets.
+/// A prepared region, and the directory of its machines' sockets.
 pub(crate) struct Arena {
     home: TempDir,
     file: File,
@@ -59,24 +59,24 @@ impl Arena {
         let out = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
             for line in out.lines().map_while(io::Result::ok) {
-                let _ = to.send(Line::Said(line));
+                let _ = to.send(Line::Text(line));
             }
         });
         let words = format!("host: {words}");
         Job::new(words, Rc::new(lines), Some(child))
     }
 
-    /// Runs it, which takes no long time, and succeeds.
+    /// Runs a short command on the host, which must succeed.
     pub(crate) fn run(&self, words: &str) -> Ended {
         self.host(words).succeed()
     }
 
-    /// What `show` shows.
+    /// Returns the output of `show`.
     pub(crate) fn shown(&self) -> Value {
         self.run("show").event("shown").clone()
     }
 
-    /// Boots a machine with the region as this number's party.
+    /// Boots a machine with the region, as the party `number`.
     pub(crate) fn guest(&self, number: u8, transport: Transport, extra: &[&str]) -> Guest {
         let console = self.home.path().join(format!("console{number}"));
         let serial = format!(
@@ -122,10 +122,10 @@ impl Arena {
     }
 }
 
-/// What a program or a console has said.
+/// Output of a program or of a console.
 enum Line {
-    Said(String),
-    /// The shell asks for a command.
+    Text(String),
+    /// The shell is ready for a command.
     Prompt,
 }
 
@@ -137,8 +137,8 @@ fn listen(mut console: UnixStream, to: &Sender<Line>) {
         for &byte in &bytes[..len] {
             match byte {
                 b'\n' => {
-                    let said = String::from_utf8_lossy(&line).trim().to_owned();
-                    let _ = to.send(Line::Said(said));
+                    let text = String::from_utf8_lossy(&line).trim().to_owned();
+                    let _ = to.send(Line::Text(text));
                     line.clear();
                 }
                 byte => line.push(byte),
@@ -171,14 +171,14 @@ impl Guest {
         console.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Waits for its shell, and makes the region's device answer.
+    /// Waits for its shell, and enables the region's device.
     fn see_up(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(Line::Prompt) => break,
-                Ok(Line::Said(_)) => {}
+                Ok(Line::Text(_)) => {}
                 Err(_) => panic!(
                     "guest {} did not boot: {:?}",
                     self.number,
@@ -190,14 +190,14 @@ impl Guest {
             "mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev",
             "for file in $(grep -l 0x1110 /sys/bus/pci/devices/*/device); do \
              export device=${file%/device}; echo 1 > $device/enable; done",
-            // A shell that neither echoes nor edits.
+            // A shell without echo and editing.
             "exec sh -c 'stty -echo; while read -r line; do eval \"$line\"; done'",
         ] {
             self.type_in(line);
         }
     }
 
-    /// Starts the program, as this guest's party.
+    /// Starts the program as this guest's party.
     pub(crate) fn start(&self, words: &str) -> Job {
         let number = self.number;
         let line = format!(
@@ -209,7 +209,7 @@ impl Guest {
         Job::new(words, Rc::clone(&self.lines), None)
     }
 
-    /// Boots it anew; whatever ran in it is over.
+    /// Boots it again; all that ran in it has ended.
     pub(crate) fn reset(&self) {
         self.machine.pause().unwrap();
         while self.lines.try_recv().is_ok() {}
@@ -218,16 +218,16 @@ impl Guest {
     }
 }
 
-/// The program at work, somewhere.
+/// A running program, on the host or in a guest.
 pub(crate) struct Job {
     words: String,
     lines: Rc<Receiver<Line>>,
-    /// On the host.
+    /// The process, on the host.
     child: Option<Child>,
     events: Vec<Value>,
 }
 
-/// What it has said, and its exit status.
+/// The events and the exit status of a program.
 #[derive(Debug)]
 #[expect(dead_code, reason = "a failed assertion shows all of it")]
 pub(crate) struct Ended {
@@ -255,30 +255,33 @@ impl Job {
         }
     }
 
-    /// Takes the next line, and returns its exit status if it has ended.
+    /// Takes the next line. Returns the exit status if the program has ended.
     #[track_caller]
     fn next(&mut self) -> Option<i32> {
-        let said = match self.lines.recv_timeout(PATIENCE) {
-            Ok(Line::Said(said)) => said,
+        let text = match self.lines.recv_timeout(PATIENCE) {
+            Ok(Line::Text(text)) => text,
             Ok(Line::Prompt) => return None,
             Err(_) => match &mut self.child {
                 Some(child) => return Some(child.wait().unwrap().code().unwrap_or(-1)),
-                None => panic!("{} says nothing more; so far {:?}", self.words, self.events),
+                None => panic!(
+                    "{} prints nothing more; so far {:?}",
+                    self.words, self.events
+                ),
             },
         };
-        if let Some(status) = said.strip_prefix("exit=") {
+        if let Some(status) = text.strip_prefix("exit=") {
             return status.parse().ok();
         }
         self.events
-            .extend(serde_json::from_str::<Value>(&said).ok());
+            .extend(serde_json::from_str::<Value>(&text).ok());
         None
     }
 
-    /// Waits until it says this.
+    /// Waits until it reports this event.
     #[track_caller]
     pub(crate) fn see(&mut self, event: &str) -> Value {
         loop {
-            let found = self.events.iter().find(|said| said["event"] == event);
+            let found = self.events.iter().find(|found| found["event"] == event);
             if let Some(found) = found {
                 return found.clone();
             }
@@ -291,17 +294,17 @@ impl Job {
         }
     }
 
-    /// Whether it has said this by now.
-    pub(crate) fn has_said(&mut self, event: &str) -> bool {
+    /// Returns true if it has reported this event.
+    pub(crate) fn has_reported(&mut self, event: &str) -> bool {
         while let Ok(line) = self.lines.try_recv() {
-            if let Line::Said(said) = line {
-                let (ended, events) = (said.starts_with("exit="), &self.events);
+            if let Line::Text(text) = line {
+                let (ended, events) = (text.starts_with("exit="), &self.events);
                 assert!(!ended, "{} has ended: {events:?}", self.words);
                 self.events
-                    .extend(serde_json::from_str::<Value>(&said).ok());
+                    .extend(serde_json::from_str::<Value>(&text).ok());
             }
         }
-        self.events.iter().any(|said| said["event"] == event)
+        self.events.iter().any(|found| found["event"] == event)
     }
 
     #[track_caller]
@@ -317,7 +320,7 @@ impl Job {
         }
     }
 
-    /// Waits for its end, which is a success.
+    /// Waits for its end, which must be a success.
     #[track_caller]
     pub(crate) fn succeed(self) -> Ended {
         let ended = self.end();
@@ -325,7 +328,7 @@ impl Job {
         ended
     }
 
-    /// Waits for its end with this status, another than success, and returns what it said.
+    /// Waits for its end, which must be a failure with this status. Returns its error.
     #[track_caller]
     pub(crate) fn fail(self, status: i32) -> String {
         let ended = self.end();
@@ -336,20 +339,20 @@ impl Job {
 
 impl Ended {
     pub(crate) fn says(&self, event: &str) -> bool {
-        self.events.iter().any(|said| said["event"] == event)
+        self.events.iter().any(|found| found["event"] == event)
     }
 
-    pub(crate) fn says_of(&self, partition: u64, event: &str) -> bool {
-        let mut of_it = self
+    pub(crate) fn reports_of(&self, partition: u64, event: &str) -> bool {
+        let mut of_partition = self
             .events
             .iter()
-            .filter(|said| said["partition"] == partition);
-        of_it.any(|said| said["event"] == event)
+            .filter(|found| found["partition"] == partition);
+        of_partition.any(|found| found["event"] == event)
     }
 
     #[track_caller]
     pub(crate) fn event(&self, event: &str) -> &Value {
-        let found = self.events.iter().find(|said| said["event"] == event);
+        let found = self.events.iter().find(|found| found["event"] == event);
         found.unwrap_or_else(|| panic!("no {event}: {self:?}"))
     }
 }

@@ -1,13 +1,13 @@
-//! Where compare-and-swap does not work, locks that need it refuse.
+//! Locks that need compare-and-swap refuse memory in which it does not work.
 
 use kmon_qemu::Transport;
 
 use crate::rig::Arena;
 
 #[test]
-fn with_one_possible_processor_locks_that_need_more_refuse_and_say_why() {
+fn with_one_possible_processor_locks_refuse_and_name_the_reason() {
     let arena = Arena::new();
-    // The last one counts.
+    // The last `-smp` applies.
     let guest = arena.guest(2, Transport::Ivshmem, &["-smp", "1,maxcpus=1"]);
     for lock in ["mutex", "semaphore", "rwlock"] {
         let answers = arena.host("answer 2");
@@ -24,7 +24,7 @@ fn with_one_possible_processor_locks_that_need_more_refuse_and_say_why() {
         );
         answers.succeed();
     }
-    // What needs fences alone goes by what was found of them.
+    // A lock that needs only fences depends on the result for fences.
     let answers = arena.host("answer 2");
     let ended = guest.start("work bakery --rounds 100 --try-memory").end();
     answers.succeed();

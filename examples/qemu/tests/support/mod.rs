@@ -1,5 +1,5 @@
 //! Real machines for tests: the kernel and the tools of `cargo xtask guest-image`, with an
-//! `init` of the tests' own in front of them.
+//! `init` of the tests, which replaces the image's.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -17,11 +17,11 @@ use shmem_core::Mapping;
 use shmem_core::primitive::Ordering::Relaxed;
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any test takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const REGION_LEN: usize = 2 << 20;
 
-/// What the guest is asked for; see `init`.
+/// A request to the guest; see `init`.
 #[derive(Clone, Copy)]
 pub(crate) enum Wish {
     Panic = 1,
@@ -29,8 +29,8 @@ pub(crate) enum Wish {
     Reboot = 3,
 }
 
-/// What `cargo xtask guest-image` has built: it is in cargo's target directory, which the
-/// running test is in.
+/// Returns a file that `cargo xtask guest-image` has built: it is in cargo's target directory,
+/// which contains the running test.
 pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let mut places = test.ancestors().skip(1).map(|place| place.join(name));
@@ -39,7 +39,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
     })
 }
 
-/// A directory with what a machine is made of, and its region.
+/// A plan of a machine with its region, in a directory of its own.
 pub(crate) struct Bench {
     pub(crate) home: TempDir,
     pub(crate) region: Mapping,
@@ -48,8 +48,8 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A machine of the image as it is.
-    pub(crate) fn of_image(transport: Transport) -> Self {
+    /// A machine with the unchanged image.
+    pub(crate) fn with_image(transport: Transport) -> Self {
         let mut bench = Self::new(transport);
         bench.plan.boot = Boot::Kernel {
             kernel: built("guest/kernel/vmlinuz"),
@@ -58,11 +58,11 @@ impl Bench {
         bench
     }
 
-    /// A machine with the tests' own `init`.
+    /// A machine with the `init` of the tests.
     pub(crate) fn new(transport: Transport) -> Self {
         let home = tempfile::tempdir().unwrap();
         let initrd = home.path().join("initrd");
-        // An archive behind another one is unpacked over it.
+        // An archive after another one is unpacked over it.
         let mut archive = fs::read(built("guest/initramfs.cpio")).unwrap();
         archive.resize(archive.len().next_multiple_of(4), 0);
         let init = Builder::new("init")
@@ -97,7 +97,7 @@ impl Bench {
         }
     }
 
-    /// Makes it a machine with doorbells, whose server runs as long as the test.
+    /// Makes it a machine with doorbells. The server runs until the end of the test.
     pub(crate) fn with_doorbell(mut self) -> Self {
         let socket = self.path("server");
         let memory = self.region.as_fd().try_clone_to_owned().unwrap();
@@ -108,7 +108,7 @@ impl Bench {
         let server = Server::bind(&socket, memory, limits).unwrap();
         self.server = Some(server.spawn(|_| {}).unwrap());
         self.plan.transport = Transport::Doorbell { server: socket };
-        // A q35 takes more of it for itself.
+        // A q35 uses more memory itself.
         self.plan.memory_mib = 128;
         self
     }
@@ -150,8 +150,8 @@ impl Drop for Guest {
 }
 
 impl Guest {
-    /// One that was started elsewhere.
-    pub(crate) fn found(machine: Machine, region: Mapping, home: TempDir) -> Self {
+    /// Takes a machine that another process has started.
+    pub(crate) fn from_machine(machine: Machine, region: Mapping, home: TempDir) -> Self {
         Self {
             machine,
             region,
@@ -160,7 +160,7 @@ impl Guest {
         }
     }
 
-    /// Starts one, and waits until it is up.
+    /// Starts a machine, and waits until it has booted.
     pub(crate) fn boot(transport: Transport) -> Self {
         let guest = Bench::new(transport).start();
         guest.see_up(1);
@@ -179,20 +179,20 @@ impl Guest {
         self.set(4, wish as u32);
     }
 
-    /// Waits until it has booted so many times.
+    /// Waits until it has booted `boots` times.
     pub(crate) fn see_up(&self, boots: u32) {
         self.wait("the guest is up", |guest| {
             guest.word(0) == 0x7570 && guest.word(12) == boots
         });
     }
 
-    /// Forgets what the guest says until its next boot.
-    pub(crate) fn forget(&self) {
+    /// Clears the guest's state and request until its next boot.
+    pub(crate) fn clear_state(&self) {
         self.set(0, 0);
         self.set(4, 0);
     }
 
-    /// Waits until it has gone some rounds from now on.
+    /// Waits until it has made some more rounds.
     pub(crate) fn see_alive(&self) {
         let before = self.word(8);
         self.wait("the guest is alive", |guest| {
@@ -206,7 +206,7 @@ impl Guest {
         });
     }
 
-    /// Waits for this event among others.
+    /// Waits for this event; ignores others.
     pub(crate) fn see_event(&self, event: Event) {
         self.wait(&format!("{event:?}"), |guest| {
             std::iter::from_fn(|| guest.machine.poll_event()).any(|next| next == event)
@@ -220,7 +220,7 @@ impl Guest {
             let status = self.machine.status();
             assert!(
                 Instant::now() < deadline && (holds(self) || !matches!(status, Status::Ended(_))),
-                "not so: {what}; the machine: {status}; QEMU: {:?}",
+                "not true: {what}; the machine: {status}; QEMU: {:?}",
                 self.machine.stderr_lines()
             );
             thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! Guests come up over every transport, or it is said why not.
+//! Guests boot over every transport, or an error says why not.
 
 use crate::common::{Fed, run_script_in};
 use crate::disk::{Disk, MARK};
@@ -45,7 +45,7 @@ fn guests_run_over_every_transport_side_by_side() {
 }
 
 #[test]
-fn a_kernel_that_is_not_there_is_an_error_of_the_configuration() {
+fn a_missing_kernel_is_an_error_in_the_configuration() {
     let home = home_of(&["[[instance]]\nkind = 'qemu'\nkernel = '/no/vmlinuz'\n".to_owned()]);
     let output = run_script_in(&home, &[], "");
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -58,7 +58,7 @@ fn a_kernel_that_is_not_there_is_an_error_of_the_configuration() {
 }
 
 #[test]
-fn what_cannot_boot_is_said_and_not_tried_for_ever() {
+fn a_guest_that_cannot_boot_is_reported_and_not_started_again_and_again() {
     let none = "[[instance]]\nkind = 'qemu'\nkernel = 'kmon.toml'\n".to_owned();
     let bad = guest("append = 'rdinit=/nowhere root=/dev/nothing'");
     let home = home_of(&[none, bad]);
@@ -70,9 +70,9 @@ fn what_cannot_boot_is_said_and_not_tried_for_ever() {
     kmon.see_error(
         "instance 3 died: reset by its guest during the boot; kmreset 3 starts it again",
     );
-    // And once more it ends by itself.
+    // The next boot ends the same way.
     kmon.ask("kmreset 3");
-    kmon.see_error("kmreset: instance 3 does not run (dead: reset by its guest during the boot)");
+    kmon.see_error("kmreset: instance 3 is not running (dead: reset by its guest during the boot)");
     assert_eq!(kmon.leave("quit"), Some(1));
 }
 
@@ -83,21 +83,21 @@ fn a_boot_is_watched_until_the_guest_runs() {
     kmon.see_state(2, "running");
     kmon.ask("kmhalt 2");
     let shown = String::from_utf8(kmon.ask("kmload 2 --watch")).unwrap();
-    // Behind what nobody has seen of the start before.
+    // After the output of the first boot, which is shown now.
     let (_, boot) = shown
-        .split_once("[kmon: the kernel was started anew]\n")
+        .split_once("[kmon: the kernel was restarted]\n")
         .expect("another start");
     assert!(
         boot.contains("Linux version") && boot.contains("init: starting guestd"),
         "{boot}"
     );
-    assert_eq!(boot.lines().next_back(), Some("instance 2 runs"));
-    // Seen is seen.
+    assert_eq!(boot.lines().next_back(), Some("instance 2 is running"));
+    // It has already been shown.
     assert_eq!(kmon.ask("kmlog 2 --kernel"), b"");
 }
 
 #[test]
-fn a_guest_starts_from_a_disk_again_and_again() {
+fn a_guest_boots_from_a_disk_repeatedly() {
     for name in ["disk.img", "disk.qcow2"] {
         let disk = Disk::new(name);
         let path = disk.path.display();

@@ -1,4 +1,4 @@
-//! Commands run in the guest, and the figures of it are its own.
+//! Commands run in the guest, and its figures are those of its own kernel.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn answer(kmon: &mut Fed, command: &str) -> Value {
 }
 
 #[test]
-fn a_command_in_a_guest_tells_its_outputs_and_how_it_ended() {
+fn a_command_in_a_guest_returns_its_outputs_and_its_exit_status() {
     let home = home_of(&[guest("")]);
     let mut kmon = Fed::start_in(&home, &[]);
     let said = answer(&mut kmon, "-- sh -c 'echo out; echo wrong >&2; exit 3'");
@@ -40,7 +40,7 @@ fn a_command_in_a_guest_tells_its_outputs_and_how_it_ended() {
     assert_eq!(kmon.leave("quit"), Some(1));
 }
 
-/// A figure in one of the guest's own files.
+/// Returns a number from one of the guest's own files.
 fn field(kmon: &mut Fed, file: &str, name: &str) -> u64 {
     let line = kmon.exec(2, &format!("grep {name} {file}"));
     let number = line.split_whitespace().nth(1);
@@ -53,7 +53,7 @@ fn reading(kmon: &mut Fed) -> Value {
     tick["instances"][0].clone()
 }
 
-/// Milliseconds since its start, as the guest itself has it.
+/// Returns the guest's own uptime in milliseconds.
 fn own_uptime(kmon: &mut Fed) -> f64 {
     let said = kmon.exec(2, "cat /proc/uptime");
     let seconds: f64 = said.split_whitespace().next().unwrap().parse().unwrap();
@@ -73,7 +73,7 @@ fn the_figures_of_a_guest_are_those_of_its_own_kernel() {
     );
     assert_eq!(kmon.exec(2, "hostname"), "measured");
     assert_eq!(kmon.exec(2, "uname -r"), guest_release());
-    // Each boot of a kernel has its own.
+    // Each boot of a kernel has its own identifier.
     let boot = "/proc/sys/kernel/random/boot_id";
     let own = kmon.exec(2, &format!("cat {boot}"));
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_figures_of_a_guest_are_those_of_its_own_kernel() {
     let cpus = kmon.exec(2, "grep -c ^processor /proc/cpuinfo");
     let seen = said["cpu"]["cpus"].as_array().unwrap().len();
     assert_eq!((cpus.as_str(), seen), ("2", 2));
-    // The memory's parts change, and the clock goes on: a reading lies between two looks.
+    // The memory in use changes, and time passes: a reading lies between two readings of ours.
     let before = own_uptime(&mut kmon);
     let mut uptime = 0.0;
     let newer = becomes_true(|| {

@@ -1,11 +1,11 @@
-//! A person works in a guest, at a terminal.
+//! An operator works in a guest, at a terminal.
 
 use std::sync::Arc;
 
 use crate::common::{Operator, becomes_true};
 use crate::guests::{guest, guest_release, home_of};
 
-/// What the prompt of a guest's shell ends in.
+/// The end of the prompt of a guest's shell.
 const PROMPT: &str = ":~# ";
 
 fn operator(guests: usize) -> Operator {
@@ -14,10 +14,10 @@ fn operator(guests: usize) -> Operator {
 }
 
 #[test]
-fn the_papers_session_works_over_machines_as_the_paper_shows_it() {
+fn the_session_in_the_paper_works_with_machines() {
     let mut kmon = operator(2);
     kmon.command("kmlist");
-    kmon.see_that("two that run", |screen| {
+    kmon.see_that("two running guests", |screen| {
         screen.matches(" running").count() == 2
     });
     kmon.console(2);
@@ -35,7 +35,7 @@ fn the_papers_session_works_over_machines_as_the_paper_shows_it() {
     kmon.press("\x1d");
     kmon.clear();
     kmon.command("kmmonitorall -d 1 -n 2");
-    // The screen is too small for all of it.
+    // The screen is too small for all output.
     for number in [2, 3] {
         let title = format!("*****part_id:{number}*****");
         let twice = || kmon.printed().matches(&title).count() == 2;
@@ -52,7 +52,7 @@ fn the_papers_session_works_over_machines_as_the_paper_shows_it() {
 }
 
 #[test]
-fn full_screen_programs_and_control_c_and_the_windows_size_work_in_a_guest() {
+fn full_screen_programs_control_c_and_the_window_size_work_in_a_guest() {
     let mut kmon = operator(1);
     kmon.console(2);
     kmon.shell("stty size");
@@ -65,7 +65,7 @@ fn full_screen_programs_and_control_c_and_the_windows_size_work_in_a_guest() {
     kmon.see("~\n~\n~");
     kmon.press("ifirst line\rkmexitconsole");
     kmon.see("kmexitconsole");
-    // It goes on while the operator is elsewhere.
+    // The program goes on while the operator is not in the console.
     kmon.press("\x1d");
     kmon.see_last_line("KMON#");
     kmon.press("kmconsole 2\r");
@@ -73,7 +73,7 @@ fn full_screen_programs_and_control_c_and_the_windows_size_work_in_a_guest() {
         let lines = screen.lines().map(str::trim_end).take(2);
         lines.eq(["first line", "kmexitconsole"])
     });
-    // Keys that come at once are one to it, after an escape.
+    // The guest reads keys that come at once after an escape as one key.
     kmon.press("\x1b");
     kmon.see("- note [Modified]");
     kmon.press(":wq\r");

@@ -1,4 +1,4 @@
-//! A disk with a boot loader of its own, which starts the image's kernel.
+//! A disk with its own boot loader, which starts the image's kernel.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use tempfile::TempDir;
 
 use crate::common::built;
 
-/// Said to the kernel by the disk's boot loader, and by nobody else.
+/// A kernel parameter that only the disk's boot loader sets.
 pub(crate) const MARK: &str = "shmr.test=from-disk";
 
-/// One that lasts as long as this.
+/// A disk file that is removed when this is dropped.
 pub(crate) struct Disk {
     pub(crate) path: PathBuf,
     _directory: TempDir,
 }
 
 impl Disk {
-    /// A file system that SYSLINUX boots, in a file of this name: its end tells the format.
+    /// Creates a file system that SYSLINUX boots. The extension of `name` decides the format.
     pub(crate) fn new(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);

@@ -1,4 +1,4 @@
-//! Configurations with guests, and what is done to all of them.
+//! Configurations with guests, and operations on guests.
 
 use std::fs;
 use std::process::Command;
@@ -8,20 +8,20 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{Fed, Home, becomes_true, built, home_with};
 
-/// A guest of the image, with these keys beside what it boots; configured as in
-/// `cargo xtask demo --guests qemu` if there are none.
+/// Configures a guest of the image with further `keys`. Without them it is configured as in
+/// `cargo xtask demo --guests qemu`.
 pub(crate) fn guest(keys: &str) -> String {
     let initrd = built("guest/initramfs.cpio");
     guest_with(&initrd.display().to_string(), keys)
 }
 
-/// The same with another first file system.
+/// Configures a guest with another initramfs.
 pub(crate) fn guest_with(initrd: &str, keys: &str) -> String {
     let kernel = built("guest/kernel/vmlinuz");
     format!(
         "[[instance]]\nkind = 'qemu'\nkernel = '{}'\ninitrd = '{initrd}'\n{}\n{keys}\n",
         kernel.display(),
-        // A q35, which interrupts need, takes more for itself.
+        // A q35, which interrupts need, uses more memory itself.
         if keys.contains("doorbell") {
             ""
         } else {
@@ -30,7 +30,7 @@ pub(crate) fn guest_with(initrd: &str, keys: &str) -> String {
     )
 }
 
-/// A directory with a configuration of these instances.
+/// Creates a directory with a configuration of these instances.
 pub(crate) fn home_of(instances: &[String]) -> Home {
     home_with(&format!("[kmon]\nperiod = 0.5\n\n{}", instances.concat()))
 }
@@ -44,34 +44,34 @@ pub(crate) fn guest_release() -> String {
     names.into_iter().next().unwrap()
 }
 
-/// A text of hexadecimal digits, as `sha256sum` prints it.
+/// Returns the SHA-256 digest in hexadecimal, as `sha256sum` prints it.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is done with guests from a script.
+/// Operations on guests from a script.
 pub(crate) trait Guests {
-    /// What a command in instance `number` printed, as text without the last line end.
+    /// Returns the output of a command in instance `number`, as text without the last line end.
     fn exec(&mut self, number: u8, command: &str) -> String;
 
-    /// The same for a script of the guest's shell, without single quotes in it.
+    /// Returns the output of a script of the guest's shell, which must have no single quotes.
     fn sh(&mut self, number: u8, script: &str) -> String;
 
-    /// Lets a script print to the console of instance `number`, and does not wait for it.
+    /// Starts a script that prints to the console of instance `number`.
     fn print(&mut self, number: u8, script: &str);
 
-    /// The output of instance `number` that is kept.
+    /// Returns the kept output of instance `number`.
     fn log(&mut self, number: u8) -> String;
 
-    /// Waits until that has `text`.
+    /// Waits until the kept output contains `text`.
     fn see_log(&mut self, number: u8, text: &str);
 
     fn kernel_log(&mut self, number: u8) -> String;
 
     fn see_state(&mut self, number: u8, state: &str) -> Value;
 
-    /// The process of the machine that instance `number` is, once that runs.
+    /// Waits until instance `number` runs. Returns the process number of its machine.
     fn machine(&mut self, number: u8) -> String;
 }
 
@@ -120,12 +120,13 @@ impl Guests for Fed {
     }
 }
 
-/// A script of the guest's shell that prints `number-1` and so on, until there is a file
-/// `/tmp/stop`.
+/// A script of the guest's shell that prints `number-1` and so on, until the file `/tmp/stop`
+/// exists.
 pub(crate) const COUNT: &str = "echo; i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo number-$i; done; \
      echo ended-$((1+1))";
 
-/// Fails unless the numbers in what [`COUNT`] printed are in order, each once; the last.
+/// Returns the last number that [`COUNT`] printed. Fails unless the numbers are in order, each
+/// once.
 pub(crate) fn last_in_order(log: &str) -> u32 {
     let lines = log.lines().map(str::trim_end);
     let numbers = lines.filter_map(|line| line.strip_prefix("number-")?.parse().ok());
@@ -135,11 +136,11 @@ pub(crate) fn last_in_order(log: &str) -> u32 {
         .iter()
         .zip(expected)
         .find(|(is, wanted)| *is != wanted);
-    assert_eq!(wrong, None, "a number is missing, or there twice");
+    assert_eq!(wrong, None, "a number is missing, or printed twice");
     *numbers.last().expect("it has counted")
 }
 
-/// Ends a process as nobody expects it.
+/// Kills a process.
 pub(crate) fn kill(pid: &str) {
     let killed = Command::new("kill").args(["-KILL", pid]).status();
     assert!(killed.unwrap().success());

@@ -1,4 +1,4 @@
-//! A guest has its own region and no other, and hurts nobody but itself by what it does there.
+//! A guest has only its own region, and what it does there disturbs no other guest.
 
 use std::fs;
 use std::io::Write;
@@ -10,14 +10,14 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 use crate::common::{Fed, Home, built};
 use crate::guests::{Guests, guest_with, home_of};
 
-/// Where the program of `reach.c` is in the guests here.
+/// The path of the program of `reach.c` in the guests.
 const REACH: &str = "/usr/bin/reach";
 const REGION_LEN: u64 = 2 << 20;
-/// What is tried of a guest's physical memory: to the end of where its PCI bridge may have
-/// devices, behind 4 GiB.
+/// The end of the searched physical memory of a guest: the end of the range above 4 GiB in
+/// which its PCI bridge may place devices.
 const REACHED: u64 = 6 << 30;
 
-/// Two guests that have `reach.c` in them.
+/// Creates two guests with the program of `reach.c`.
 fn home() -> Home {
     let tools = tempfile::tempdir().unwrap();
     let program = tools.path().join("reach");
@@ -27,7 +27,7 @@ fn home() -> Home {
         .args([&program, Path::new(source)])
         .status();
     assert!(compiled.unwrap().success(), "reach.c does not compile");
-    // An archive behind another one is unpacked over it.
+    // An archive after another one is unpacked over it.
     let mut archive = fs::read(built("guest/initramfs.cpio")).unwrap();
     archive.resize(archive.len().next_multiple_of(4), 0);
     let program = fs::read(&program).unwrap();
@@ -38,14 +38,14 @@ fn home() -> Home {
     writer.write_all(&program).unwrap();
     writer.finish().unwrap();
     trailer(&mut archive).unwrap();
-    // Relative to the configuration, and as long there as that.
+    // The path is relative to the configuration, and exists as long as the directory.
     let guest = guest_with("initrd", "");
     let home = home_of(&[guest.clone(), guest]);
     fs::write(home.path().join("initrd"), archive).unwrap();
     home
 }
 
-/// The file of the guest's device through which its region is mapped.
+/// Returns the file of the guest's device through which its region is mapped.
 fn region_file(kmon: &mut Fed, number: u8) -> String {
     let script = "grep -l 0x1110 /sys/bus/pci/devices/*/device";
     let found = kmon.sh(number, script);
@@ -62,7 +62,7 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
     let other = kmon.machine(3);
     for pattern in ["noise", "zero"] {
         let file = region_file(&mut kmon, 2);
-        kmon.tell(&format!(
+        kmon.send(&format!(
             "kmexec 2 -- {REACH} {pattern} {file} 0 {}",
             REGION_LEN
         ));
@@ -70,7 +70,7 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
         assert!(one["detail"].is_string(), "{one}");
         kmon.see_error("instance 2 broke its region");
         assert_eq!(kmon.exec(3, "echo undisturbed"), "undisturbed");
-        assert_eq!(kmon.ask("kmreset 2"), b"instance 2 runs\n");
+        assert_eq!(kmon.ask("kmreset 2"), b"instance 2 is running\n");
         assert_eq!(kmon.exec(2, "echo back"), "back");
     }
     assert_eq!(kmon.list(3)["incarnation"], 1);
@@ -79,8 +79,8 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
     assert_eq!(kmon.leave("quit"), Some(1));
 }
 
-/// Ranges as long as a region that devices of instance 3 have.
-fn places_of_regions(kmon: &mut Fed) -> usize {
+/// Counts the ranges of instance 3's devices that are as long as a region.
+fn count_region_ranges(kmon: &mut Fed) -> usize {
     let listed = kmon.exec(3, "cat /proc/iomem");
     let len = |line: &str| {
         let (range, owner) = line.trim().split_once(" : ")?;
@@ -93,8 +93,8 @@ fn places_of_regions(kmon: &mut Fed) -> usize {
     lens.filter(|&len| len == REGION_LEN).count()
 }
 
-/// Links in `/proc` of a process: what it has open, and what it has mapped.
-fn held(pid: &str) -> String {
+/// Returns the open files and the mappings of a process, from `/proc`.
+fn open_and_mapped(pid: &str) -> String {
     let process = PathBuf::from("/proc").join(pid);
     let files = fs::read_dir(process.join("fd")).unwrap();
     let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
@@ -102,7 +102,7 @@ fn held(pid: &str) -> String {
     links.collect::<String>() + &fs::read_to_string(process.join("maps")).unwrap()
 }
 
-/// The region of instance `number`, as its machine keeps it.
+/// Returns the region of instance `number`, read from its machine.
 fn region(kmon: &mut Fed, number: u8) -> Vec<u8> {
     let files = fs::read_dir(format!("/proc/{}/fd", kmon.machine(number))).unwrap();
     let name = format!("/memfd:kmon-{number}");
@@ -113,24 +113,24 @@ fn region(kmon: &mut Fed, number: u8) -> Vec<u8> {
     fs::read(paths.find(is_region).unwrap()).unwrap()
 }
 
-/// In how many pages of its physical memory instance 3 finds each of `secrets`.
+/// Returns in how many pages of its physical memory instance 3 finds each of `secrets`.
 fn finds(kmon: &mut Fed, secrets: [&str; 2]) -> [usize; 2] {
-    // Not in clear: what is told to a guest is in its region.
+    // The secrets are complemented, since commands to a guest pass through its region.
     let hide = |byte: u8| format!("{:02x}", !byte);
     let hidden = secrets.map(|secret| secret.bytes().map(hide).collect::<String>());
     let hidden = hidden.join(" ");
     let said = kmon.exec(3, &format!("{REACH} find /dev/mem 0 {REACHED} {hidden}"));
-    assert!(said.contains("looked at "), "{said}");
+    assert!(said.contains("searched "), "{said}");
     [0, 1].map(|n| said.matches(&format!("text {n} at ")).count())
 }
 
 #[test]
-fn a_guest_reaches_no_region_but_its_own_by_any_path_it_has() {
+fn a_guest_can_reach_only_its_own_region() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &[]);
     let secrets = [(2, "xyzzy-of-instance-two"), (3, "plugh-of-instance-three")];
     for (number, secret) in secrets {
-        // Not as it is told.
+        // The command does not contain the secret in one piece.
         let (first, rest) = secret.split_at(3);
         let script = format!("for i in $(seq 400); do echo {first}\"\"{rest}; done > /dev/pts/0");
         kmon.sh(number, &script);
@@ -140,14 +140,14 @@ fn a_guest_reaches_no_region_but_its_own_by_any_path_it_has() {
         let is_there = parts.any(|part| part == secret.as_bytes());
         assert!(is_there, "it is in the region of {number}");
     }
-    // Fails unless there is one device; the kernel says the same of memory.
+    // Fails unless there is one such device; the kernel's memory ranges must agree.
     region_file(&mut kmon, 3);
-    assert_eq!(places_of_regions(&mut kmon), 1);
+    assert_eq!(count_region_ranges(&mut kmon), 1);
     let [others, own] = finds(&mut kmon, secrets.map(|(_, secret)| secret));
     assert_eq!((others, own > 0), (0, true), "it finds its own only");
-    // And there is no path: what its machine does not have, no guest in it can reach.
+    // The machine does not have the other region open, so no guest in it can reach that.
     let machine = kmon.machine(3);
-    let held = held(&machine);
+    let held = open_and_mapped(&machine);
     assert!(
         held.contains("memfd:kmon-3") && !held.contains("memfd:kmon-2"),
         "{held}"

@@ -1,18 +1,18 @@
-//! The whole system: KMON, and Linux guests under QEMU, as their operator has them.
+//! The whole system: KMON with Linux guests under QEMU, as an operator uses it.
 //!
-//! | module        | what holds                                                    |
+//! | module        | tests                                                         |
 //! |---------------|---------------------------------------------------------------|
-//! | [`boots`]     | guests come up over every transport, or it is said why not    |
-//! | [`console`]   | a person works in a guest                                     |
-//! | [`commands`]  | commands and figures are the guest's own                      |
+//! | [`boots`]     | guests boot over every transport, or an error says why not    |
+//! | [`console`]   | an operator works in a guest                                  |
+//! | [`commands`]  | commands run in the guest; figures are its own                |
 //! | [`transfers`] | bytes arrive as they were sent                                |
-//! | [`ends`]      | how guests end, are ended, and stand still                    |
+//! | [`ends`]      | guests end, are ended, or are paused                          |
 //! | [`restarts`]  | KMON may end at any moment                                    |
-//! | [`disk`]      | a disk with a boot loader of its own                          |
-//! | [`isolation`] | a guest has its own region and no other                       |
-//! | [`memory`]    | what works across its memory is found out                     |
+//! | [`disk`]      | a disk with its own boot loader                               |
+//! | [`isolation`] | a guest has only its own region                               |
+//! | [`memory`]    | which operations work across a guest's memory                 |
 //!
-//! Guests are those of `cargo xtask guest-image`; programs are those that were built.
+//! The guests are those of `cargo xtask guest-image`; the programs must be built.
 
 mod boots;
 mod commands;

@@ -1,4 +1,4 @@
-//! What works across a guest's memory is found out, and said.
+//! KMON tests which operations work across a guest's memory, and reports the result.
 
 use std::thread;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use crate::common::{Fed, becomes_true};
 use crate::guests::{Guests, guest, home_of};
 
-/// Boots in vain: on a busy machine KMON and the guest may never run at the same time.
+/// Boots to try: on a busy machine KMON and the guest may never run at the same time.
 const BOOTS: usize = 5;
-/// Looks at what was found out in one boot, for as long as KMON tries.
-const LOOKS: usize = 100;
+/// Checks for a result during one boot, as long as KMON tests.
+const CHECKS: usize = 100;
 
-/// What was found out about the memory of instance 2.
+/// Returns the results for the memory of instance 2.
 fn findings(kmon: &mut Fed) -> [String; 2] {
     for _ in 0..BOOTS {
         kmon.see_state(2, "running");
-        for _ in 0..LOOKS {
+        for _ in 0..CHECKS {
             let one = kmon.list(2);
             let finding = |key: &str| one["memory"][key].as_str().unwrap_or("unknown").to_owned();
             let findings = ["read_modify_write", "fences"].map(finding);
@@ -26,21 +26,21 @@ fn findings(kmon: &mut Fed) -> [String; 2] {
         }
         kmon.ask("kmreset 2");
     }
-    panic!("the two never ran at the same time");
+    panic!("KMON and the guest never ran at the same time");
 }
 
 #[test]
-fn a_guest_with_one_possible_processor_is_said_to_have_no_compare_and_swap_and_goes_on() {
+fn a_guest_with_one_possible_processor_is_reported_without_compare_and_swap_and_goes_on() {
     let home = home_of(&[guest("extra = ['-smp', '1,maxcpus=1']")]);
     let mut kmon = Fed::start_in(&home, &[]);
     let findings = findings(&mut kmon);
     assert!(findings.contains(&"broken".to_owned()), "{findings:?}");
     kmon.see_error("does not work across this memory, ");
     kmon.see_error("-smp 1,maxcpus=2");
-    let told = |lines: String| lines.contains("does not work across this memory");
+    let reported = |lines: String| lines.contains("does not work across this memory");
     assert!(
-        becomes_true(|| told(kmon.kernel_log(2))),
-        "the guest knows, too"
+        becomes_true(|| reported(kmon.kernel_log(2))),
+        "the guest also reports it"
     );
     let shown = String::from_utf8(kmon.ask("kmlist")).unwrap();
     assert!(shown.contains("running, no "), "{shown}");
@@ -50,7 +50,7 @@ fn a_guest_with_one_possible_processor_is_said_to_have_no_compare_and_swap_and_g
 }
 
 #[test]
-fn of_a_guest_with_two_possible_processors_nothing_is_said_to_be_broken() {
+fn a_guest_with_two_possible_processors_has_no_broken_operation() {
     let home = home_of(&[guest("")]);
     let mut kmon = Fed::start_in(&home, &[]);
     assert_eq!(findings(&mut kmon), ["works", "works"]);

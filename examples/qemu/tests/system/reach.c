@@ -1,10 +1,10 @@
 /*
- * What a hostile guest does with memory that it can map.
+  * Accesses of a hostile guest to memory that it can map.
  *
  *   reach noise|zero FILE OFFSET LENGTH
  *	overwrites all of it
  *   reach find FILE FROM TO HEX...
- *	prints where the pages begin that have the bytes whose complements are HEX
+  *	prints the addresses of pages that contain the bytes whose complements are HEX
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -31,13 +31,13 @@ static int overwrite(int file, int noise, uint64_t offset, size_t length)
 	return 0;
 }
 
-/* A byte string that is looked for. */
+/* A byte string to search for. */
 struct text {
 	uint8_t bytes[64];
 	size_t length;
 };
 
-/* Whether there may be anything: where nobody answers, all is zero, or all is ones. */
+/* Returns 1 if there may be data: where no device answers, all bits are zero, or all are one. */
 static int answers(const volatile uint64_t *page)
 {
 	for (int i = 0; i < 4; i++) {
@@ -49,7 +49,7 @@ static int answers(const volatile uint64_t *page)
 	return 0;
 }
 
-static void look(const uint64_t *copy, uint64_t at, const struct text *texts, int count)
+static void search(const uint64_t *copy, uint64_t at, const struct text *texts, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (memmem(copy, PAGE, texts[i].bytes, texts[i].length))
@@ -64,7 +64,7 @@ static void find(int file, uint64_t from, uint64_t to, const struct text *texts,
 	for (uint64_t at = from; at < to; at += CHUNK) {
 		uint8_t *chunk = mmap(NULL, CHUNK, PROT_READ, MAP_SHARED, file, at);
 
-		/* The kernel's own. */
+		/* Memory of the kernel. */
 		if (chunk == MAP_FAILED)
 			continue;
 		mapped++;
@@ -76,14 +76,14 @@ static void find(int file, uint64_t from, uint64_t to, const struct text *texts,
 			read++;
 			for (size_t i = 0; i < PAGE / sizeof(*words); i++)
 				copy[i] = words[i];
-			look(copy, at + page, texts, count);
+			search(copy, at + page, texts, count);
 		}
 		munmap(chunk, CHUNK);
 	}
-	printf("looked at %lu of %lu pages\n", read, mapped * (CHUNK / PAGE));
+	printf("searched %lu of %lu pages\n", read, mapped * (CHUNK / PAGE));
 }
 
-static struct text unhide(const char *hex)
+static struct text decode(const char *hex)
 {
 	struct text text = { .length = 0 };
 
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "find"))
 		return overwrite(file, !strcmp(argv[1], "noise"), from, to);
 	for (count = 0; count < 4 && count < argc - 5; count++)
-		texts[count] = unhide(argv[5 + count]);
+		texts[count] = decode(argv[5 + count]);
 	find(file, from, to, texts, count);
 	return 0;
 }

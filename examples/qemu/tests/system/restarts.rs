@@ -1,4 +1,4 @@
-//! KMON may end at any moment: the guests go on, and the next one goes on with them.
+//! KMON may end at any moment: the guests go on, and the next KMON uses them.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::common::Fed;
 use crate::guests::{COUNT, Guests, guest, home_of, last_in_order};
 
 #[test]
-fn each_byte_of_a_guests_output_is_kept_once_over_deaths_of_kmon() {
+fn each_byte_of_a_guests_output_is_kept_once_across_deaths_of_kmon() {
     let home = home_of(&[guest("log_bytes = 33554432"), guest("")]);
     let mut kmon = Fed::start_in(&home, &[]);
     let machines = [2, 3].map(|number| kmon.machine(number));
@@ -15,7 +15,7 @@ fn each_byte_of_a_guests_output_is_kept_once_over_deaths_of_kmon() {
     for _ in 0..2 {
         kmon.kill();
         kmon = Fed::start_in(&home, &[]);
-        kmon.see_error("going on with the instances of an earlier KMON: 2, 3");
+        kmon.see_error("continuing with the instances of an earlier KMON: 2, 3");
         for number in [2, 3] {
             kmon.see_state(number, "running");
             assert_eq!(kmon.exec(number, "echo found"), "found");
@@ -38,7 +38,7 @@ fn each_byte_of_a_guests_output_is_kept_once_over_deaths_of_kmon() {
     let lines = kmon.kernel_log(2);
     assert_eq!(lines.matches("Linux version").count(), 1, "{lines}");
     assert_eq!(kmon.leave("quit"), Some(0));
-    // One that has ended has no command line, although nobody may have asked how it ended.
+    // A process that has ended has no command line, even if it is not reaped yet.
     let runs = |pid: &String| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| !c.is_empty());
     assert!(!machines.iter().any(runs));
 }

@@ -1,4 +1,4 @@
-//! Bytes arrive as they were sent, and all of them.
+//! All bytes arrive, and as they were sent.
 
 use crate::common::{Fed, becomes_true};
 use crate::guests::{Guests, digest, guest, home_of};
@@ -12,7 +12,7 @@ fn start(kmon: &mut Fed) -> String {
     said.split_whitespace().next().unwrap().to_owned()
 }
 
-/// What is between two marks, without these.
+/// Returns the bytes between two marks.
 fn between<'a>(bytes: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
     let find = |bytes: &[u8], mark: &[u8]| bytes.windows(mark.len()).position(|part| part == mark);
     let start = find(bytes, from)? + from.len();
@@ -43,7 +43,7 @@ fn ten_megabytes_come_through_the_console_and_the_log_unchanged() {
     let printed = kmon.ask(script);
     let bytes = between(&printed, b"begin-2\n", b"end-2\n").expect("all of it");
     assert_eq!(digest(bytes), expected);
-    // And while nobody looks.
+    // The same while no console is open.
     let script = "stty -opost < /dev/pts/0; echo begin-$((2+2)); cat /tmp/bytes; echo end-$((2+2))";
     kmon.print(2, script);
     let mut log = Vec::new();

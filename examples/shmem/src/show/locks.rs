@@ -1,6 +1,6 @@
-//! Locks, a sentence each: what is worth saying differs from kind to kind.
+//! Locks: a table with the state of each as text, since the kinds differ.
 
-use super::names::{called, incarnation};
+use super::names::{incarnation, segment_name};
 use super::tables;
 use crate::report::{Bakery, Barrier, Contents, IncarnationView, Mutex, Report, RwLock, Semaphore};
 
@@ -17,7 +17,7 @@ pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {
             | Contents::Snapshot(_)
             | Contents::CallLine(_) => return None,
         };
-        let name = called(&segment.name, segment.row);
+        let name = segment_name(&segment.name, segment.row);
         Some(vec![name, segment.kind.clone(), state])
     });
     tables::table(&["LOCK", "KIND", "STATE"], rows, width)
@@ -26,21 +26,21 @@ pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {
 fn describe_mutex(mutex: &Mutex) -> String {
     let mut parts = vec![held(mutex.owner)];
     parts.extend(contended(mutex.contended));
-    parts.extend(unwell(mutex.health));
+    parts.extend(describe_health(mutex.health));
     parts.join("; ")
 }
 
 fn describe_bakery(bakery: &Bakery) -> String {
     let mut parts = vec![held(bakery.owner)];
     let tickets = bakery.tickets.iter().map(|ticket| {
-        let who = called_by(ticket.incarnation, ticket.partition);
+        let who = party_name(ticket.incarnation, ticket.partition);
         match ticket.number {
             Some(number) => format!("{who} {} {number}", ticket.colour),
             None => format!("{who} draws"),
         }
     });
     parts.extend(list(tickets).map(|tickets| format!("tickets {tickets}")));
-    parts.extend(unwell(bakery.health));
+    parts.extend(describe_health(bakery.health));
     parts.join("; ")
 }
 
@@ -76,14 +76,14 @@ fn describe_rwlock(lock: &RwLock) -> String {
         parts.push("free".to_owned());
     }
     parts.extend(contended(lock.contended));
-    parts.extend(unwell(lock.health));
+    parts.extend(describe_health(lock.health));
     parts.join("; ")
 }
 
 fn describe_barrier(barrier: &Barrier) -> String {
     let mut parts = vec![format!("phase {}", barrier.phase)];
     let arrived = barrier.parties.iter().map(|party| {
-        let who = called_by(party.incarnation, party.partition);
+        let who = party_name(party.incarnation, party.partition);
         let sleeps = if party.sleeps { " asleep" } else { "" };
         format!("{who} at {}{sleeps}", party.arrived)
     });
@@ -91,12 +91,12 @@ fn describe_barrier(barrier: &Barrier) -> String {
     parts.join("; ")
 }
 
-/// The incarnation in a partition's entry.
-fn called_by(holder: Option<IncarnationView>, partition: u8) -> String {
+/// Returns the incarnation in a partition's entry.
+fn party_name(holder: Option<IncarnationView>, partition: u8) -> String {
     holder.map_or_else(|| format!("{partition}.?"), incarnation)
 }
 
-/// The first of them, and how many more there are; nothing if there are none.
+/// Returns the first items, and the number of further ones; `None` if there are no items.
 fn list(mut items: impl Iterator<Item = String>) -> Option<String> {
     const SHOWN: usize = 16;
     let shown: Vec<_> = items.by_ref().take(SHOWN).collect();
@@ -114,9 +114,9 @@ fn held(owner: Option<IncarnationView>) -> String {
 }
 
 fn contended(contended: bool) -> Option<String> {
-    contended.then(|| "somebody sleeps for it".to_owned())
+    contended.then(|| "a waiter sleeps".to_owned())
 }
 
-fn unwell(health: &str) -> Option<String> {
+fn describe_health(health: &str) -> Option<String> {
     (health != "whole").then(|| health.to_owned())
 }

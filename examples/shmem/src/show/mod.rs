@@ -1,4 +1,4 @@
-//! A report as a person reads it.
+//! A report as text.
 
 mod locks;
 mod names;
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::report::{Header, Report, Source, Table};
 use crate::text::{bytes, count};
 
-/// The report as text, its tables at most `width` columns wide if that is given.
+/// Returns the report as text, with tables at most `width` columns wide if that is given.
 pub fn text(report: &Report, width: Option<u16>) -> String {
     let mut out = String::new();
     head(&mut out, report);
@@ -49,11 +49,11 @@ fn head(out: &mut String, report: &Report) {
         0 => String::new(),
         offset => format!(" at {offset:#x}"),
     };
-    let there = bytes(report.bytes);
+    let available = bytes(report.bytes);
     line(
         out,
         "region",
-        format_args!("{}{at}, {source}, {there}", report.place),
+        format_args!("{}{at}, {source}, {available}", report.place),
     );
     match &report.header {
         Some(header) => line(out, "header", describe_header(header)),

@@ -1,17 +1,17 @@
-//! What segments and incarnations are called.
+//! The names of segments and incarnations in tables.
 
 use crate::report::IncarnationView;
 
-/// What a segment is called: its name, or its row.
-pub(super) fn called(name: &str, row: usize) -> String {
+/// Returns the name of a segment, or its row if it has no name.
+pub(super) fn segment_name(name: &str, row: usize) -> String {
     match name {
         "" => format!("row {row}"),
         name => name.to_owned(),
     }
 }
 
-/// `2.1`, partition and incarnation; `2.1!` if that is over.
+/// Returns `2.1`, partition and incarnation; `2.1!` if the incarnation is gone.
 pub(super) fn incarnation(view: IncarnationView) -> String {
-    let over = if view.over == Some(true) { "!" } else { "" };
-    format!("{}.{}{over}", view.partition, view.incarnation)
+    let gone = if view.gone == Some(true) { "!" } else { "" };
+    format!("{}.{}{gone}", view.partition, view.incarnation)
 }

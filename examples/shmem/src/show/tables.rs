@@ -2,11 +2,11 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::names::{called, incarnation};
+use super::names::{incarnation, segment_name};
 use crate::report::{Claim, Contents, Partition, Report, Ring};
 
-/// A table of these columns, or nothing without rows. Columns that start with `>`
-/// are numbers.
+/// Returns a table with these columns, or `None` if there are no rows. Columns that start with
+/// `>` are numbers.
 pub(super) fn table(
     columns: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,
@@ -90,7 +90,7 @@ pub(super) fn segments(report: &Report, width: Option<u16>) -> Option<String> {
     ];
     let rows = report.segments.iter().map(|segment| {
         vec![
-            called(&segment.name, segment.row),
+            segment_name(&segment.name, segment.row),
             segment.kind.clone(),
             segment.offset.to_string(),
             segment.length.to_string(),
@@ -132,7 +132,7 @@ pub(super) fn rings(report: &Report, width: Option<u16>) -> Option<String> {
             return None;
         };
         Some(vec![
-            called(&segment.name, segment.row),
+            segment_name(&segment.name, segment.row),
             format!("{}/{}", ring.fill_bytes, ring.capacity),
             records(ring),
             claim(ring.producer),
@@ -158,7 +158,7 @@ pub(super) fn typed_rings(report: &Report, width: Option<u16>) -> Option<String>
             return None;
         };
         Some(vec![
-            called(&segment.name, segment.row),
+            segment_name(&segment.name, segment.row),
             ring.records.to_string(),
             ring.record_bytes.to_string(),
             claim(ring.producer),
@@ -181,7 +181,7 @@ fn records(ring: &Ring) -> String {
     }
 }
 
-/// Incarnation and epoch; in brackets if the end was given back.
+/// Returns incarnation and epoch; in brackets if the end is released.
 fn claim(claim: Claim) -> String {
     match (claim.incarnation, claim.held) {
         (None, _) => "-".to_owned(),
@@ -203,7 +203,7 @@ fn armed(ring: &Ring) -> String {
     }
 }
 
-/// The first unread records, as many as were asked for.
+/// Returns the first unread records, up to the requested number.
 pub(super) fn unread(report: &Report, width: Option<u16>) -> Option<String> {
     let columns = ["UNREAD IN", ">POSITION", ">LENGTH", "EPOCHS", "BYTES"];
     let rows = report.segments.iter().flat_map(|segment| {
@@ -215,7 +215,7 @@ pub(super) fn unread(report: &Report, width: Option<u16>) -> Option<String> {
             let shown = record.hex.len() / 2;
             let more = if shown < record.bytes { "..." } else { "" };
             vec![
-                called(&segment.name, segment.row),
+                segment_name(&segment.name, segment.row),
                 record.position.to_string(),
                 record.bytes.to_string(),
                 format!("#{} to #{}", record.producer_epoch, record.consumer_epoch),
@@ -233,7 +233,7 @@ pub(super) fn call_lines(report: &Report, width: Option<u16>) -> Option<String> 
             return None;
         };
         Some(vec![
-            called(&segment.name, segment.row),
+            segment_name(&segment.name, segment.row),
             line.asked.to_string(),
             line.answered.to_string(),
             line.started.to_string(),
@@ -250,7 +250,7 @@ pub(super) fn snapshots(report: &Report, width: Option<u16>) -> Option<String> {
         };
         let len = snapshot.bytes.map_or("-".to_owned(), |len| len.to_string());
         Some(vec![
-            called(&segment.name, segment.row),
+            segment_name(&segment.name, segment.row),
             snapshot.sequence.to_string(),
             len,
         ])

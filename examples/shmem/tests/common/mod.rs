@@ -1,6 +1,6 @@
-//! A region as partitions leave it, and the real program to look at it.
+//! A sample region as partitions leave it, and the real program to inspect it.
 
-// Each test file uses some of it.
+// Each test file uses a part of it.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use tempfile::TempDir;
 /// Bytes of the sample region.
 pub(crate) const LEN: usize = 64 << 10;
 
-/// A region in a file, with everything in it that a region can have: a monitor,
-/// partition 1, and its instance, partition 2, use it.
+/// A region in a file, with all kinds of segments. A monitor, partition 1, and its instance,
+/// partition 2, use it.
 pub(crate) struct Sample {
     directory: TempDir,
     memory: Mapping,
@@ -65,7 +65,7 @@ impl Sample {
         let result = self.segment("kmon.result", Kind::RING, Ring::segment_len(4096));
         let result = Ring::attach(result).unwrap();
         let results = result.producer(two).unwrap();
-        // Given back, unlike the other ends.
+        // Released, unlike the other ends.
         drop(result.consumer(one, OnRestart::Keep).unwrap());
         std::mem::forget((producer, consumer, results));
 
@@ -110,7 +110,7 @@ impl Sample {
         Registry::attach(region).unwrap()
     }
 
-    /// The segment of this name, made if it is not there.
+    /// Returns the segment with this name, and creates it if necessary.
     pub(crate) fn segment(&self, name: &str, kind: Kind, len: usize) -> Window<'_> {
         let request = Request::named(name, kind, len).unwrap();
         let segment = self
@@ -132,13 +132,13 @@ impl Sample {
         self.window().word(at).load(Relaxed)
     }
 
-    /// Where the segment of this name starts.
+    /// Returns the offset of the segment with this name.
     pub(crate) fn offset(&self, name: &str) -> usize {
         let id = shmem_registry::Id::from_name(name);
         self.registry().lookup(id).unwrap().offset()
     }
 
-    /// Offset of a row's word: 0 `owner`, 4 `state`, 8 `next`, and so on.
+    /// Returns the offset of a row's word: 0 `owner`, 4 `state`, 8 `next`, and so on.
     pub(crate) fn row(&self, name: &str, word: usize) -> usize {
         let tables = self.registry().tables();
         let rows: Vec<_> = self.registry().rows().collect();
@@ -150,17 +150,17 @@ impl Sample {
         self.directory.path()
     }
 
-    /// The file that is the region.
+    /// The file that holds the region.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory().join("region")
     }
 
-    /// The file as a live place.
+    /// The place of the file as live memory.
     pub(crate) fn live(&self) -> String {
         format!("file:{}", self.file().display())
     }
 
-    /// The bytes as they are now, in a file of another name.
+    /// Copies the current bytes to another file.
     pub(crate) fn dump(&self) -> PathBuf {
         let path = self.directory().join("dump");
         std::fs::copy(self.file(), &path).unwrap();
@@ -181,7 +181,7 @@ pub(crate) fn shmem<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item
     command.args(arguments).output().unwrap()
 }
 
-/// Standard output of `shmem inspect` of a place, and its exit status.
+/// Returns the output of `shmem inspect` of a place, and its exit status.
 pub(crate) fn inspect(place: impl AsRef<std::ffi::OsStr>) -> (String, i32) {
     let output = shmem(["inspect".as_ref(), place.as_ref()]);
     (text(&output.stdout), output.status.code().unwrap())
@@ -191,7 +191,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The lines that say what was found.
+/// Returns the lines with findings.
 pub(crate) fn findings(text: &str) -> Vec<&str> {
     let found = |line: &&str| line.starts_with("damaged: ") || line.starts_with("left: ");
     text.lines().filter(found).collect()

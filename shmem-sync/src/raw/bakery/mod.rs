@@ -68,16 +68,16 @@ use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 use crate::error::{Acquired, AttachError, LockFailure, NotHeld};
 use crate::health::{self, POISONED, WHOLE};
 use crate::layout::{BakeryControl, BAKERY_PARTITIONS};
-use crate::owner::{not_held, plain};
+use crate::owner::{incarnation_without_flag, not_held};
 use crate::protected::{control, segment_len};
 use crate::waiter::Waiter;
 use crate::Liveness;
 
-mod agree;
+mod declare;
 mod queue;
 mod ticket;
 
-pub(crate) use agree::agree;
+pub(crate) use declare::declare;
 use queue::Queue;
 
 pub(crate) const CONTROL: usize = core::mem::size_of::<BakeryControl>();
@@ -151,7 +151,7 @@ impl<'m> RawBakeryMutex<'m> {
     ///
     /// As [`RawBakeryMutex::lock`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> Result<Acquired, LockFailure> {
-        // An incarnation of our own is no obstacle: an earlier one is over, and this one has its
+        // An incarnation of our own is no blocking_ticket: an earlier one is over, and this one has its
         // ticket.
         let us = self.queue.incarnation().partition();
         // relaxed: a hint, which saves a ticket that would be given back.
@@ -160,7 +160,7 @@ impl<'m> RawBakeryMutex<'m> {
         if other.is_some_and(|other| !liveness.is_gone(other)) {
             return Err(LockFailure::Busy);
         }
-        self.lock_with(&mut Waiter::once(liveness))
+        self.lock_with(&mut Waiter::without_waiting(liveness))
     }
 
     /// As [`BakeryMutex::lock`](crate::BakeryMutex::lock).
@@ -173,7 +173,7 @@ impl<'m> RawBakeryMutex<'m> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<Acquired, LockFailure> {
-        self.lock_with(&mut Waiter::long(wait, liveness))
+        self.lock_with(&mut Waiter::new(wait, liveness))
     }
 
     /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent is
@@ -187,18 +187,18 @@ impl<'m> RawBakeryMutex<'m> {
     ///
     /// No guard of the mutex and no pointer to what it protects is used after this.
     pub unsafe fn unlock(&mut self) -> Result<(), NotHeld> {
-        if let Err(robbed) = self.check() {
+        if let Err(not_held) = self.check() {
             // Our ticket may be ours still, and the others believe that we live.
             self.queue.withdraw();
-            return Err(robbed);
+            return Err(not_held);
         }
         if self.suspect {
             // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B4).
             self.health.store(POISONED, Relaxed);
         }
-        if let Err(robbed) = self.check() {
+        if let Err(not_held) = self.check() {
             self.queue.withdraw();
-            return Err(robbed);
+            return Err(not_held);
         }
         self.leave();
         Ok(())
@@ -227,12 +227,12 @@ impl<'m> RawBakeryMutex<'m> {
     ///
     /// [`Corrupt`] if no honest partition puts there what is there.
     pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
-        // relaxed: the Acquire in `obstacle` orders it for one inside (B1); for others it is
+        // relaxed: the Acquire in `blocking_ticket` orders it for one inside (B1); for others it is
         // a hint.
         let value = self.holder.load(Relaxed);
-        match plain(value) {
+        match incarnation_without_flag(value) {
             None if value == 0 => Ok(None),
-            Some(incarnation) if self.queue.has_place(incarnation.partition()) => {
+            Some(incarnation) if self.queue.takes_part(incarnation.partition()) => {
                 Ok(Some(incarnation))
             }
             _ => Err(Corrupt {
@@ -243,7 +243,7 @@ impl<'m> RawBakeryMutex<'m> {
     }
 
     // relaxed in all of this: `health` and `holder` are used inside alone (B1): the Acquire in
-    // `obstacle` comes before, the Release in `clear_ticket` after. What a dead one stored has
+    // `blocking_ticket` comes before, the Release in `clear_ticket` after. What a dead one stored has
     // arrived when it is known to be gone.
     fn lock_with(&mut self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
         self.queue.enter(waiter)?;
@@ -254,7 +254,11 @@ impl<'m> RawBakeryMutex<'m> {
                 return Err(failure);
             }
         };
-        match health::examine(self.health.load(Relaxed), ControlWord::BakeryHealth, died) {
+        match health::check_after_acquire(
+            self.health.load(Relaxed),
+            ControlWord::BakeryHealth,
+            died,
+        ) {
             Ok(suspect) => {
                 if suspect {
                     self.health.store(self.queue.incarnation().word(), Relaxed);

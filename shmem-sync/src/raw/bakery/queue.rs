@@ -21,7 +21,7 @@
 //! - **Q6** Before each store but that of a ticket while it waits, a partition looks
 //!   whether its entry still has its incarnation.
 //!
-//! Q2 is two fences, and both are the one in [`Queue::show`]:
+//! Q2 is two fences, and both are the one in [`Queue::publish_ticket`]:
 //!
 //! ```text
 //!   one who draws                  one who has drawn
@@ -37,7 +37,7 @@
 //!
 //! | store                          | paired load            | hands over                        |
 //! |--------------------------------|------------------------|-----------------------------------|
-//! | `ticket` in `clear_ticket`, `show` | `ticket` in `obstacle` | what the lock protects            |
+//! | `ticket` in `clear_ticket`, `publish_ticket` | `ticket` in `blocking_ticket` | what the lock protects            |
 //! | `incarnation` in `attach`             | `incarnation` in `incarnation_of`    | whose the ticket is, by the fence |
 //!
 //! A ticket is read before its `incarnation`. Who still finds the earlier incarnation there, which
@@ -77,7 +77,7 @@ use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 use super::ticket::{Colour, Ticket, LAST};
 use crate::error::{AttachError, LockFailure};
 use crate::layout::{BakeryControl, BakeryEntry};
-use crate::owner::plain;
+use crate::owner::incarnation_without_flag;
 use crate::waiter::{WaitStep, Waiter};
 
 /// A partition's place in the queue.
@@ -114,7 +114,7 @@ impl<'m> Queue<'m> {
         }
         // The ticket first: an earlier incarnation may have left one, and it is not ours.
         queue.clear_ticket();
-        // relaxed: seen by whoever sees a ticket of this incarnation, through the fence in `show`. Seen
+        // relaxed: seen by whoever sees a ticket of this incarnation, through the fence in `publish_ticket`. Seen
         // before the 0 above, it makes others wait a moment longer for the earlier ticket.
         queue
             .incarnation_word(incarnation.partition())
@@ -123,7 +123,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Whether an incarnation of `partition` may be inside.
-    pub(super) fn has_place(&self, partition: u8) -> bool {
+    pub(super) fn takes_part(&self, partition: u8) -> bool {
         (1..=self.partitions).contains(&partition)
     }
 
@@ -174,7 +174,7 @@ impl<'m> Queue<'m> {
     /// Whether `incarnation`, of another partition, has a ticket.
     pub(super) fn is_waiting(&self, incarnation: Incarnation) -> Result<bool, LockFailure> {
         let partition = incarnation.partition();
-        // Acquire: pairs with the Release in `show`; a ticket that a later incarnation drew is not
+        // Acquire: pairs with the Release in `publish_ticket`; a ticket that a later incarnation drew is not
         // taken for the earlier one's, whose incarnation would be loaded below.
         // loom: loom_bakery::a_restart_after_a_death_inside_evicts_nobody
         let has_ticket = self.ticket_word(partition).load(Acquire) != 0;
@@ -192,7 +192,7 @@ impl<'m> Queue<'m> {
 
     /// Takes the ticket in our entry away.
     fn clear_ticket(&self) {
-        // Release: pairs with the Acquire in `obstacle`; what this partition did
+        // Release: pairs with the Acquire in `blocking_ticket`; what this partition did
         // inside, now or at any time before, is seen by those that pass.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
         self.ticket_word(self.incarnation.partition())
@@ -202,12 +202,12 @@ impl<'m> Queue<'m> {
     /// Draws a ticket behind all of the present colour.
     fn draw(&mut self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         loop {
-            self.show(Ticket::DRAWING);
+            self.publish_ticket(Ticket::DRAWING);
             // Should it change just now, either will do (Q3).
-            let colour = self.present_colour()?;
+            let colour = self.current_colour()?;
             let last = self.last(colour, waiter)?;
-            if let Some(ticket) = Ticket::behind(last, colour) {
-                self.show(ticket);
+            if let Some(ticket) = Ticket::with_number_after(last, colour) {
+                self.publish_ticket(ticket);
                 return Ok(());
             }
             self.withdraw();
@@ -216,24 +216,25 @@ impl<'m> Queue<'m> {
     }
 
     /// Shows `ticket` to the others before we look at theirs (Q2).
-    fn show(&mut self, ticket: Ticket) {
+    fn publish_ticket(&mut self, ticket: Ticket) {
         self.ticket = ticket;
         let word = self.ticket_word(self.incarnation.partition());
-        // Release: pairs with the Acquire in `obstacle`; one that waited for our last
+        // Release: pairs with the Acquire in `blocking_ticket`; one that waited for our last
         // ticket, and finds this one in its place, sees what we did with the last.
         // loom: loom_bakery::the_colour_changes_whenever_somebody_leaves
         word.store(ticket.word(), Release);
         // Pairs with itself in another partition: each shows its ticket, then looks
         // at the other's, and one at least sees the other.
-        fence(SeqCst); // loom: loom_bakery::two_partitions_are_never_inside_together
+        // loom: loom_bakery::two_partitions_are_never_inside_together
+        fence(SeqCst);
     }
 
     /// The largest number of the tickets of `colour`.
     fn last(&self, colour: Colour, waiter: &mut Waiter<'_>) -> Result<u32, LockFailure> {
         let mut last = 0;
         for partition in self.others() {
-            // relaxed: after the fence in `show`, and only the number counts.
-            let ticket = checked(self.ticket_word(partition).load(Relaxed))?;
+            // relaxed: after the fence in `publish_ticket`, and only the number counts.
+            let ticket = parse_ticket(self.ticket_word(partition).load(Relaxed))?;
             let number = ticket.number();
             if ticket.colour() != colour || number <= last {
                 continue;
@@ -257,7 +258,7 @@ impl<'m> Queue<'m> {
     fn wait(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         for partition in self.others() {
             let mut drawn = false;
-            while let Some(ticket) = self.obstacle(partition, &mut drawn)? {
+            while let Some(ticket) = self.blocking_ticket(partition, &mut drawn)? {
                 let incarnation = self.incarnation_of(partition)?;
                 if self.wait_step(waiter, incarnation, partition, ticket)? {
                     break; // Q4
@@ -269,35 +270,39 @@ impl<'m> Queue<'m> {
 
     /// The ticket of `partition`, if we have to wait for it (Q3). It is `drawn` once
     /// it was seen not being drawn: one that is drawn after that is behind ours.
-    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Result<Option<Ticket>, LockFailure> {
+    fn blocking_ticket(
+        &self,
+        partition: u8,
+        drawn: &mut bool,
+    ) -> Result<Option<Ticket>, LockFailure> {
         // Acquire: pairs with the Release in `clear_ticket`.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
-        let ticket = checked(self.ticket_word(partition).load(Acquire))?;
+        let ticket = parse_ticket(self.ticket_word(partition).load(Acquire))?;
         if ticket.is_being_drawn() {
             return Ok((!*drawn).then_some(ticket));
         }
         *drawn = true;
-        let in_the_way = ticket.number() != 0 && self.is_behind(ticket, partition)?;
+        let in_the_way = ticket.number() != 0 && self.comes_after(ticket, partition)?;
         Ok(in_the_way.then_some(ticket))
     }
 
     /// Whether we are behind `ticket`, which is `partition`'s.
-    fn is_behind(&self, ticket: Ticket, partition: u8) -> Result<bool, LockFailure> {
+    fn comes_after(&self, ticket: Ticket, partition: u8) -> Result<bool, LockFailure> {
         let ours = self.ticket;
         if ticket.colour() == ours.colour() {
             return Ok(ticket.is_before(partition, ours, self.incarnation.partition()));
         }
         // An old value is our own colour, which it had when we drew, and we look again.
-        Ok(self.present_colour()? == ours.colour())
+        Ok(self.current_colour()? == ours.colour())
     }
 
     /// The colour of the tickets that are drawn now.
-    fn present_colour(&self) -> Result<Colour, LockFailure> {
-        // relaxed: after the fence in `show`; an old colour makes us wait for longer (Q3), and
+    fn current_colour(&self) -> Result<Colour, LockFailure> {
+        // relaxed: after the fence in `publish_ticket`; an old colour makes us wait for longer (Q3), and
         // changes at most once while our ticket stands.
         let word = self.colour().load(Relaxed);
         let corrupt = || bad(ControlWord::BakeryColour, word);
-        Colour::of(word).ok_or_else(corrupt)
+        Colour::from_word(word).ok_or_else(corrupt)
     }
 
     /// Spends a turn on waiting for nobody who could be dead.
@@ -327,10 +332,10 @@ impl<'m> Queue<'m> {
     /// Whose tickets are in the entry of `partition`; `None` while it looks as if it
     /// had never attached, although there is a ticket.
     fn incarnation_of(&self, partition: u8) -> Result<Option<Incarnation>, LockFailure> {
-        // relaxed: as new as the ticket that was read before it, by the Acquire in `obstacle` or
-        // by the fence in `show`; or its owner finds our ticket being drawn, and waits for us.
+        // relaxed: as new as the ticket that was read before it, by the Acquire in `blocking_ticket` or
+        // by the fence in `publish_ticket`; or its owner finds our ticket being drawn, and waits for us.
         let value = self.incarnation_word(partition).load(Relaxed);
-        match plain(value) {
+        match incarnation_without_flag(value) {
             Some(incarnation) if incarnation.partition() == partition => Ok(Some(incarnation)),
             None if value == 0 => Ok(None),
             _ => Err(bad(ControlWord::BakeryIncarnation, value)),
@@ -361,8 +366,8 @@ impl<'m> Queue<'m> {
 }
 
 /// The ticket in `word`, if it can be one.
-fn checked(word: u32) -> Result<Ticket, LockFailure> {
-    Ticket::of(word).ok_or_else(|| bad(ControlWord::BakeryTicket, word))
+fn parse_ticket(word: u32) -> Result<Ticket, LockFailure> {
+    Ticket::from_word(word).ok_or_else(|| bad(ControlWord::BakeryTicket, word))
 }
 
 fn bad(word: ControlWord, value: u32) -> LockFailure {

@@ -10,7 +10,7 @@ pub(super) enum Colour {
 impl Colour {
     /// The colour in `word`; `None` if no honest partition puts it there.
     #[inline]
-    pub(super) fn of(word: u32) -> Option<Self> {
+    pub(super) fn from_word(word: u32) -> Option<Self> {
         match word {
             0 => Some(Self::White),
             1 => Some(Self::Black),
@@ -45,7 +45,7 @@ impl Ticket {
 
     /// The ticket in `word`; `None` if no honest partition puts it there.
     #[inline]
-    pub(super) fn of(word: u32) -> Option<Self> {
+    pub(super) fn from_word(word: u32) -> Option<Self> {
         let is_drawn = word & 1 == 0 && word >> 2 != 0;
         (is_drawn || word <= 1).then_some(Self(word))
     }
@@ -57,7 +57,7 @@ impl Ticket {
 
     /// The ticket behind number `last`, if there is one.
     #[inline]
-    pub(super) fn behind(last: u32, colour: Colour) -> Option<Self> {
+    pub(super) fn with_number_after(last: u32, colour: Colour) -> Option<Self> {
         (last < LAST).then_some(Self((last + 1) << 2 | colour.word() << 1))
     }
 
@@ -95,10 +95,12 @@ mod tests {
     fn a_ticket_comes_back_from_its_word() {
         for colour in [Colour::White, Colour::Black] {
             for last in [0, 1, 63, LAST - 1] {
-                let ticket = Ticket::of(Ticket::behind(last, colour).unwrap().word()).unwrap();
+                let ticket =
+                    Ticket::from_word(Ticket::with_number_after(last, colour).unwrap().word())
+                        .unwrap();
                 assert_eq!((ticket.number(), ticket.colour()), (last + 1, colour));
                 assert!(!ticket.is_being_drawn());
-                assert_eq!(Colour::of(colour.word()), Some(colour));
+                assert_eq!(Colour::from_word(colour.word()), Some(colour));
             }
         }
         assert!(Ticket::DRAWING.is_being_drawn());
@@ -108,19 +110,22 @@ mod tests {
     #[test]
     fn a_word_that_nobody_stores_is_no_ticket_and_no_colour() {
         for word in [2, 3, 5, 7, u32::MAX] {
-            assert_eq!((Ticket::of(word), Colour::of(word)), (None, None));
+            assert_eq!(
+                (Ticket::from_word(word), Colour::from_word(word)),
+                (None, None)
+            );
         }
-        assert_eq!(Ticket::of(0), Some(Ticket::NONE));
+        assert_eq!(Ticket::from_word(0), Some(Ticket::NONE));
     }
 
     #[test]
     fn there_is_none_behind_the_last() {
-        assert_eq!(Ticket::behind(LAST, Colour::White), None);
+        assert_eq!(Ticket::with_number_after(LAST, Colour::White), None);
     }
 
     #[test]
     fn of_two_equal_numbers_the_lower_partitions_is_before() {
-        let ticket = |last| Ticket::behind(last, Colour::Black).unwrap();
+        let ticket = |last| Ticket::with_number_after(last, Colour::Black).unwrap();
         assert!(ticket(0).is_before(2, ticket(1), 1));
         assert!(ticket(1).is_before(1, ticket(1), 2));
         assert!(!ticket(1).is_before(2, ticket(1), 1));

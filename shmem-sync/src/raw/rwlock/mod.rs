@@ -43,8 +43,8 @@
 //! |-----------------------------|-------------------------|----------------------------|
 //! | `writer` in `Owner::free`   | `writer` in `Owner::exchange`, `look` | the bytes and `health`, to writers and readers |
 //! | reader word in `unlock_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
-//! | `writing` in `done`         | `writing` in `recover_dead_writer`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
-//! | fence in `begin`            | whoever saw the bytes change | that `writing` is not 0 |
+//! | `writing` in `clear_writing`         | `writing` in `recover_dead_writer`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
+//! | fence in `enter_as_writer`            | whoever saw the bytes change | that `writing` is not 0 |
 
 mod read;
 mod write;
@@ -153,20 +153,20 @@ impl<'m> RawRwLock<'m> {
     /// Puts what a dead writer left in order, for one who has its word now (L1).
     fn recover_dead_writer(&self) {
         // relaxed: whoever goes in reads `health` behind a fence, which pairs with the
-        // exchange in `done`: one that put the lock in order and died has left it as it
+        // exchange in `clear_writing`: one that put the lock in order and died has left it as it
         // is to be.
         let writing = self.writing.load(Relaxed);
         if writing != 0 {
             // What it says is said again to whoever gets in.
-            let _ = health::take_on(self.health, HEALTH, &self.writer, true);
-            self.done(writing);
+            let _ = health::claim_if_suspect(self.health, HEALTH, &self.writer, true);
+            self.clear_writing(writing);
         }
     }
 
     /// Says that `writer`, as `writing` has it, is not writing any more.
-    fn done(&self, writer: u32) {
-        // Release: pairs with the load in `recover_dead_writer`, and the fence in `begin` or
-        // `look_for_writer` behind it; what we wrote, and that it is suspect, is seen
+    fn clear_writing(&self, writer: u32) {
+        // Release: pairs with the load in `recover_dead_writer`, and the fence in `enter_as_writer` or
+        // `check_for_writer` behind it; what we wrote, and that it is suspect, is seen
         // by one who takes over from us now.
         // loom: loom_rwlock
         // relaxed: on failure, another has done it, and nothing follows from it.

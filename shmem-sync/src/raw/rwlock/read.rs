@@ -9,7 +9,7 @@ use shmem_core::wait::Wait;
 use super::{bad_reader, RawRwLock, HEALTH, PLACES};
 use crate::error::{Acquired, LockFailure, NotHeld};
 use crate::health;
-use crate::owner::{not_held, plain};
+use crate::owner::{incarnation_without_flag, not_held};
 use crate::waiter::{WaitStep, Waiter};
 use crate::Liveness;
 
@@ -24,7 +24,7 @@ impl RawRwLock<'_> {
     ///
     /// As [`RawRwLock::read`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_read<L: Liveness>(&self, liveness: &mut L) -> Result<Reading, LockFailure> {
-        self.read_with(&mut Waiter::once(liveness))
+        self.read_with(&mut Waiter::without_waiting(liveness))
     }
 
     /// As [`RwLock::read`](crate::RwLock::read). Returns also the place of the reader
@@ -38,7 +38,7 @@ impl RawRwLock<'_> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<Reading, LockFailure> {
-        self.read_with(&mut Waiter::long(wait, liveness))
+        self.read_with(&mut Waiter::new(wait, liveness))
     }
 
     /// Ends the reading that has this place.
@@ -68,8 +68,9 @@ impl RawRwLock<'_> {
         // Pairs with the fence in `write`: the reader word freed before it and
         // `writer` loaded behind it must not pass each other, or a writer that fell
         // asleep meanwhile is not rung.
-        fence(SeqCst); // loom: loom_rwlock
-        if self.writer.glance() != 0 {
+        // loom: loom_rwlock
+        fence(SeqCst);
+        if self.writer.load_relaxed() != 0 {
             self.bell.ring(reader.as_atomic());
         }
         Ok(())
@@ -77,9 +78,9 @@ impl RawRwLock<'_> {
 
     fn read_with(&self, waiter: &mut Waiter<'_>) -> Result<Reading, LockFailure> {
         loop {
-            let found = match self.writer.glance() {
-                0 => match self.claim(waiter)? {
-                    Some(place) => match self.look_for_writer(place) {
+            let found = match self.writer.load_relaxed() {
+                0 => match self.claim_reader_word(waiter)? {
+                    Some(place) => match self.check_for_writer(place) {
                         0 => return self.finish_read(place),
                         found => found,
                     },
@@ -100,10 +101,10 @@ impl RawRwLock<'_> {
     }
 
     /// Claims a reader word that is free, or else one whose incarnation is gone.
-    fn claim(&self, waiter: &mut Waiter<'_>) -> Result<Option<usize>, LockFailure> {
+    fn claim_reader_word(&self, waiter: &mut Waiter<'_>) -> Result<Option<usize>, LockFailure> {
         let start = usize::from(self.incarnation.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
-        // relaxed in all of this: the bytes come with `writer`; `look_for_writer` has the fence. A
+        // relaxed in all of this: the bytes come with `writer`; `check_for_writer` has the fence. A
         // reader that left continues in this exchange (L4).
         let claim = |place, found| {
             let reader = self.reader(place);
@@ -117,7 +118,7 @@ impl RawRwLock<'_> {
         let left = |&place: &usize| {
             // relaxed: an exchange of the value that was found decides (L4).
             let found = self.reader(place).load(Relaxed);
-            match plain(found) {
+            match incarnation_without_flag(found) {
                 Some(incarnation) => {
                     incarnation != self.incarnation
                         && waiter.is_gone(incarnation)
@@ -137,11 +138,12 @@ impl RawRwLock<'_> {
     }
 
     /// What `writer` is behind our claim of `place`, which is given back unless that is 0 (L2).
-    fn look_for_writer(&self, place: usize) -> u32 {
+    fn check_for_writer(&self, place: usize) -> u32 {
         // Pairs with the fence in `write`: the reader word claimed before it and
         // `writer` loaded behind it must not pass each other, or both get in.
-        fence(SeqCst); // loom: loom_rwlock
-        let found = self.writer.look();
+        // loom: loom_rwlock
+        fence(SeqCst);
+        let found = self.writer.load_acquire();
         if found != 0 {
             let reader = self.reader(place);
             // relaxed: we have read nothing, and the exchange continues what the last reader
@@ -167,11 +169,11 @@ impl RawRwLock<'_> {
 
     /// Checks what a reader at `place` has acquired.
     // relaxed in all of this: `health` and `writing` come with `writer`, after the fence in
-    // `look_for_writer`.
+    // `check_for_writer`.
     fn finish_read(&self, place: usize) -> Result<Reading, LockFailure> {
         // Nobody writes now: what is in `writing` was left by a writer that was late (L3).
         let late = self.writing.load(Relaxed) != 0;
-        let checked = health::examine(self.health.load(Relaxed), HEALTH, late);
+        let checked = health::check_after_acquire(self.health.load(Relaxed), HEALTH, late);
         if checked.is_err() {
             // If this incarnation was taken for gone meanwhile, there is nothing to release.
             let _ = self.release_reader(place);

@@ -12,7 +12,7 @@ use shmem_core::wait::Wait;
 use super::{bad_reader, RawRwLock, HEALTH, PLACES};
 use crate::error::{Acquired, LockFailure, NotHeld};
 use crate::health;
-use crate::owner::plain;
+use crate::owner::incarnation_without_flag;
 use crate::waiter::{WaitStep, Waiter};
 use crate::Liveness;
 
@@ -23,7 +23,7 @@ impl<'m> RawRwLock<'m> {
     ///
     /// As [`RawRwLock::write`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_write<L: Liveness>(&self, liveness: &mut L) -> Result<Acquired, LockFailure> {
-        self.write_with(&mut Waiter::once(liveness))
+        self.write_with(&mut Waiter::without_waiting(liveness))
     }
 
     /// As [`RwLock::write`](crate::RwLock::write).
@@ -36,7 +36,7 @@ impl<'m> RawRwLock<'m> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<Acquired, LockFailure> {
-        self.write_with(&mut Waiter::long(wait, liveness))
+        self.write_with(&mut Waiter::new(wait, liveness))
     }
 
     /// Ends writing. A lock that was acquired from a dead writer and is not consistent is
@@ -53,9 +53,9 @@ impl<'m> RawRwLock<'m> {
     pub unsafe fn unlock_write(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
         if health::is_suspect(self.health, self.incarnation) {
-            health::poison(self.health, self.incarnation); // `done` publishes it.
+            health::poison(self.health, self.incarnation); // `clear_writing` publishes it.
         }
-        self.done(self.incarnation.word());
+        self.clear_writing(self.incarnation.word());
         self.release_writer()
     }
 
@@ -76,10 +76,10 @@ impl<'m> RawRwLock<'m> {
 
     fn write_with(&self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
         let free = self.writer.try_acquire();
-        if !free && self.writer.take(waiter)? {
+        if !free && self.writer.acquire(waiter)? {
             self.recover_dead_writer();
         }
-        let begun = self.begin(waiter);
+        let begun = self.enter_as_writer(waiter);
         if begun.is_err() {
             // If it was taken from us meanwhile, there is nothing to release.
             let _ = self.release_writer();
@@ -88,18 +88,19 @@ impl<'m> RawRwLock<'m> {
     }
 
     /// From having `writer` to being inside. Whether the bytes are suspect.
-    fn begin(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
+    fn enter_as_writer(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         // relaxed: goes from one writer to the next with `writer` (L1), and is looked at again
         // after the fence.
-        health::examine(self.health.load(Relaxed), HEALTH, false)?;
-        // Pairs with the fences in `look_for_writer` and `unlock_read`: `writer`
+        health::check_after_acquire(self.health.load(Relaxed), HEALTH, false)?;
+        // Pairs with the fences in `check_for_writer` and `unlock_read`: `writer`
         // taken before it and the reader words loaded behind it must not pass each
         // other, or both get in, or we sleep and are not rung.
-        fence(SeqCst); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(SeqCst);
         (0..PLACES).try_for_each(|place| self.drain(place, waiter))?;
         // relaxed: a hint; the exchange below decides.
         let late = self.writing.load(Relaxed) != 0;
-        let mut suspect = health::take_on(self.health, HEALTH, &self.writer, late)?;
+        let mut suspect = health::claim_if_suspect(self.health, HEALTH, &self.writer, late)?;
         // From 0, or what one that was late has left there (L3): it may have died since.
         let late = Cell::new(false);
         health::put_incarnation(self.writing, 0, &self.writer, |_| {
@@ -107,11 +108,12 @@ impl<'m> RawRwLock<'m> {
             Ok(())
         })?;
         if late.get() && !suspect {
-            suspect = health::take_on(self.health, HEALTH, &self.writer, true)?;
+            suspect = health::claim_if_suspect(self.health, HEALTH, &self.writer, true)?;
         }
         // Release: whoever sees any of what we write sees `writing` (L3), should we
         // die then.
-        fence(Release); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(Release);
         Ok(suspect)
     }
 
@@ -138,7 +140,8 @@ impl<'m> RawRwLock<'m> {
         found: u32,
         waiter: &mut Waiter<'_>,
     ) -> Result<(), LockFailure> {
-        let holder = plain(found).ok_or(LockFailure::Corrupt(bad_reader(found)))?;
+        let holder =
+            incarnation_without_flag(found).ok_or(LockFailure::Corrupt(bad_reader(found)))?;
         // We live, whatever is said of us: another thread of ours reads.
         match waiter.wait_step((holder != self.incarnation).then_some(holder)) {
             WaitStep::Again => {}

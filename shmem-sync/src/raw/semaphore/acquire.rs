@@ -5,7 +5,7 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Incarnation};
 
 use super::{AcquireError, RawSemaphore, FREE, SLEEPERS};
-use crate::owner::plain;
+use crate::owner::incarnation_without_flag;
 use crate::{Liveness, PartitionState};
 
 impl RawSemaphore<'_> {
@@ -17,7 +17,7 @@ impl RawSemaphore<'_> {
     /// [`AcquireError`], with the meaning it has there.
     #[inline]
     pub fn try_acquire<L: Liveness>(&self, liveness: &mut L) -> Result<usize, AcquireError> {
-        if let Some(at) = self.take_again().or_else(|| self.search(0)) {
+        if let Some(at) = self.try_hint().or_else(|| self.search(0)) {
             return Ok(at);
         }
         self.take_over(0, liveness)?.map_err(|_| AcquireError::Busy)
@@ -34,14 +34,14 @@ impl RawSemaphore<'_> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<usize, AcquireError> {
-        match self.take_again() {
+        match self.try_hint() {
             Some(at) => Ok(at),
-            None => self.wait_for_one(wait, liveness),
+            None => self.acquire_slow(wait, liveness),
         }
     }
 
     #[cold]
-    fn wait_for_one(
+    fn acquire_slow(
         &self,
         wait: &mut dyn Wait,
         liveness: &mut dyn Liveness,
@@ -77,20 +77,20 @@ impl RawSemaphore<'_> {
 
     /// Takes the permit of the last time: the uncontended way.
     #[inline]
-    fn take_again(&self) -> Option<usize> {
+    fn try_hint(&self) -> Option<usize> {
         // relaxed: private, and any value will do.
         let at = self.hint.load(Relaxed);
-        self.take(at, FREE, 0).then_some(at)
+        self.try_take(at, FREE, 0).then_some(at)
     }
 
     /// Takes a permit that nobody holds.
     fn search(&self, flag: u32) -> Option<usize> {
-        // relaxed: a hint; the exchange in `take` decides.
+        // relaxed: a hint; the exchange in `try_take` decides.
         let free = |&at: &usize| self.permit(at).load(Relaxed) == FREE;
         let at = self
             .places()
             .filter(free)
-            .find(|&at| self.take(at, FREE, flag))?;
+            .find(|&at| self.try_take(at, FREE, flag))?;
         self.hint.store(at, Relaxed); // relaxed: private, and any value will do
         Some(at)
     }
@@ -107,7 +107,7 @@ impl RawSemaphore<'_> {
             if let Err(bad) = self.clear_adder(at, liveness) {
                 corrupt = corrupt.or(Some(bad));
             }
-            // relaxed: the exchange in `take` of the value that was found decides (P1).
+            // relaxed: the exchange in `try_take` of the value that was found decides (P1).
             let found = self.permit(at).load(Relaxed);
             if found & !SLEEPERS == 0 || found == FREE {
                 continue;
@@ -123,7 +123,7 @@ impl RawSemaphore<'_> {
                 continue; // We live, whatever is said of us: another thread of ours has it.
             }
             match liveness.state(holder) {
-                PartitionState::Gone if self.take(at, found, found & SLEEPERS | flag) => {
+                PartitionState::Gone if self.try_take(at, found, found & SLEEPERS | flag) => {
                     return Ok(Ok(at));
                 }
                 PartitionState::Silent => silent = silent.or(Some(holder)),
@@ -141,7 +141,7 @@ impl RawSemaphore<'_> {
         if found == 0 {
             return Ok(());
         }
-        let adder = plain(found).ok_or(Corrupt {
+        let adder = incarnation_without_flag(found).ok_or(Corrupt {
             word: ControlWord::PermitAdder,
             value: found,
         })?;
@@ -157,7 +157,7 @@ impl RawSemaphore<'_> {
 
     /// Makes word `at` ours if it is `found`, which is nobody's or a dead incarnation's.
     #[inline]
-    fn take(&self, at: usize, found: u32, flag: u32) -> bool {
+    fn try_take(&self, at: usize, found: u32, flag: u32) -> bool {
         let ours = self.incarnation.word() | flag;
         // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did

@@ -41,7 +41,7 @@
 //!
 //! | store               | paired load            | hands over                      |
 //! |---------------------|------------------------|---------------------------------|
-//! | `permit` in `exchange_for_free` | `permit` in `take` | what the giver did before |
+//! | `permit` in `exchange_for_free` | `permit` in `try_take` | what the giver did before |
 //! | flag in `arm`       | `permit` in `exchange_for_free` | that the sleeper read `rings` |
 //! | `adder` in `end_reservation` | `adder` in `reserve` | the permit that was added |
 //!
@@ -216,7 +216,7 @@ impl<'m> RawSemaphore<'m> {
     #[inline]
     fn exchange_for_free(&self, at: usize, ours: u32) -> Result<bool, u32> {
         let word = self.permit(at);
-        // Release: pairs with the exchange in `take`; we are done.
+        // Release: pairs with the exchange in `try_take`; we are done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
         // relaxed: on failure, the exchange below has its own ordering.
         let given = word.compare_exchange(ours, FREE, Release, Relaxed);

@@ -1,4 +1,4 @@
-//! Turns of an instance whose body is as the test says.
+//! Steps of an instance whose backend the test controls.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use super::*;
 use crate::instance::log::OutputLog;
 
 #[derive(Default)]
-struct Body {
+struct TestBackend {
     has_booted: AtomicBool,
     end: Mutex<Option<End>>,
 }
 
-impl Backend for Body {
-    fn condition(&self, _: LastWords) -> Condition {
+impl Backend for TestBackend {
+    fn condition(&self, _: EndSignals) -> Condition {
         let end = self.end.lock().unwrap().clone();
-        end.map_or(Condition::Lives, Condition::Ended)
+        end.map_or(Condition::Alive, Condition::Ended)
     }
 
     fn kill(&self) {}
@@ -32,7 +32,7 @@ impl Backend for Body {
         Duration::ZERO
     }
 
-    fn has_booted_anew(&self) -> bool {
+    fn has_rebooted(&self) -> bool {
         self.has_booted.swap(false, Ordering::Relaxed)
     }
 
@@ -51,7 +51,7 @@ fn memory() -> &'static Mapping {
     ))
 }
 
-fn pump(memory: &'static Mapping, body: &Arc<Body>) -> Pump<'static> {
+fn pump(memory: &'static Mapping, backend: &Arc<TestBackend>) -> Pump<'static> {
     let settings = Settings {
         partition: 2,
         period_ms: 3000,
@@ -68,7 +68,7 @@ fn pump(memory: &'static Mapping, body: &Arc<Body>) -> Pump<'static> {
         trials: Trials::default(),
         receiver,
         kernel: KernelFeed::new(kernel, &shared),
-        body: Arc::clone(body) as Arc<dyn Backend>,
+        backend: Arc::clone(backend) as Arc<dyn Backend>,
         shared,
         outbox: Arc::default(),
         notices: Notices::new(Box::new(|_| {})),
@@ -79,7 +79,7 @@ fn pump(memory: &'static Mapping, body: &Arc<Body>) -> Pump<'static> {
     }
 }
 
-/// A guestd that has greeted.
+/// Attaches a guestd that greets.
 fn guestd(memory: &'static Mapping) -> (EventSender<'static>, impl FnMut()) {
     let link = DaemonLink::attach(memory.window(), Waiting::Poll).unwrap();
     let incarnation = link.incarnation().number();
@@ -97,52 +97,55 @@ fn state(pump: &Pump<'_>) -> &'static str {
 }
 
 #[test]
-fn a_boot_that_is_heard_of_after_the_greeting_that_followed_it_is_no_news() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+fn a_reboot_before_the_greeting_does_not_end_guestd() {
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     let (_events, mut beat) = guestd(memory);
-    // As KMON finds it when it was stopped meanwhile.
-    body.has_booted.store(true, Ordering::Relaxed);
-    assert!(pump.turn());
+    // KMON finds this if it was stopped meanwhile.
+    backend.has_booted.store(true, Ordering::Relaxed);
+    assert!(pump.step());
     assert_eq!(state(&pump), "starting");
     beat();
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
-    assert!(pump.outbox.incarnation().is_some(), "it is sent commands");
+    assert!(
+        pump.outbox.incarnation().is_some(),
+        "commands are sent to it"
+    );
 }
 
 #[test]
-fn a_boot_after_the_greeting_ends_that_guestd() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+fn a_reboot_after_the_greeting_ends_guestd() {
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     let (events, mut beat) = guestd(memory);
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
     beat();
-    body.has_booted.store(true, Ordering::Relaxed);
+    backend.has_booted.store(true, Ordering::Relaxed);
     for _ in 0..3 {
-        assert!(pump.turn());
+        assert!(pump.step());
         assert_eq!(state(&pump), "restarting");
     }
     drop(events);
-    // The next incarnation is not taken for the one that greeted.
+    // The next incarnation is distinct from the one that greeted before.
     let (_events, mut beat) = guestd(memory);
     beat();
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
 }
 
 #[test]
 fn an_instance_with_a_broken_region_that_ends_keeps_the_cause() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     pump.become_corrupt(&LinkError::Broken("word 7 is wrong".into()));
-    assert!(pump.turn());
-    *body.end.lock().unwrap() = Some(End {
-        in_order: false,
+    assert!(pump.step());
+    *backend.end.lock().unwrap() = Some(End {
+        is_clean: false,
         how: "guestd exited with status 1".into(),
     });
-    assert!(!pump.turn());
+    assert!(!pump.step());
     assert_eq!(state(&pump), "corrupt");
     let detail = pump.shared.lock().state.detail().unwrap();
     assert!(detail.contains("word 7 is wrong"), "{detail}");

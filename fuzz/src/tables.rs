@@ -1,4 +1,4 @@
-//! A registry to break, and the places in it where a peer would.
+//! A registry for the targets, and the words in it that a peer stores to.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,7 @@ pub const LEN: usize = 16 << 10;
 /// Partition slots of the registry.
 pub const PARTITIONS: usize = 4;
 
-/// An empty registry in a fresh region; its rows are 2 to the power of 1 to 5.
+/// Formats a region with an empty registry of 2, 4, 8, 16 or 32 rows.
 pub fn registry(heap: &Heap, segments: u8) -> Registry<'_> {
     let region = Region::format(heap.window()).expect("memory of a region's length");
     let geometry = Geometry {
@@ -33,8 +33,8 @@ pub fn registry(heap: &Heap, segments: u8) -> Registry<'_> {
 
 /// A word of a region with a registry.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Spot {
-    /// Any word behind the headers.
+pub enum Target {
+    /// Any word after the headers.
     Any(u16),
     /// A hint of the registry.
     Hint(bool),
@@ -50,24 +50,24 @@ pub enum Spot {
     Block { block: u8, word: u8 },
 }
 
-/// A word that a peer stores at a spot.
+/// A word that a peer stores at a target.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Stroke {
-    /// Where.
-    pub spot: Spot,
-    /// What.
+pub struct TableStore {
+    /// The word in memory.
+    pub target: Target,
+    /// The value.
     pub word: Word,
 }
 
-impl Stroke {
-    /// Stores the word in a region whose registry lies as `tables` says.
+impl TableStore {
+    /// Stores the word in a region whose registry has these `tables`.
     pub fn apply(self, region: Window<'_>, tables: &Tables) {
-        let at = self.spot.offset(region.len(), tables);
+        let at = self.target.offset(region.len(), tables);
         region.word(at).store(self.word.value(), Relaxed);
     }
 }
 
-impl Spot {
+impl Target {
     fn offset(self, len: usize, tables: &Tables) -> usize {
         let row = size_of::<Row>();
         match self {
@@ -96,11 +96,11 @@ fn words(word: u8, of: usize) -> usize {
     usize::from(word) % of * 4
 }
 
-/// Fills a registry with a segment of each kind, in use, as far as its rows reach.
+/// Fills a registry with segments of each kind that are in use, up to the number of its rows.
 pub fn fill(registry: Registry<'_>) {
     let attach = |partition, process| {
         let attachment = registry.attach_partition(partition, process);
-        let attachment = attachment.expect("a slot that nobody had");
+        let attachment = attachment.expect("a free slot");
         let incarnation = attachment.incarnation();
         std::mem::forget(attachment);
         incarnation
@@ -120,11 +120,11 @@ pub fn fill(registry: Registry<'_>) {
         writer.write(b"the latest").expect("room for it");
     }
     fill_locks(segment, one, two);
-    // One that nobody knows the inside of, and one that is gone.
+    // A segment without a known kind, and a removed one.
     segment("raw", Kind::RAW, 100);
     let request = Request::named("gone", Kind::RAW, 100).expect("a request");
     if let Ok(segment) = registry.open_or_create(two, &request) {
-        registry.remove(two, &segment).expect("it is there");
+        registry.remove(two, &segment).expect("it exists");
     }
 }
 
@@ -134,7 +134,7 @@ fn fill_ring(ring: Ring<'_>, one: Incarnation, two: Incarnation) {
     for len in [100, 60, 40, 0, 80] {
         producer.push(&vec![b'x'; len]).expect("room for it");
         if len >= 60 {
-            consumer.pop(&mut [0; 100]).expect("it is there");
+            consumer.pop(&mut [0; 100]).expect("a record");
         }
     }
     std::mem::forget((producer, consumer));

@@ -1,4 +1,4 @@
-//! A region's header, sound or not, and how to go on behind it.
+//! Reads a region's header, and decides how to read the rest.
 
 use std::mem::offset_of;
 
@@ -11,59 +11,60 @@ use super::subject::Subject;
 use crate::finding::Findings;
 use crate::report::Header;
 
-/// The longest region that is read although its header, or its end, is damaged.
+/// The longest region that is read with a damaged header, or with its end cut off.
 const LONGEST: u64 = 1 << 40;
-/// A header and a line.
+/// The shortest region: a header and a line.
 const SHORTEST: usize = 2 * LINE;
-/// Bytes of the header that have a meaning.
+/// The used bytes of the header.
 const WORDS: usize = offset_of!(RegionHeader, reserved);
 
-/// How to go on.
+/// How to read the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The region can be attached.
+    /// Attach to the region.
     Attach,
-    /// A copy with a header for so many bytes can be.
+    /// Attach to a copy, with a header for this many bytes.
     Repair(usize),
-    /// What lies behind has no known meaning.
+    /// Stop: the layout of the rest is unknown.
     Stop,
 }
 
-/// Reads the header, and says what is wrong with it.
+/// Reads the header, and reports what is wrong with it.
 pub(super) fn read(subject: &Subject<'_>, findings: &mut Findings) -> (Option<Header>, Next) {
-    let there = subject.there.min(subject.memory.len());
+    let available = subject.available.min(subject.memory.len());
     let mut damaged = |code, what: String| findings.damaged(code, "header", what);
-    if there < WORDS {
-        let what = format!("{there} bytes are too few for one");
+    if available < WORDS {
+        let what = format!("{available} bytes are too few for a header");
         damaged("header.short", what);
         return (None, Next::Stop);
     }
     let (magic, header) = load(subject.memory);
     let unknown = header.features & !FEATURES;
     if magic != MAGIC {
-        damaged("header.magic", magic_is(magic));
+        damaged("header.magic", describe_magic(magic));
     }
     if unknown != 0 {
-        let what = format!("features {unknown:#x} are unknown here: the rest may be misread");
+        let what = format!("features {unknown:#x} are unknown: the rest may be misread");
         damaged("header.features", what);
     }
     if header.version != VERSION {
         let found = header.version;
-        let what = format!("layout version {found} is not {VERSION}, the one that is known here");
+        let what = format!("layout version {found} is unknown; this program knows {VERSION}");
         damaged("header.version", what);
     }
-    if there < SHORTEST {
-        let what = format!("{there} bytes are too few for a region, {SHORTEST} is the least");
+    if available < SHORTEST {
+        let what =
+            format!("{available} bytes are too few for a region, which has at least {SHORTEST}");
         damaged("header.short", what);
     }
-    if header.version != VERSION || there < SHORTEST {
+    if header.version != VERSION || available < SHORTEST {
         return (Some(header), Next::Stop);
     }
-    let (len, wrong) = length(header.length, there);
+    let (len, wrong) = length(header.length, available);
     if let Some((code, what)) = wrong {
         damaged(code, what);
     }
-    // A dump that was cut off is as long as its header says, here.
+    // The window of a dump that was cut off is as long as its header states.
     let whole = header.length == len as u64 && len <= subject.memory.len();
     let next = match magic == MAGIC && unknown == 0 && whole {
         true => Next::Attach,
@@ -72,7 +73,7 @@ pub(super) fn read(subject: &Subject<'_>, findings: &mut Findings) -> (Option<He
     (Some(header), next)
 }
 
-/// The header as it stands, and its first word.
+/// Loads the header, and its first word.
 fn load(memory: Window<'_>) -> (u32, Header) {
     let load = |offset| memory.word(offset).load(Relaxed);
     let magic = load(offset_of!(RegionHeader, magic));
@@ -88,27 +89,27 @@ fn load(memory: Window<'_>) -> (u32, Header) {
     (magic, header)
 }
 
-fn magic_is(magic: u32) -> String {
+fn describe_magic(magic: u32) -> String {
     match magic {
-        0 => "the first word is 0: never formatted, or a format was not finished".to_owned(),
+        0 => "the first word is 0: never formatted, or formatting did not finish".to_owned(),
         _ => format!("the first word is {magic:#010x}, not the magic {MAGIC:#010x}"),
     }
 }
 
-/// How long the region is taken to be, and what is wrong with what it says.
-fn length(says: u64, there: usize) -> (usize, Option<(&'static str, String)>) {
-    let guess = there / 8 * 8;
+/// Returns the length to assume for the region, and what is wrong with the stated one.
+fn length(stated: u64, available: usize) -> (usize, Option<(&'static str, String)>) {
+    let guess = available / 8 * 8;
     let least = SHORTEST as u64;
-    if says < least || !says.is_multiple_of(8) || says > LONGEST.max(there as u64) {
-        let what = format!("a region of {says} bytes cannot be: {guess} are taken for it");
+    if stated < least || !stated.is_multiple_of(8) || stated > LONGEST.max(available as u64) {
+        let what = format!("a region cannot have {stated} bytes: {guess} are assumed");
         return (guess, Some(("header.length", what)));
     }
-    let Ok(len) = usize::try_from(says) else {
-        let what = format!("a region of {says} bytes is more than can be read here");
+    let Ok(len) = usize::try_from(stated) else {
+        let what = format!("a region of {stated} bytes is too long for this machine");
         return (guess, Some(("header.length", what)));
     };
-    if len > there {
-        let what = format!("cut off: {there} of the region's {says} bytes are there");
+    if len > available {
+        let what = format!("cut off: {available} of the region's {stated} bytes are available");
         return (len, Some(("header.cut", what)));
     }
     (len, None)

@@ -1,7 +1,7 @@
-//! One look at a region: everything that is in it, and what is wrong with it.
+//! One inspection of a region: its content, and what is wrong with it.
 //!
-//! Only loads, whatever the bytes are: no panic, nothing outside the memory, and
-//! no more work than the memory is long.
+//! It only loads, whatever the bytes are. It does not panic, does not access anything outside
+//! the memory, and its time is bounded by the length of the memory.
 
 mod blocks;
 mod chains;
@@ -25,20 +25,20 @@ use rows::Rows;
 use scene::Scene;
 pub use subject::Subject;
 
-/// How closely.
+/// The options of an inspection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Unread records of each ring to show.
+    /// How many unread records of each ring to return.
     pub records: usize,
 }
 
-/// Looks once.
-pub fn look(subject: &Subject<'_>, options: &Options) -> Report {
+/// Inspects a region once.
+pub fn inspect(subject: &Subject<'_>, options: &Options) -> Report {
     let mut report = Report {
         place: subject.place.to_owned(),
         source: subject.source,
         offset: subject.offset,
-        bytes: subject.there as u64,
+        bytes: subject.available as u64,
         header: None,
         registry: None,
         partitions: Vec::new(),
@@ -52,15 +52,21 @@ pub fn look(subject: &Subject<'_>, options: &Options) -> Report {
     let (header, next) = header::read(subject, &mut findings);
     report.header = header;
     match next {
-        header::Next::Attach => enter(subject, subject.memory, options, &mut report, &mut findings),
-        header::Next::Repair(len) => match Private::repaired(subject.memory, subject.there, len) {
-            Ok(copy) => enter(subject, copy.window(), options, &mut report, &mut findings),
-            Err(error) => findings.damaged(
-                "header.length",
-                "header",
-                format_args!("no memory to read {len} bytes in spite of that: {error}"),
-            ),
-        },
+        header::Next::Attach => {
+            inspect_rest(subject, subject.memory, options, &mut report, &mut findings)
+        }
+        header::Next::Repair(len) => {
+            match Private::repaired(subject.memory, subject.available, len) {
+                Ok(copy) => {
+                    inspect_rest(subject, copy.window(), options, &mut report, &mut findings)
+                }
+                Err(error) => findings.damaged(
+                    "header.length",
+                    "header",
+                    format_args!("no memory to read {len} bytes: {error}"),
+                ),
+            }
+        }
         header::Next::Stop => {}
     }
     report.sound = findings.kept.is_empty();
@@ -69,8 +75,8 @@ pub fn look(subject: &Subject<'_>, options: &Options) -> Report {
     report
 }
 
-/// Looks behind the header, which is sound in `memory`.
-fn enter(
+/// Inspects everything after the header, which is sound in `memory`.
+fn inspect_rest(
     subject: &Subject<'_>,
     memory: Window<'_>,
     options: &Options,
@@ -79,42 +85,42 @@ fn enter(
 ) {
     let region = match Region::attach(memory) {
         Ok(region) => region,
-        // It was sound a moment ago.
+        // The header has changed since it was read.
         Err(error) => return findings.damaged("header.magic", "header", error),
     };
     let registry = match Registry::attach(region) {
         Ok(registry) => registry,
         Err(FormatError::NotFormatted) => return,
         Err(FormatError::Corrupt(corrupt)) => {
-            let what = format_args!("its geometry {:#x} is none", corrupt.value);
+            let what = format_args!("its geometry {:#x} is invalid", corrupt.value);
             return findings.damaged("registry.geometry", "registry", what);
         }
         Err(error) => return findings.damaged("registry.geometry", "registry", error),
     };
-    let (partitions, incarnations) = partitions::look(&registry, subject.source, findings);
+    let (partitions, incarnations) = partitions::read(&registry, subject.source, findings);
     report.partitions = partitions;
     let scene = Scene {
         registry,
         incarnations,
-        there: subject.there,
+        available: subject.available,
         records: options.records,
     };
-    scene.look(report, findings);
+    scene.inspect(report, findings);
 }
 
 impl Scene<'_> {
-    fn look(&self, report: &mut Report, findings: &mut Findings) {
+    fn inspect(&self, report: &mut Report, findings: &mut Findings) {
         let tables = self.registry.tables();
         let geometry = self.registry.geometry();
         if !self.has_rows() {
-            // What was cut off is zero here, and contradicts what was not.
+            // The missing part is zero here, and contradicts the rest.
             let what = format_args!("ends inside the tables: rows are missing");
             findings.damaged("registry.cut", "registry", what);
         }
         let rows = Rows::read(self, findings);
-        report.segments = contents::look(self, &rows, findings);
+        report.segments = contents::read(self, &rows, findings);
         report.unfinished = rows.unfinished(self, findings);
-        let space = blocks::look(self, &rows, findings);
+        let space = blocks::check(self, &rows, findings);
         report.registry = Some(Table {
             rows: geometry.segments,
             rows_used: rows.used(),

@@ -1,4 +1,4 @@
-//! KMON as a peer of one machine, over the server of its doorbells.
+//! KMON as a peer of one machine, through the server of the machine's doorbells.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,24 +9,25 @@ use ivshmem_server::{Change, Client};
 use kmon_protocol::link::bells::{RECORDS, ROOM, VECTORS};
 use kmon_protocol::link::{Bells, RingPeers, Waiting};
 
-/// How long the server may take to let KMON in.
+/// How long the server may take to accept KMON.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection; there are only the machine and KMON on its server.
-pub(super) struct Door(Mutex<Client>);
+/// The connection to the server, whose only peers are the machine and KMON.
+pub(super) struct DoorbellClient(Mutex<Client>);
 
-impl Door {
-    /// Joins the server at `socket`; how KMON and the machine wait for each other then.
+impl DoorbellClient {
+    /// Connects to the server at `socket`. Also returns how KMON and the machine wait for each
+    /// other.
     ///
     /// # Errors
     ///
-    /// There is no server, or it does not let KMON in.
+    /// There is no server, or it does not accept KMON.
     pub(super) fn open(socket: &Path) -> anyhow::Result<(Arc<Self>, Waiting)> {
         let client = Client::connect(socket, VECTORS, PATIENCE);
         let client = client.context("the server of its doorbells")?;
         let own = |vector| {
             let bell = client.own(vector).map(Arc::clone);
-            bell.context("the server of its doorbells gave too few")
+            bell.context("the server of its doorbells provides too few doorbells")
         };
         let own = [own(RECORDS)?, own(ROOM)?];
         let number = client.id();
@@ -35,8 +36,8 @@ impl Door {
         Ok((door, Waiting::Bells(Bells::of_monitor(number, own, peers))))
     }
 
-    /// Learns of a machine that came or went, without waiting; why nothing more will be learnt
-    /// of, when that begins.
+    /// Notes whether the machine has joined or left, without waiting. Returns the error once when
+    /// the connection is lost.
     pub(super) fn update(&self) -> Option<String> {
         let changes = self.client().update().into_iter();
         let lost = changes.filter_map(|change| match change {
@@ -51,7 +52,7 @@ impl Door {
     }
 }
 
-impl RingPeers for Door {
+impl RingPeers for DoorbellClient {
     fn ring(&self, _: Option<u16>, vector: u16) {
         self.client().ring_all(vector);
     }

@@ -1,4 +1,4 @@
-//! What is in each segment, by its kind.
+//! The content of each segment, by its kind.
 
 use shmem_core::call::CallLine;
 use shmem_core::snapshot::{ReadError, Reader};
@@ -10,10 +10,10 @@ use super::scene::Scene;
 use crate::finding::Findings;
 use crate::report::{self, Contents, IncarnationView, Segment};
 
-/// Looks at every segment in the table.
-pub(super) fn look(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Vec<Segment> {
-    // Segments do not overlap: together they have no more bytes than this.
-    let mut budget = scene.there;
+/// Reads every segment in the table.
+pub(super) fn read(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Vec<Segment> {
+    // Segments do not overlap: together they have at most this many bytes.
+    let mut budget = scene.available;
     let listed = rows.iter().filter(|entry| entry.is_listed());
     listed
         .map(|entry| segment(scene, entry, &mut budget, findings))
@@ -27,7 +27,7 @@ fn segment(
     findings: &mut Findings,
 ) -> Segment {
     let words = &entry.words;
-    let mut found = findings.apart();
+    let mut found = findings.new_with_remaining_space();
     let mut inside = Inside {
         scene,
         at: &entry.at,
@@ -37,9 +37,9 @@ fn segment(
         Ok(segment) if !words.moving => inside.open(segment, budget),
         _ => None,
     };
-    // Removed meanwhile, its bytes may have become another's.
-    let contents = contents.filter(|_| found.is_empty() || entry.holds(scene));
-    if contents.is_some() || entry.holds(scene) {
+    // If the segment was removed meanwhile, its bytes may belong to another.
+    let contents = contents.filter(|_| found.is_empty() || entry.is_unchanged(scene));
+    if contents.is_some() || entry.is_unchanged(scene) {
         findings.append(found);
     }
     let (first, _) = entry.run(scene.registry.geometry().block);
@@ -57,20 +57,20 @@ fn segment(
     }
 }
 
-/// One word for each kind.
+/// Returns one word for each kind.
 fn kind_name(kind: Kind) -> String {
     match kind {
         Kind::BAKERY => "bakery".to_owned(),
         Kind::RWLOCK => "rwlock".to_owned(),
         Kind::TYPED_RING => "typed-ring".to_owned(),
         Kind::CALL_LINE => "call-line".to_owned(),
-        // An application's, or nobody's.
+        // A kind of an application, or an unknown one.
         Kind(number) if number > Kind::CALL_LINE.0 => format!("{number:#x}"),
         named => named.to_string(),
     }
 }
 
-/// A segment that is looked at.
+/// Reads the content of one segment.
 pub(super) struct Inside<'s, 'm> {
     pub(super) scene: &'s Scene<'m>,
     pub(super) at: &'s str,
@@ -78,29 +78,29 @@ pub(super) struct Inside<'s, 'm> {
 }
 
 impl Inside<'_, '_> {
-    /// Looks, if all of the segment is there; at no more bytes than `budget`.
+    /// Reads a segment if all of it is available, and if it fits into the `budget` of bytes.
     fn open(
         &mut self,
         segment: &shmem_registry::Segment<'_>,
         budget: &mut usize,
     ) -> Option<Contents> {
         let len = segment.window().len();
-        if segment.offset() + len > self.scene.there {
-            self.damaged("row.cut", "cut off: some of its bytes are not there");
+        if segment.offset() + len > self.scene.available {
+            self.damaged("row.cut", "cut off: some of its bytes are missing");
             return None;
         }
         let Some(left) = budget.checked_sub(len) else {
             self.damaged(
                 "row.overlap",
-                "not looked at: the segments are longer than the region",
+                "not inspected: the segments are longer than the region",
             );
             return None;
         };
         *budget = left;
-        self.look(segment.kind(), segment.window())
+        self.read(segment.kind(), segment.window())
     }
 
-    fn look(&mut self, kind: Kind, window: Window<'_>) -> Option<Contents> {
+    fn read(&mut self, kind: Kind, window: Window<'_>) -> Option<Contents> {
         match kind {
             Kind::RING => self.ring(window).map(Contents::Ring),
             Kind::TYPED_RING => self.typed_ring(window).map(Contents::TypedRing),
@@ -123,7 +123,7 @@ impl Inside<'_, '_> {
         self.findings.left(code, self.at, what);
     }
 
-    /// `incarnation`, which has `what`: a finding if it is over.
+    /// Returns the view of `incarnation`. Reports a finding with `what` if it is gone.
     pub(super) fn holder(
         &mut self,
         incarnation: Incarnation,
@@ -131,13 +131,13 @@ impl Inside<'_, '_> {
         what: impl std::fmt::Display,
     ) -> IncarnationView {
         let view = self.scene.incarnations.view(incarnation);
-        if view.over == Some(true) {
-            self.left(code, format_args!("{what} {incarnation}, which is over"));
+        if view.gone == Some(true) {
+            self.left(code, format_args!("{what} {incarnation}, which is gone"));
         }
         view
     }
 
-    /// A control structure that was attached; a finding if it was not.
+    /// Returns an attached control structure. Reports a finding if the segment has a wrong length.
     pub(super) fn attached<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result
             .map_err(|error| self.damaged("segment.length", error))
@@ -159,7 +159,10 @@ impl Inside<'_, '_> {
         let bytes = match reader.read(&mut []) {
             Ok(len) | Err(ReadError::TooLong { len }) => Some(len),
             Err(ReadError::Corrupt(corrupt)) => {
-                let what = format!("its value has {:#x} bytes, more than fit", corrupt.value);
+                let what = format!(
+                    "its value has {:#x} bytes, which is too long",
+                    corrupt.value
+                );
                 self.damaged("snapshot.length", what);
                 None
             }

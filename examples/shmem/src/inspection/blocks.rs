@@ -1,4 +1,4 @@
-//! The map of blocks: what is free, and who has what it should not have.
+//! The map of blocks: free blocks, and blocks with a wrong owner.
 
 use shmem_registry::BlockOwner;
 
@@ -6,15 +6,15 @@ use super::rows::{Entry, Rows, State};
 use super::scene::Scene;
 use crate::finding::Findings;
 
-/// How much is free.
+/// The free space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Space {
     pub(super) free: usize,
-    /// Blocks of the longest free run.
+    /// The number of blocks in the longest free run.
     pub(super) largest_run: usize,
 }
 
-/// What is wrong with a block that somebody has.
+/// What is wrong with the owner of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrong {
     NoSuchRow,
@@ -22,17 +22,17 @@ enum Wrong {
     Stray,
 }
 
-/// Looks at the words of the map that are there, and holds them against the rows,
-/// if those are.
-pub(super) fn look(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Space {
+/// Reads the available words of the map, and compares them with the rows, if those are
+/// available.
+pub(super) fn check(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Space {
     let tables = scene.registry.tables();
     let map = Map {
         scene,
         rows,
         block: scene.registry.geometry().block,
-        there: tables
+        available: tables
             .blocks
-            .min(scene.there.saturating_sub(tables.map) / 4),
+            .min(scene.available.saturating_sub(tables.map) / 4),
     };
     if scene.has_rows() {
         map.check(findings);
@@ -43,27 +43,27 @@ pub(super) fn look(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) 
     map.measure()
 }
 
-/// The map of blocks, as far as it is there.
+/// The available part of the map of blocks.
 struct Map<'a, 'm> {
     scene: &'a Scene<'m>,
     rows: &'a Rows<'m>,
     /// Bytes of a block.
     block: usize,
-    there: usize,
+    available: usize,
 }
 
-/// Blocks that have the same owner, and the same fault.
+/// Consecutive blocks with the same owner and the same error.
 struct Run {
     first: usize,
     len: usize,
-    /// Its blocks' words in the map.
+    /// The word of each of its blocks in the map.
     word: u32,
     wrong: Option<Wrong>,
 }
 
 impl Map<'_, '_> {
     fn words(&self) -> impl Iterator<Item = u32> {
-        (0..self.there).map_while(|block| self.scene.registry.block_word(block))
+        (0..self.available).map_while(|block| self.scene.registry.block_word(block))
     }
 
     fn measure(&self) -> Space {
@@ -76,11 +76,11 @@ impl Map<'_, '_> {
         space
     }
 
-    /// One finding for each run of blocks that have the same fault.
+    /// Reports one finding for each run of blocks with the same error.
     fn check(&self, findings: &mut Findings) {
         let mut run: Option<Run> = None;
         for (block, word) in self.words().enumerate() {
-            let wrong = fault(word, block, self.rows, self.block);
+            let wrong = find_error(word, block, self.rows, self.block);
             match &mut run {
                 Some(run) if (run.word, run.wrong) == (word, wrong) => run.len += 1,
                 _ => {
@@ -90,15 +90,15 @@ impl Map<'_, '_> {
                         word,
                         wrong,
                     };
-                    run.replace(next).inspect(|run| self.tell(run, findings));
+                    run.replace(next).inspect(|run| self.report(run, findings));
                 }
             }
         }
-        run.inspect(|run| self.tell(run, findings));
+        run.inspect(|run| self.report(run, findings));
     }
 
-    fn tell(&self, run: &Run, findings: &mut Findings) {
-        let wrong = run.wrong.filter(|_| self.is_still(run));
+    fn report(&self, run: &Run, findings: &mut Findings) {
+        let wrong = run.wrong.filter(|_| self.is_unchanged(run));
         let (Some(wrong), Some(owner)) = (wrong, BlockOwner::from_word(run.word)) else {
             return;
         };
@@ -110,26 +110,26 @@ impl Map<'_, '_> {
             }
         };
         let (code, why) = match wrong {
-            Wrong::NoSuchRow => ("map.row", "which there is not"),
+            Wrong::NoSuchRow => ("map.row", "which does not exist"),
             Wrong::Leaked => ("map.leaked", "which is free: leaked"),
-            Wrong::Stray => ("map.stray", "whose segment lies elsewhere"),
+            Wrong::Stray => ("map.stray", "whose segment is elsewhere"),
         };
         let row = owner.row;
         findings.damaged(code, &at, format_args!("{belong} to row {row}, {why}"));
     }
 
-    /// Whether the first block and its row are as they were: else they are in motion.
-    fn is_still(&self, run: &Run) -> bool {
+    /// Returns true if the first block and its row have not changed since.
+    fn is_unchanged(&self, run: &Run) -> bool {
         let entry = BlockOwner::from_word(run.word).and_then(|owner| self.rows.get(owner.row));
         self.scene.registry.block_word(run.first) == Some(run.word)
-            && entry.is_none_or(|entry| entry.holds(self.scene))
+            && entry.is_none_or(|entry| entry.is_unchanged(self.scene))
     }
 
-    /// Whether a segment has the blocks that it lies in.
+    /// Checks that a segment owns the blocks of its range.
     fn check_run(&self, entry: &Entry<'_>, findings: &mut Findings) {
         let (first, count) = entry.run(self.block);
-        let end = first.saturating_add(count).min(self.there);
-        // No row takes longer than the blocks that are its own: the first other ends it.
+        let end = first.saturating_add(count).min(self.available);
+        // The first block of another owner ends the check: its time is bounded by own blocks.
         let owner = |block| {
             let word = self.scene.registry.block_word(block)?;
             Some((block, BlockOwner::from_word(word)))
@@ -146,21 +146,21 @@ impl Map<'_, '_> {
             }
             Some((at, Some(owner))) => format!("its block {at} belongs to row {}", owner.row),
         };
-        if !entry.holds(self.scene) {
+        if !entry.is_unchanged(self.scene) {
             return;
         }
         findings.damaged("row.blocks", &entry.at, what);
     }
 }
 
-/// What is wrong with `at` having this word.
-fn fault(word: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
+/// Returns what is wrong if block `at` has this word.
+fn find_error(word: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
     let owner = BlockOwner::from_word(word)?;
     let Some(entry) = rows.get(owner.row) else {
         return Some(Wrong::NoSuchRow);
     };
     if !owner.generation_matches(entry.words.generation()) {
-        return None; // An evicted owner's: free as soon as space runs out.
+        return None; // An evicted owner's block, which is freed when space runs out.
     }
     match entry.state {
         State::Free => Some(Wrong::Leaked),
@@ -169,7 +169,7 @@ fn fault(word: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
             let inside = at >= first && at - first < count;
             (!inside).then_some(Wrong::Stray)
         }
-        // Its owner, or whoever reaps, gives back whatever it has.
+        // Its owner, or a partition that reaps, frees all its blocks.
         State::Creating | State::Removing | State::Removed => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One way to a terminal in the guest, whatever it goes through.
+//! One terminal in the guest, over any device.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,78 +9,76 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::heard::Heard;
+use crate::transcript::Transcript;
 
-/// How long QEMU may take to make a socket.
+/// Time limit for QEMU to create a socket.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What has not come when nothing came for so long is lost: QEMU drops what a virtio console
-/// says while the other side of its socket is behind.
+/// The time without output after which missing bytes count as lost. QEMU drops the output of a
+/// virtio console while the reader of its socket is too slow.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Bytes of one read: as much as one event has.
+/// Bytes of one read: as many as one event holds.
 const READ: usize = 16 << 10;
 
-/// What becomes of a text.
+/// The result of sending a text.
 pub(crate) struct Outcome {
     pub(crate) took: Duration,
-    /// Bytes that never came out.
+    /// Bytes that did not arrive.
     pub(crate) lost: usize,
 }
 
-/// Types into the terminal.
+/// Sends input to the terminal.
 type Typing = dyn FnMut(&[u8]) -> Result<()>;
 
-/// A terminal, with a program behind it that answers lines.
-pub(crate) struct Way {
+/// A terminal, with a program that answers lines.
+pub(crate) struct Terminal {
     pub(crate) name: &'static str,
     send: Box<Typing>,
-    heard: Arc<Heard>,
-    /// The process that answers.
+    transcript: Arc<Transcript>,
+    /// The number of the process that answers.
     pub(crate) answerer: i32,
 }
 
-impl Way {
+impl Terminal {
     pub(crate) fn new(
         name: &'static str,
-        heard: Arc<Heard>,
+        transcript: Arc<Transcript>,
         send: impl FnMut(&[u8]) -> Result<()> + 'static,
     ) -> Self {
         Self {
             name,
             send: Box::new(send),
-            heard,
+            transcript,
             answerer: 0,
         }
     }
 
-    /// A character device whose other side is a socket of QEMU.
-    pub(crate) fn over_socket(name: &'static str, path: &Path) -> Result<Self> {
+    /// Creates a terminal for a character device that QEMU connects to a socket.
+    pub(crate) fn from_socket(name: &'static str, path: &Path) -> Result<Self> {
         let mut to = connect(path)?;
         let mut from = to.try_clone()?;
-        let heard = Arc::new(Heard::default());
-        let ears = Arc::clone(&heard);
+        let transcript = Arc::new(Transcript::default());
+        let own = Arc::clone(&transcript);
         thread::spawn(move || {
             let mut buffer = vec![0; READ];
             loop {
                 match from.read(&mut buffer) {
-                    Ok(len @ 1..) => ears.note(|state| {
+                    Ok(len @ 1..) => own.note(|state| {
                         state.console.extend_from_slice(&buffer[..len]);
                         state.at = Some(Instant::now());
                     }),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    _ => return ears.note(|state| state.broken = Some("QEMU closed it".into())),
+                    _ => return own.note(|state| state.broken = Some("QEMU closed it".into())),
                 }
             }
         });
-        Ok(Self::new(
-            name,
-            heard,
-            move |bytes| Ok(to.write_all(bytes)?),
-        ))
+        Ok(Self::new(name, transcript, move |bytes| {
+            Ok(to.write_all(bytes)?)
+        }))
     }
 
-    /// Waits until the answering program serves, and asks who it is.
-    pub(crate) fn meet(&mut self) -> Result<()> {
-        self.heard.wait("answering program", |state| {
+    /// Waits until the answering program is ready, and asks for its process number.
+    pub(crate) fn wait_for_answerer(&mut self) -> Result<()> {
+        self.transcript.wait("answering program", |state| {
             let at = find(&state.console, b"serving\n")?;
             state.console.drain(..at + 8);
             Some(())
@@ -88,24 +86,24 @@ impl Way {
         (self.send)(b"pid\n")?;
         let line = self.line("process number")?;
         let number = line.trim().parse();
-        self.answerer = number.with_context(|| format!("{line:?} is no process number"))?;
+        self.answerer = number.with_context(|| format!("{line:?} is not a process number"))?;
         Ok(())
     }
 
-    /// The time from a line to the last byte of its answer.
+    /// Measures the time from a line to the last byte of its answer.
     pub(crate) fn round_trip(&mut self, line: &[u8]) -> Result<Duration> {
         let sent = Instant::now();
         (self.send)(line)?;
         let (answer, at) = self.take(line.len())?;
         ensure!(
             answer == line,
-            "{}: another answer than the line",
+            "{}: the answer differs from the line",
             self.name
         );
         Ok(at - sent)
     }
 
-    /// The time that `text` takes, in writes of `size` bytes.
+    /// Measures the time that `text` takes, in writes of `size` bytes.
     pub(crate) fn flood(&mut self, text: &[u8], size: usize) -> Result<Outcome> {
         (self.send)(format!("flood {} {size}\n", text.len()).as_bytes())?;
         let ready = self.line("ready")?;
@@ -116,7 +114,7 @@ impl Way {
         let is_whole = received.len() == text.len();
         ensure!(
             !is_whole || received == text,
-            "{}: another text came out",
+            "{}: the text differs",
             self.name
         );
         Ok(Outcome {
@@ -125,26 +123,26 @@ impl Way {
         })
     }
 
-    /// As much as comes of so many bytes, and when the last of them came.
+    /// Takes up to `len` bytes. Returns them, and the time at which the last of them arrived.
     fn take_all(&self, len: usize) -> Result<(Vec<u8>, Instant)> {
-        self.heard.wait("text", |state| {
+        self.transcript.wait("text", |state| {
             let at = state.at?;
-            let is_over = state.console.len() >= len || at.elapsed() > SILENCE;
-            is_over.then(|| (std::mem::take(&mut state.console), at))
+            let is_done = state.console.len() >= len || at.elapsed() > SILENCE;
+            is_done.then(|| (std::mem::take(&mut state.console), at))
         })
     }
 
     fn line(&self, what: &str) -> Result<String> {
-        self.heard.wait(what, |state| {
+        self.transcript.wait(what, |state| {
             let at = find(&state.console, b"\n")?;
             let line: Vec<_> = state.console.drain(..=at).collect();
             Some(String::from_utf8_lossy(&line).into_owned())
         })
     }
 
-    /// The next bytes, and when the last of them came.
+    /// Takes the next `len` bytes. Returns them, and the time at which the last of them arrived.
     fn take(&self, len: usize) -> Result<(Vec<u8>, Instant)> {
-        self.heard.wait("answer", |state| {
+        self.transcript.wait("answer", |state| {
             let at = state.at.filter(|_| state.console.len() >= len)?;
             Some((state.console.drain(..len).collect(), at))
         })

@@ -1,12 +1,12 @@
-//! Which incarnations are over, as far as a region tells.
+//! Decides which incarnations are gone, as far as a region shows.
 
 use shmem_core::Incarnation;
 
 use crate::report::IncarnationView;
 
-/// What the slots say, and where they are asked for, the processes.
+/// The state of each partition's slot and process.
 pub(super) struct Incarnations {
-    /// By number of the partition, from 1.
+    /// Indexed by partition number, from 1.
     slots: Vec<Option<Slot>>,
 }
 
@@ -14,8 +14,8 @@ pub(super) struct Incarnations {
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) incarnation: Incarnation,
-    /// It left, or its process has ended.
-    pub(super) over: bool,
+    /// Whether it left, or its process has ended.
+    pub(super) gone: bool,
 }
 
 impl Incarnations {
@@ -23,17 +23,17 @@ impl Incarnations {
         Self { slots }
     }
 
-    /// Whether `incarnation` is over; `None` of a partition that never attached: its
-    /// incarnation may come from elsewhere.
-    pub(super) fn is_over(&self, incarnation: Incarnation) -> Option<bool> {
+    /// Returns true if `incarnation` is gone. Returns `None` if its partition never attached: the
+    /// incarnation may have another source.
+    pub(super) fn is_gone(&self, incarnation: Incarnation) -> Option<bool> {
         let slot = self
             .slots
             .get(usize::from(incarnation.partition()) - 1)?
             .as_ref()?;
-        Some(slot.incarnation != incarnation || slot.over)
+        Some(slot.incarnation != incarnation || slot.gone)
     }
 
     pub(super) fn view(&self, incarnation: Incarnation) -> IncarnationView {
-        IncarnationView::new(incarnation, self.is_over(incarnation))
+        IncarnationView::new(incarnation, self.is_gone(incarnation))
     }
 }

@@ -1,4 +1,4 @@
-//! Locks: who has them, and whether that one lives.
+//! Locks: their holders, and whether those are gone.
 
 use shmem_core::Window;
 use shmem_sync::Shape;
@@ -65,14 +65,14 @@ impl Inside<'_, '_> {
         })
     }
 
-    /// A ticket of the dead, unless that of the owner, which was told already.
+    /// Reports a dead partition's ticket, unless its owner was already reported.
     fn check_ticket(
         &mut self,
         ticket: &Ticket,
         view: IncarnationView,
         owner: Option<IncarnationView>,
     ) {
-        if view.over == Some(true) && owner != Some(view) {
+        if view.gone == Some(true) && owner != Some(view) {
             let (partition, incarnation) = (view.partition, view.incarnation);
             let state = if ticket.is_being_drawn {
                 "was drawing a ticket"
@@ -189,7 +189,7 @@ impl Inside<'_, '_> {
             Holder::Corrupt(word) => {
                 self.damaged(
                     "lock.owner",
-                    format_args!("{what} {word:#010x}, no incarnation"),
+                    format_args!("{what} {word:#010x}, not an incarnation"),
                 );
                 None
             }
@@ -202,14 +202,14 @@ impl Inside<'_, '_> {
             Health::Suspect => {
                 self.left(
                     "lock.suspect",
-                    "an owner died inside, and nobody has repaired it yet",
+                    "an owner died inside, and it is not repaired yet",
                 );
                 "suspect"
             }
             Health::Poisoned => {
                 self.left(
                     "lock.poisoned",
-                    "an owner died inside, and nobody repaired it: for good",
+                    "an owner died inside, and it was not repaired: it stays poisoned",
                 );
                 "poisoned"
             }
@@ -228,7 +228,7 @@ fn colour(colour: u32) -> &'static str {
     }
 }
 
-/// Which of two phases is the later one, by the shorter way round.
+/// Returns the later one of two phases, by the shorter distance.
 fn later(one: u32, other: u32) -> u32 {
     match other.wrapping_sub(one).cast_signed() > 0 {
         true => other,

@@ -1,4 +1,4 @@
-//! Who is attached, and whether it lives.
+//! The attached partitions, and whether they are alive.
 
 use shmem_core::Incarnation;
 use shmem_registry::{AttachError, Process, Processes, Registry};
@@ -8,8 +8,8 @@ use super::incarnations::{Incarnations, Slot};
 use crate::finding::Findings;
 use crate::report::{IncarnationView, Partition, ProcessView, Source};
 
-/// Looks at every slot that was ever used.
-pub(super) fn look(
+/// Reads every slot that was ever used.
+pub(super) fn read(
     registry: &Registry<'_>,
     source: Source,
     findings: &mut Findings,
@@ -21,17 +21,17 @@ pub(super) fn look(
     let mut partitions = Vec::new();
     let mut slots = Vec::new();
     for number in 1..=registry.geometry().partitions {
-        let number = u8::try_from(number).expect("a registry has 128 slots at the most");
+        let number = u8::try_from(number).expect("a registry has at most 128 slots");
         let partition = match registry.partition(number) {
             Ok(slot) => slot
                 .incarnation
                 .map(|incarnation| shown(incarnation, &slot, kernel.as_mut())),
             Err(error) => {
-                broken(number, error, findings);
-                Some(nobody(number))
+                report_corrupt_slot(number, error, findings);
+                Some(empty_slot(number))
             }
         };
-        slots.push(partition.as_ref().and_then(slot_of));
+        slots.push(partition.as_ref().and_then(to_slot));
         if let Some(partition) = partition {
             report_gone(&partition, findings);
             partitions.push(partition);
@@ -40,7 +40,7 @@ pub(super) fn look(
     (partitions, Incarnations::new(slots))
 }
 
-/// What this machine knows of processes.
+/// The processes of this machine.
 struct Kernel<'m> {
     space: u32,
     processes: Processes<'m>,
@@ -74,8 +74,8 @@ fn shown(
     }
 }
 
-/// A slot that holds no incarnation of its partition.
-fn nobody(number: u8) -> Partition {
+/// Returns a slot that holds no incarnation of its partition.
+fn empty_slot(number: u8) -> Partition {
     Partition {
         number,
         incarnation: None,
@@ -86,12 +86,12 @@ fn nobody(number: u8) -> Partition {
     }
 }
 
-fn broken(number: u8, error: AttachError, findings: &mut Findings) {
+fn report_corrupt_slot(number: u8, error: AttachError, findings: &mut Findings) {
     let at = format!("partition {number}");
     match error {
         AttachError::Corrupt(corrupt) => {
             let what = format!(
-                "its slot holds {:#010x}, no incarnation of it",
+                "its slot holds {:#010x}, not an incarnation of it",
                 corrupt.value
             );
             findings.damaged("partition.incarnation", &at, what);
@@ -100,11 +100,11 @@ fn broken(number: u8, error: AttachError, findings: &mut Findings) {
     }
 }
 
-fn slot_of(partition: &Partition) -> Option<Slot> {
+fn to_slot(partition: &Partition) -> Option<Slot> {
     let view = partition.incarnation?;
     Some(Slot {
         incarnation: Incarnation::new(view.partition, view.incarnation)?,
-        over: view.over == Some(true),
+        gone: view.gone == Some(true),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The rows: which segment each names, and whether that can be.
+//! The rows: the segment that each names, and whether it is valid.
 
 use shmem_registry::inspect::RowWords;
 use shmem_registry::layout::Row;
@@ -9,47 +9,49 @@ use super::scene::Scene;
 use crate::finding::Findings;
 use crate::report::{IncarnationView, Unfinished};
 
-/// How far a row has come.
+/// The state of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Free,
-    /// Somebody prepares it: nobody can see it yet.
+    /// A partition prepares it: others cannot see it yet.
     Creating,
-    /// In the table; who put it there has yet to let go of it.
+    /// In the table; the partition that created it has not released it yet.
     Linked,
     /// In the table.
     Listed,
-    /// Somebody takes it down.
+    /// A partition frees it and its blocks.
     Removing,
-    /// Out of the table, and nobody takes it down.
+    /// Out of the table, but not freed.
     Removed,
 }
 
-/// One row and what it means.
+/// One row and its meaning.
 pub(super) struct Entry<'m> {
     pub(super) words: RowWords<'m>,
     pub(super) state: State,
-    /// Whether a chain has it.
+    /// Whether a chain contains it.
     linked: bool,
-    /// As findings call it.
+    /// Its name in findings.
     pub(super) at: String,
 }
 
-/// Every row that was read.
+/// All rows that were read.
 pub(super) struct Rows<'m> {
     entries: Vec<Entry<'m>>,
 }
 
 impl<'m> Rows<'m> {
-    /// Reads all rows that are there, and says what is wrong with each.
+    /// Reads all available rows, and reports what is wrong with each.
     pub(super) fn read(scene: &Scene<'m>, findings: &mut Findings) -> Self {
         let start = scene.registry.tables().rows;
-        let there = scene.there.saturating_sub(start) / size_of::<Row>();
-        // Before the chains: one that is in the table before and after was in a chain.
-        let words: Vec<_> = scene.registry.rows().take(there).collect();
+        let available = scene.available.saturating_sub(start) / size_of::<Row>();
+        // Read before the chains: a row that was in the table before and after was in a chain.
+        let words: Vec<_> = scene.registry.rows().take(available).collect();
         let chains = chains::walk(&scene.registry, scene.has_rows(), findings);
         let entry = |words: RowWords<'m>| {
-            let linked = chains.to(words.row).filter(|to| words.is_linked_by(to));
+            let linked = chains
+                .link_to(words.row)
+                .filter(|to| words.is_linked_by(to));
             Entry::new(words, linked.is_some())
         };
         let entries: Vec<_> = words.into_iter().map(entry).collect();
@@ -67,35 +69,35 @@ impl<'m> Rows<'m> {
         self.entries.get(row)
     }
 
-    /// Rows that are not free.
+    /// Returns the number of rows that are not free.
     pub(super) fn used(&self) -> usize {
         self.iter()
             .filter(|entry| entry.state != State::Free)
             .count()
     }
 
-    /// Rows that somebody works on, or did until it died.
+    /// Returns the rows that a partition works on, or worked on until it died.
     pub(super) fn unfinished(&self, scene: &Scene<'_>, findings: &mut Findings) -> Vec<Unfinished> {
         let unfinished = self.iter().filter_map(|entry| entry.unfinished(scene));
         let unfinished: Vec<_> = unfinished.collect();
         for row in &unfinished {
             let at = &self.entries[row.row].at;
             match row.owner {
-                Some(owner) if owner.over == Some(true) => {
+                Some(owner) if owner.gone == Some(true) => {
                     let IncarnationView {
                         partition,
                         incarnation,
                         ..
                     } = owner;
                     let what = format!(
-                        "{} by incarnation {incarnation} of partition {partition}, which is over: \
-                         reap settles it",
+                        "{} by incarnation {incarnation} of partition {partition}, which is gone: \
+                         reap frees it",
                         row.state
                     );
                     findings.left("row.unfinished", at, what);
                 }
                 None if self.entries[row.row].words.owner == 0 => {
-                    let what = "removed, and not taken down: reap settles it";
+                    let what = "removed, and not freed: reap frees it";
                     findings.left("row.unfinished", at, what);
                 }
                 _ => {}
@@ -129,9 +131,9 @@ impl<'m> Entry<'m> {
         }
     }
 
-    /// Whether the row is still what it was when it was read: if not, it is no
-    /// wonder that the rest of the table contradicts it.
-    pub(super) fn holds(&self, scene: &Scene<'_>) -> bool {
+    /// Returns true if the row has not changed since it was read. If it has, the rest of the table
+    /// may contradict it.
+    pub(super) fn is_unchanged(&self, scene: &Scene<'_>) -> bool {
         let then = &self.words;
         let now = scene.registry.row_words(then.row);
         now.is_some_and(|now| {
@@ -143,12 +145,12 @@ impl<'m> Entry<'m> {
         })
     }
 
-    /// Whether a lookup can find it.
+    /// Returns true if a lookup can find it.
     pub(super) fn is_listed(&self) -> bool {
         matches!(self.state, State::Listed | State::Linked)
     }
 
-    /// The blocks that it needs: the first and how many.
+    /// Returns the first block that it needs, and the number of blocks.
     pub(super) fn run(&self, block: usize) -> (usize, usize) {
         let count = (self.words.length as usize).div_ceil(block);
         (self.words.first_block as usize, count)
@@ -158,9 +160,9 @@ impl<'m> Entry<'m> {
         let state = match self.state {
             State::Free | State::Listed => return None,
             State::Creating => "being created",
-            State::Linked => "created, not let go of",
+            State::Linked => "created, not released",
             State::Removing => "being removed",
-            State::Removed => "removed, not taken down",
+            State::Removed => "removed, not freed",
         };
         Some(Unfinished {
             row: self.words.row,
@@ -174,7 +176,7 @@ impl<'m> Entry<'m> {
         })
     }
 
-    /// Its name for a terminal; that of a row being created may be its last use's.
+    /// Returns its name, or an empty one while it is created: the name may be that of its last use.
     pub(super) fn name(&self) -> String {
         match self.state {
             State::Free | State::Creating => String::new(),
@@ -186,12 +188,12 @@ impl<'m> Entry<'m> {
         let words = &self.words;
         let mut damaged = |code, what: String| findings.damaged(code, &self.at, what);
         if words.owner != 0 && words.owner().is_none() {
-            let what = format!("its owner is {:#010x}, no incarnation", words.owner);
+            let what = format!("its owner is {:#010x}, not an incarnation", words.owner);
             damaged("row.owner", what);
         }
         let lost = self.state == State::Listed && !self.linked && scene.has_rows();
-        if lost && self.holds(scene) {
-            let what = "no chain has it: lookups do not find it".to_owned();
+        if lost && self.is_unchanged(scene) {
+            let what = "in no chain: lookups do not find it".to_owned();
             damaged("row.unlinked", what);
         }
         if self.is_listed() && !words.moving {
@@ -209,7 +211,7 @@ impl<'m> Entry<'m> {
         if words.id == 0 {
             damaged("row.identifier", "its identifier is 0".to_owned());
         } else if named && Id::from_name(words.name.as_bytes()).get() != words.id {
-            let what = format!("its identifier {:#018x} is not its name's", words.id);
+            let what = format!("its identifier {:#018x} does not match its name", words.id);
             damaged("row.identifier", what);
         }
         let (first, count) = self.run(scene.registry.geometry().block);
@@ -225,8 +227,8 @@ impl<'m> Entry<'m> {
 }
 
 impl Scene<'_> {
-    /// Whether all rows are there.
+    /// Returns true if all rows are available.
     pub(super) fn has_rows(&self) -> bool {
-        self.there >= self.registry.tables().map
+        self.available >= self.registry.tables().map
     }
 }

@@ -1,4 +1,4 @@
-//! Which rows the index leads to.
+//! The rows that the chains of the index contain.
 
 use std::collections::HashMap;
 
@@ -7,32 +7,32 @@ use shmem_registry::inspect::{ChainFault, Linked};
 
 use crate::finding::Findings;
 
-/// Walks along a chain that changes under each of them.
+/// Attempts to read a chain that changes during each of them.
 const ATTEMPTS: usize = 16;
 
-/// What the index leads to.
+/// The result of reading all chains.
 pub(super) struct Chains {
-    /// By row: how a chain leads to it, and the chain's bucket.
+    /// For each row, the link to it and the bucket of its chain.
     found: Vec<Option<(Linked, usize)>>,
 }
 
 impl Chains {
-    /// How a chain leads to the row.
-    pub(super) fn to(&self, row: usize) -> Option<&Linked> {
+    /// Returns the link to the row, if a chain contains it.
+    pub(super) fn link_to(&self, row: usize) -> Option<&Linked> {
         let found = self.found.get(row)?.as_ref();
         found.map(|(linked, _)| linked)
     }
 }
 
-/// Walks every chain, each row at most once and a few times over: so no table,
-/// however hostile, takes longer than it is long. Nothing if the table is not `whole`.
+/// Reads every chain. Visits each row only a few times, so that the time is bounded by the
+/// size of the table, even if it is hostile. Reads nothing if the table is not `whole`.
 pub(super) fn walk(registry: &Registry<'_>, whole: bool, findings: &mut Findings) -> Chains {
     let rows = registry.geometry().segments;
     let mut walker = Walker {
         registry,
         found: vec![None; rows],
-        met: vec![0; rows],
-        turn: 0,
+        seen: vec![0; rows],
+        walk: 0,
         ids: HashMap::new(),
         findings,
     };
@@ -47,19 +47,19 @@ pub(super) fn walk(registry: &Registry<'_>, whole: bool, findings: &mut Findings
 struct Walker<'w, 'm> {
     registry: &'w Registry<'m>,
     found: Vec<Option<(Linked, usize)>>,
-    /// By row: the last walk that met it.
-    met: Vec<u64>,
-    /// Counts the walks.
-    turn: u64,
-    /// Identifiers that are in the table.
+    /// For each row, the last walk that visited it.
+    seen: Vec<u64>,
+    /// The number of the current walk.
+    walk: u64,
+    /// Identifiers in the table.
     ids: HashMap<u64, Linked>,
     findings: &'w mut Findings,
 }
 
-/// Why a chain was left before its end.
+/// The reason why a walk ended before the end of its chain.
 enum Fault {
     Broken(ChainFault),
-    /// At a row that this bucket's chain has already.
+    /// At a row that another chain, or this one, already contains.
     Joined {
         row: usize,
         bucket: usize,
@@ -70,7 +70,7 @@ impl Walker<'_, '_> {
     fn walk(&mut self, bucket: usize) {
         let (mut rows, mut fault) = self.follow(bucket);
         for _ in 1..ATTEMPTS {
-            // Only what changes can do so at one look and not at the next.
+            // Only this fault can disappear at the next attempt.
             if !matches!(fault, Some(Fault::Broken(ChainFault::Changed))) {
                 break;
             }
@@ -88,22 +88,26 @@ impl Walker<'_, '_> {
             }
             Some(Fault::Joined { row, bucket: other }) => {
                 let what = match other == bucket {
-                    true => format!("its chain goes round in a circle from row {row}"),
-                    false => format!("its chain runs into row {row}, which bucket {other} has"),
+                    true => format!("its chain is circular from row {row}"),
+                    false => {
+                        format!(
+                            "its chain leads to row {row}, which is in the chain of bucket {other}"
+                        )
+                    }
                 };
                 self.findings.damaged("chain.joined", &at, what);
             }
         }
     }
 
-    /// The rows of a chain, up to its end or to what is wrong with it.
+    /// Returns the rows of a chain, up to its end or its first fault.
     fn follow(&mut self, bucket: usize) -> (Vec<Linked>, Option<Fault>) {
-        self.turn += 1;
+        self.walk += 1;
         let mut rows = Vec::new();
         for linked in self.registry.chain(bucket) {
             let linked = match linked {
                 Ok(linked) => linked,
-                Err(ChainFault::Circle { row }) => {
+                Err(ChainFault::Cycle { row }) => {
                     return (rows, Some(Fault::Joined { row, bucket }));
                 }
                 Err(fault) => return (rows, Some(Fault::Broken(fault))),
@@ -111,15 +115,15 @@ impl Walker<'_, '_> {
             let Linked {
                 row, generation, ..
             } = linked;
-            // In another use, it was in another chain before.
+            // A row in another use was in another chain before.
             let same = |other: &Linked| other.generation == generation;
             let elsewhere = self.found[row].filter(|(other, _)| same(other));
-            let here = self.met[row] == self.turn;
+            let here = self.seen[row] == self.walk;
             let other = elsewhere.map(|(_, other)| other);
             if let Some(bucket) = other.or(here.then_some(bucket)) {
                 return (rows, Some(Fault::Joined { row, bucket }));
             }
-            self.met[row] = self.turn;
+            self.seen[row] = self.walk;
             rows.push(linked);
         }
         (rows, None)
@@ -133,18 +137,18 @@ impl Walker<'_, '_> {
         let at = format!("row {row}");
         let right = self.registry.bucket_of(id);
         if right != bucket {
-            let what = format!("is in bucket {bucket}, where no lookup of {id:#018x} looks");
+            let what = format!("is in bucket {bucket}, where lookups of {id:#018x} do not search");
             self.findings.damaged("chain.bucket", &at, what);
         }
         let other = self.ids.insert(id, *linked);
-        // Removed meanwhile, it was there before.
-        if let Some(other) = other.filter(|other| other.row != row && self.is_there(other)) {
-            let what = format!("has the identifier of row {}, too: {id:#018x}", other.row);
+        // The other row may have been removed meanwhile.
+        if let Some(other) = other.filter(|other| other.row != row && self.is_in_table(other)) {
+            let what = format!("has the same identifier as row {}: {id:#018x}", other.row);
             self.findings.damaged("chain.twice", &at, what);
         }
     }
 
-    fn is_there(&self, linked: &Linked) -> bool {
+    fn is_in_table(&self, linked: &Linked) -> bool {
         let words = self.registry.row_words(linked.row);
         words.is_some_and(|words| words.is_linked_by(linked) && !words.is_removed())
     }
@@ -152,13 +156,11 @@ impl Walker<'_, '_> {
 
 fn describe(fault: ChainFault) -> String {
     match fault {
-        ChainFault::Circle { row } => format!("its chain goes round in a circle from row {row}"),
-        ChainFault::Changed => {
-            "its chain leads to a row that is used for something else by now".to_owned()
-        }
+        ChainFault::Cycle { row } => format!("its chain is circular from row {row}"),
+        ChainFault::Changed => "its chain leads to a row in another use".to_owned(),
         ChainFault::Corrupt(corrupt) => {
             format!(
-                "its chain leads nowhere: {} {:#010x}",
+                "its chain is broken: {} {:#010x}",
                 corrupt.word, corrupt.value
             )
         }

@@ -1,4 +1,4 @@
-//! What came out of the guest on one way, and when.
+//! The output of one terminal of the guest, with times.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,44 +7,44 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use kmon_protocol::message::Ending;
 
-/// Nothing new for so long is a failure.
+/// The time without new output after which a wait fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is looked for may depend on the time, too.
-const GLANCE: Duration = Duration::from_millis(500);
+/// Time between two checks of a condition that may depend on the time.
+const RECHECK: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
-pub(crate) struct Heard {
+pub(crate) struct Transcript {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// Bytes of the console that nobody has taken yet.
+    /// Bytes of the console that are not taken yet.
     pub(crate) console: Vec<u8>,
-    /// When the latest of them came.
+    /// When the latest of them arrived.
     pub(crate) at: Option<Instant>,
-    /// The number of the guest daemon's incarnation that has greeted last.
+    /// The number of the guest daemon's incarnation that has sent the last greeting.
     pub(crate) incarnation: Option<u32>,
-    /// What the commands that run apart printed, and how they ended, by their numbers.
+    /// The output and the end of each command outside the console, by its number.
     pub(crate) commands: BTreeMap<u32, (Vec<u8>, Option<Ending>)>,
-    /// Why nothing more will come.
+    /// The reason why no more output will come.
     pub(crate) broken: Option<String>,
 }
 
-impl Heard {
-    /// Changes the state from the receiving thread.
+impl Transcript {
+    /// Changes the state. The receiving thread calls this.
     pub(crate) fn note(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
         self.changed.notify_all();
     }
 
-    /// Waits until `look` finds what it looks for.
+    /// Waits until `find` returns a value.
     pub(crate) fn wait<T>(
         &self,
         what: &str,
-        mut look: impl FnMut(&mut State) -> Option<T>,
+        mut find: impl FnMut(&mut State) -> Option<T>,
     ) -> Result<T> {
         let mut deadline = Instant::now() + PATIENCE;
         let mut state = self.state();
@@ -54,7 +54,7 @@ impl Heard {
                 latest = state.at;
                 deadline = Instant::now() + PATIENCE;
             }
-            if let Some(found) = look(&mut state) {
+            if let Some(found) = find(&mut state) {
                 return Ok(found);
             }
             if let Some(why) = &state.broken {
@@ -67,7 +67,7 @@ impl Heard {
                 let end = String::from_utf8_lossy(end);
                 bail!("no {what} in time; the console's {len} bytes end with {end:?}");
             }
-            let waited = self.changed.wait_timeout(state, left.min(GLANCE));
+            let waited = self.changed.wait_timeout(state, left.min(RECHECK));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }

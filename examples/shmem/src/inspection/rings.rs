@@ -1,4 +1,4 @@
-//! Rings: what is unread, and whose their ends are.
+//! Rings: their unread records, and the holders of their ends.
 
 use shmem_core::Window;
 use shmem_core::ring::Ring;
@@ -9,7 +9,7 @@ use super::contents::Inside;
 use crate::report;
 use crate::text::{count, escaped, hex};
 
-/// Bytes of a record to show.
+/// The number of bytes of a record to return.
 const SHOWN: usize = 64;
 
 impl Inside<'_, '_> {
@@ -30,7 +30,7 @@ impl Inside<'_, '_> {
                 ring::End::Corrupt(_) => "corrupt",
             },
             head: seen.head,
-            given_back: seen.given_back,
+            released: seen.given_back,
             tail: seen.tail,
             producer: self.claim(seen.producer, "producing"),
             consumer: self.claim(seen.consumer, "consuming"),
@@ -55,7 +55,7 @@ impl Inside<'_, '_> {
             record_bytes: seen.record_size,
             records: seen.backlog(),
             position: seen.position,
-            given_back: seen.given_back,
+            released: seen.given_back,
             tail: seen.tail,
             producer: self.claim(claim(seen.producer), "producing"),
             consumer: self.claim(claim(seen.consumer), "consuming"),
@@ -68,7 +68,7 @@ impl Inside<'_, '_> {
         if let ring::End::Corrupt(corrupt) = seen.backlog.end {
             let ring::Backlog { records, .. } = seen.backlog;
             let what = format!(
-                "its {} {:#x} cannot be: position {end:#x}, {} before it",
+                "its {} {:#x} is invalid: position {end:#x}, {} before it",
                 corrupt.word,
                 corrupt.value,
                 count(records, "sound record")
@@ -89,7 +89,7 @@ impl Inside<'_, '_> {
     fn claim(&mut self, claim: ring::Claim, what: &str) -> report::Claim {
         if claim.word != 0 && claim.incarnation().is_none() {
             let text = format!(
-                "its {what} end is claimed by {:#010x}, no incarnation",
+                "its {what} end is claimed by {:#010x}, not an incarnation",
                 claim.word
             );
             self.damaged("ring.claim", text);
@@ -119,7 +119,10 @@ impl Inside<'_, '_> {
 
     fn bell(&mut self, bell: ring::BellWords) -> report::Bell {
         if bell.armed > 1 {
-            let what = format!("a bell of it is armed with {:#x}, not 0 or 1", bell.armed);
+            let what = format!(
+                "one of its doorbells is armed with {:#x}, not 0 or 1",
+                bell.armed
+            );
             self.damaged("ring.bell", what);
         }
         report::Bell {

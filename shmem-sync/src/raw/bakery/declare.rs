@@ -36,7 +36,7 @@ use crate::shape::Shape;
 /// # Errors
 ///
 /// [`AttachError::Shape`] if another one is declared.
-pub(crate) fn agree(
+pub(crate) fn declare(
     segment: Window<'_>,
     partition: u8,
     partitions: u8,
@@ -49,7 +49,7 @@ pub(crate) fn agree(
         let found = |partition| word(control, partition).load(Relaxed);
         (1..=partitions).try_for_each(|partition| shape.check(found(partition)))
     };
-    if shape == Shape::UNSAID {
+    if shape == Shape::UNDECLARED {
         return Ok(());
     }
     check()?;
