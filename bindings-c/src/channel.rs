@@ -90,7 +90,7 @@ impl From<Error> for Fault {
             Error::TimedOut => Self::new(SHMR_TIMED_OUT),
             Error::MessageTooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
             Error::BufferTooShort { len } => Self::with(SHMR_BUFFER_TOO_SHORT, wide(len)),
-            Error::PeerRestarted => Self::new(SHMR_RESTARTED),
+            Error::PeerRestarted | Error::AnswerLost => Self::new(SHMR_RESTARTED),
             Error::PeerGone => Self::new(SHMR_PEER_GONE),
             Error::MessageFirst => Self::new(SHMR_MESSAGE_FIRST),
             Error::CallerRestarted => Self::new(SHMR_CALLER_RESTARTED),

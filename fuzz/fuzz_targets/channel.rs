@@ -371,7 +371,7 @@ fn ask(
                     let own = tagged(call.to_word() as u32, *len);
                     assert!(answer == own || !is_tagged, "the answer to another call");
                 }
-                Err(Error::PeerGone | Error::PeerRestarted | Error::MessageFirst) => {}
+                Err(Error::PeerGone | Error::AnswerLost | Error::MessageFirst) => {}
                 // From the sending ring, which reports the server's restarts.
                 Err(Error::Corrupt(_) | Error::Evicted) => {}
                 Err(error) => errors.received(Some(error), room.bytes()),

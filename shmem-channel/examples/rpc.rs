@@ -61,6 +61,7 @@ fn ask(file: &str) -> Result<(), Box<dyn AnyError>> {
             // square does no harm; other programs have to think about it.
             Err(Error::PeerGone) => println!("the server died before it answered"),
             Err(Error::PeerRestarted) => println!("the server was restarted: ask again"),
+            Err(Error::AnswerLost) => println!("the server was restarted before it answered"),
             Err(Error::TimedOut) => println!("the server did not answer within 5 s"),
             Err(error) => return Err(error.into()),
         }

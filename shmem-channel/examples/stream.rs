@@ -25,8 +25,7 @@
 
 use std::{error::Error as AnyError, thread::sleep, time::Duration};
 
-use shmem_channel::{Error, Received, Session, FOREVER};
-use shmem_core::ring::OnRestart;
+use shmem_channel::{Error, OnRestart, Received, Session, FOREVER};
 
 fn send(file: &str) -> Result<(), Box<dyn AnyError>> {
     let session = Session::open_file(file, 1 << 20, 1)?;

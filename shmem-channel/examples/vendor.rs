@@ -34,7 +34,7 @@ impl Platform for Vendor {
 fn guest(memory: Window<'_>, vendor: &Vendor) -> Result<(), Error> {
     let session = loop {
         match Session::join(memory, 2, vendor) {
-            Err(error) if Session::is_early(&error) => thread::yield_now(), // Not created yet.
+            Err(error) if error.is_early() => thread::yield_now(), // Not created yet.
             joined => break joined?,
         }
     };

@@ -145,6 +145,21 @@ impl<'m> Client<'m> {
         }
     }
 
+    /// Releases the next message without copying it: one that [`Client::recv`] returned
+    /// [`Error::BufferTooShort`] for. Does nothing if there is no message now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::recv`], without waiting; [`Error::PeerRestarted`]: nothing was released.
+    pub fn skip(&mut self) -> Result<(), Error> {
+        match self.channel.peek()? {
+            Some(Received::PeerRestarted) => Err(Error::PeerRestarted),
+            Some(Received::Message(message)) if message.header.call == 0 => self.channel.release(),
+            // An answer is for `finish_call`.
+            Some(Received::Message(_)) | None => Ok(()),
+        }
+    }
+
     /// Sends `command`, waits for its answer, and copies the answer to the start of `answer`.
     /// Returns the answer's length. `timeout` limits the whole call.
     ///
@@ -261,7 +276,7 @@ impl<'m> Client<'m> {
                 false => self.channel.peek()?,
             };
             let header = match next {
-                Some(Received::PeerRestarted) => return Err(Error::PeerRestarted),
+                Some(Received::PeerRestarted) => return Err(Error::AnswerLost),
                 Some(Received::Message(message)) if message.header.call == call.call => {
                     let (header, len) = (message.header, message.read(answer));
                     self.channel.release()?;
@@ -273,7 +288,7 @@ impl<'m> Client<'m> {
             };
             // The answer is to a later call, to another server.
             if header.is_some() && self.channel.peer_epoch() != call.server {
-                return Err(Error::PeerRestarted);
+                return Err(Error::AnswerLost);
             }
             if header.is_some_and(|header| header.call == 0) {
                 return Err(Error::MessageFirst);
@@ -331,13 +346,14 @@ impl<'m> Client<'m> {
     fn why_no_answer(&mut self, call: PendingCall) -> Option<Error> {
         let server = match self.channel.next_peer_epoch() {
             Ok(server) => server,
+            Err(Error::PeerRestarted) => return Some(Error::AnswerLost),
             Err(error) => return Some(error),
         };
         if self.channel.peer_epoch() == 0 && server != 0 {
             self.channel.note_restart(server); // The first one: no restart.
         }
         if server != 0 && server != call.server {
-            return Some(Error::PeerRestarted); // Reported to each call to the dead server.
+            return Some(Error::AnswerLost); // Reported to each call to the dead server.
         }
         self.channel.peer_is_gone().then_some(Error::PeerGone)
     }

@@ -62,6 +62,9 @@ pub enum Error {
     /// The peer was restarted, and nothing was sent: it has lost its state. Reported once for each
     /// restart, by this error or by `Received::PeerRestarted`.
     PeerRestarted,
+    /// The server was restarted after it was sent the call, and before it answered: there will be no
+    /// answer. It is unknown whether the command was carried out. This reports the restart.
+    AnswerLost,
     /// The peer that this partition waited for is gone, or has left the channel. It is unknown
     /// whether it carried out what it was sent.
     PeerGone,
@@ -102,6 +105,22 @@ impl Error {
         )
     }
 
+    /// Returns true if joining failed only because the region, or its file, is not ready yet. Then
+    /// try again later.
+    pub fn is_early(&self) -> bool {
+        match self {
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            Self::Memory(reason) => reason.is_early(),
+            Self::Region(reason) => matches!(
+                reason,
+                region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted
+            ),
+            Self::Registry(reason) => *reason == FormatError::NotFormatted,
+            Self::Reformatted => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn claim(error: ClaimError) -> Self {
         match error {
             ClaimError::Claimed { by } => Self::EndTaken { by },
@@ -133,6 +152,9 @@ impl fmt::Display for Error {
                 write!(f, "the message has {len} bytes, more than the buffer")
             }
             Self::PeerRestarted => f.write_str("the peer was restarted, and nothing was sent"),
+            Self::AnswerLost => f.write_str(
+                "the server was restarted before it answered: it carried out the command, or not",
+            ),
             Self::PeerGone => f.write_str("the peer is gone"),
             Self::MessageFirst => {
                 f.write_str("the next message is not an answer: receive it first")

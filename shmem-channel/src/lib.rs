@@ -108,12 +108,16 @@ pub use server::{Call, Incoming, Server};
 pub use session::{Session, SessionOptions};
 pub use wait::{Waiter, FOREVER};
 
+pub use shmem_core::ring::OnRestart;
+pub use shmem_core::Incarnation;
+pub use shmem_sync::LockError;
+
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKernel};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use stream::{ByteReceiver, ByteSender};
 
-/// The README's program is compiled with the documentation tests.
-#[cfg(all(doctest, feature = "linux"))]
-#[doc = include_str!("../../README.md")]
+/// The README's program runs with the documentation tests.
+#[cfg(all(doctest, feature = "linux", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -54,6 +54,12 @@ impl<'m> Receiver<'m> {
         self.consumer.ring().producer_owner()
     }
 
+    /// Returns true if the partition that has the sending end is gone. One that left has returned
+    /// its end: then [`Receiver::peer`] is `None`.
+    pub fn sender_is_gone(&self) -> bool {
+        self.peer().is_some_and(|peer| self.member.is_gone(peer))
+    }
+
     /// Returns the epoch of this end.
     pub(crate) fn epoch(&self) -> u32 {
         self.consumer.epoch()
@@ -110,6 +116,20 @@ impl<'m> Receiver<'m> {
         };
         self.release()?;
         Ok(Some(Received::Message(len)))
+    }
+
+    /// Releases the next record without copying it: one that [`Receiver::recv`] returned
+    /// [`Error::BufferTooShort`] for. Does nothing if there is no record now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Receiver::peek`]; [`Error::PeerRestarted`]: nothing was released.
+    pub fn skip(&mut self) -> Result<(), Error> {
+        match self.peek()? {
+            None => Ok(()),
+            Some(Received::PeerRestarted) => Err(Error::PeerRestarted),
+            Some(Received::Message(_)) => self.release(),
+        }
     }
 
     /// Waits for a record up to `timeout`, copies it to the start of `buffer`, and releases it.

@@ -121,21 +121,44 @@ impl<'m> Server<'m> {
                     continue;
                 }
             };
-            self.channel.release()?;
-            self.note_client();
-            let client = self.client_epoch;
-            return Ok(match number {
-                0 => Incoming::Message { len },
-                _ => {
-                    self.free_line(); // C7
-                    self.next_call = Some(next_call(number));
-                    Incoming::Call {
-                        call: Call { number, client },
-                        len,
-                    }
-                }
+            return Ok(match self.take_from_ring(number)? {
+                None => Incoming::Message { len },
+                Some(call) => Incoming::Call { call, len },
             });
         }
+    }
+
+    /// Releases the next command without copying it: one that [`Server::recv`] returned
+    /// [`Error::BufferTooShort`] for. Returns the call that it makes, which can be answered. Does
+    /// nothing if there is no command now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::recv`], without waiting; [`Error::PeerRestarted`]: nothing was released.
+    pub fn skip(&mut self) -> Result<Option<Call>, Error> {
+        self.note_client();
+        if let Some(number) = self.next_in_line()?.map(|(number, _)| number) {
+            return Ok(Some(self.take_from_line(number, &mut [])));
+        }
+        let number = match self.channel.peek()? {
+            None => return Ok(None),
+            Some(Received::PeerRestarted) => return Err(Error::PeerRestarted),
+            Some(Received::Message(message)) => message.header.call,
+        };
+        self.take_from_ring(number)
+    }
+
+    /// Releases the next message of the ring, which makes call `number`, if it makes one.
+    fn take_from_ring(&mut self, number: u32) -> Result<Option<Call>, Error> {
+        self.channel.release()?;
+        self.note_client();
+        if number == 0 {
+            return Ok(None);
+        }
+        self.free_line(); // C7
+        self.next_call = Some(next_call(number));
+        let client = self.client_epoch;
+        Ok(Some(Call { number, client }))
     }
 
     /// Waits for a part of `wait` for a message, or for the next call in the line.
@@ -150,15 +173,28 @@ impl<'m> Server<'m> {
         })
     }
 
-    /// Receives the next call, if the line holds it.
-    fn receive_from_line(&mut self, buffer: &mut [u8]) -> Result<Option<Incoming>, Error> {
+    /// Returns the number of the next call, and the length of its command, if the line holds it.
+    fn next_in_line(&self) -> Result<Option<(u32, usize)>, Error> {
         let Some(number) = self.next_call.filter(|_| call_line::USABLE) else {
             return Ok(None);
         };
-        let len = match self.channel.line.asked(number) {
-            Ok(Some(len)) => len,
-            Ok(None) => return Ok(None),
-            Err(corrupt) => return Err(Error::Corrupt(corrupt)),
+        let len = self.channel.line.asked(number).map_err(Error::Corrupt)?;
+        Ok(len.map(|len| (number, len)))
+    }
+
+    /// Receives the start of the command of call `number`, which the line holds.
+    fn take_from_line(&mut self, number: u32, command: &mut [u8]) -> Call {
+        self.channel.line.receive(number, command);
+        self.next_call = Some(next_call(number));
+        self.in_line = number;
+        let client = self.client_epoch;
+        Call { number, client }
+    }
+
+    /// Receives the next call, if the line holds it.
+    fn receive_from_line(&mut self, buffer: &mut [u8]) -> Result<Option<Incoming>, Error> {
+        let Some((number, len)) = self.next_in_line()? else {
+            return Ok(None);
         };
         match self.channel.next_peer_epoch() {
             Ok(_) => {}
@@ -167,13 +203,7 @@ impl<'m> Server<'m> {
         }
         let buffer = buffer.get_mut(..len);
         let buffer = buffer.ok_or(Error::BufferTooShort { len })?;
-        self.channel.line.receive(number, buffer);
-        self.next_call = Some(next_call(number));
-        self.in_line = number;
-        let call = Call {
-            number,
-            client: self.client_epoch,
-        };
+        let call = self.take_from_line(number, buffer);
         Ok(Some(Incoming::Call { call, len }))
     }
 

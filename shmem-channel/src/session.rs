@@ -7,10 +7,9 @@ use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{GeometryError, OnRestart, Ring};
 use shmem_core::wait::Wait;
-use shmem_core::{region, Incarnation, Liveness, PartitionState, Region, Window};
+use shmem_core::{Incarnation, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
-    Attachment, FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Process, Registry,
-    Request, Segment,
+    Attachment, Geometry, Heartbeats, Kind, Name, OpenError, Process, Registry, Request, Segment,
 };
 
 use crate::error::Error;
@@ -112,7 +111,7 @@ impl SessionOptions {
     /// # Errors
     ///
     /// [`Error::Region`] and [`Error::Registry`] if the memory is not a region that can be joined,
-    /// or not yet ([`Session::is_early`]). [`Error::Join`] if a partition that is alive has this
+    /// or not yet ([`Error::is_early`]). [`Error::Join`] if a partition that is alive has this
     /// number. [`Error::Reformatted`] if the region was formatted meanwhile.
     pub fn join<'m>(
         self,
@@ -363,22 +362,6 @@ impl<'m> Session<'m> {
         unread: OnRestart,
     ) -> Result<Receiver<'m>, Error> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
-    }
-
-    /// Returns true if joining failed only because the region, or its file, is not ready yet. Then
-    /// try again later.
-    pub fn is_early(error: &Error) -> bool {
-        match error {
-            #[cfg(all(feature = "linux", target_os = "linux"))]
-            Error::Memory(error) => error.is_early(),
-            Error::Region(error) => matches!(
-                error,
-                region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted
-            ),
-            Error::Registry(error) => *error == FormatError::NotFormatted,
-            Error::Reformatted => true,
-            _ => false,
-        }
     }
 }
 

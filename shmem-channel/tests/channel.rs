@@ -166,6 +166,38 @@ fn a_command_longer_than_the_servers_buffer_stays_in_the_ring() {
 }
 
 #[test]
+fn a_skipped_command_can_be_answered_whether_it_came_by_the_line_or_by_the_ring() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    // The first call uses the ring, and lets a short one use the line.
+    for len in [100, 20, 100] {
+        let started = client.start_call(&vec![7; len], PATIENCE).unwrap();
+        let short = server.recv(&mut [0; 10], PATIENCE);
+        assert_eq!(short, Err(Error::BufferTooShort { len }));
+        let call = server.skip().unwrap().unwrap();
+        server.answer(call, b"too long", PATIENCE).unwrap();
+        let mut answer = [0; 8];
+        assert_eq!(client.finish_call(started, &mut answer, PATIENCE), Ok(8));
+        assert_eq!(&answer, b"too long");
+    }
+    client.send(&[7; 100], PATIENCE).unwrap();
+    assert_eq!(server.skip(), Ok(None), "it makes no call");
+    assert_eq!(server.recv(&mut [0; 100], SHORT), Err(Error::TimedOut));
+    server.send(&[7; 100], PATIENCE).unwrap();
+    let short = client.recv(&mut [0; 99], PATIENCE);
+    assert_eq!(short, Err(Error::BufferTooShort { len: 100 }));
+    client.skip().unwrap();
+    assert_eq!(client.recv(&mut [0; 99], SHORT), Err(Error::TimedOut));
+    assert_eq!(
+        (client.skip(), server.skip()),
+        (Ok(()), Ok(None)),
+        "nothing to skip"
+    );
+}
+
+#[test]
 fn a_message_of_the_maximum_length_is_sent_and_a_longer_one_is_refused() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
@@ -278,7 +310,8 @@ impl Platform for Flood {
 
     fn wake(&self, _: &AtomicU32, _: Reason) {
         let mut results = self.results.lock().unwrap();
-        if let (Some(results), 0..MAX_ANSWERS) = (&mut *results, self.answers.load(Relaxed)) {
+        let results = results.as_mut();
+        if let Some(results) = results.filter(|_| self.answers.load(Relaxed) < MAX_ANSWERS) {
             results.push(&message(1, u32::MAX, b"")).unwrap();
             self.answers.fetch_add(1, Relaxed);
         }

@@ -94,7 +94,7 @@ fn a_call_fails_when_its_server_is_restarted_or_leaves() {
     let third = join(&heap, 2);
     let server = third.server("demo").unwrap();
     let ended = client.finish_call(started, &mut buffer, PATIENCE);
-    assert_eq!(ended, Err(Error::PeerRestarted));
+    assert_eq!(ended, Err(Error::AnswerLost));
 
     // The restart is reported once. The next call is for the new server, which leaves.
     let started = client.start_call(b"2", PATIENCE).unwrap();
@@ -190,13 +190,13 @@ fn joining_unusable_memory_fails_with_the_reason() {
     use shmem_core::region::AttachError;
     let nothing = join_error(|_| {});
     assert_eq!(nothing, Error::Region(AttachError::NotARegion { magic: 0 }));
-    assert!(Session::is_early(&nothing));
+    assert!(nothing.is_early());
     let other = join_error(|heap| {
         drop(create(heap));
         heap.window().word(4).store(99, Relaxed);
     });
     assert_eq!(other, Error::Region(AttachError::Version { found: 99 }));
-    assert!(!Session::is_early(&other));
+    assert!(!other.is_early());
     let short = Heap::new(64);
     let refused = Session::create(short.window(), 1, &SPINNING).map(drop);
     assert!(matches!(
@@ -318,7 +318,7 @@ fn a_call_to_the_first_server_fails_when_that_server_is_restarted() {
     let third = join(&heap, 2);
     let _server = third.server("demo").unwrap();
     let ended = client.finish_call(started, &mut [0; 64], SHORT);
-    assert_eq!(ended, Err(Error::PeerRestarted));
+    assert_eq!(ended, Err(Error::AnswerLost));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn finishing_a_call_to_a_dead_server_keeps_the_answer_to_a_later_call() {
     server.answer(call, b"two", PATIENCE).unwrap();
     let mut buffer = [0; 64];
     let ended = client.finish_call(dead, &mut buffer, SHORT);
-    assert_eq!(ended, Err(Error::PeerRestarted));
+    assert_eq!(ended, Err(Error::AnswerLost));
     assert_eq!(client.finish_call(later, &mut buffer, SHORT), Ok(3));
 }
 

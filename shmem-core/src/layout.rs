@@ -188,15 +188,18 @@ pub const MIN_CAPACITY: usize = 64;
 
 const _: () = {
     use core::mem::size_of;
+
+    use memoffset::offset_of;
+
     assert!(size_of::<RegionHeader>() == LINE);
     assert!(size_of::<RingControl>() == 4 * LINE);
-    assert!(core::mem::offset_of!(RingControl, position) == 192);
+    assert!(offset_of!(RingControl, position) == 192);
     assert!(size_of::<TypedRingControl>() == 5 * LINE);
-    assert!(core::mem::offset_of!(TypedRingControl, heads) == LINE);
-    assert!(core::mem::offset_of!(TypedRingControl, positions) == LINE + 64);
+    assert!(offset_of!(TypedRingControl, heads) == LINE);
+    assert!(offset_of!(TypedRingControl, positions) == LINE + 64);
     assert!(size_of::<Bell>() == LINE);
     assert!(size_of::<SnapshotControl>() == LINE);
-    assert!(core::mem::offset_of!(CallControl, reserved) == 64);
-    assert!(core::mem::offset_of!(CallControl, received) == 192);
+    assert!(offset_of!(CallControl, reserved) == 64);
+    assert!(offset_of!(CallControl, received) == 192);
     assert!(size_of::<CallControl>() == 2 * LINE);
 };

@@ -105,3 +105,8 @@ pub use primitive::crash;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use region::Mapping;
 pub use region::Region;
+
+/// The README's program runs with the documentation tests.
+#[cfg(all(doctest, feature = "linux", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -94,3 +94,8 @@ pub use partition::{AttachError, Attachment, Partition, Process};
 pub use process::Processes;
 pub use remove::Unfinished;
 pub use segment::Segment;
+
+/// The README's program runs with the documentation tests.
+#[cfg(all(doctest, feature = "linux", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,9 +1,9 @@
 //! The test vectors of `docs/layout.md`, which another implementation can be checked against.
 #![cfg(not(loom))]
 
-use core::mem::offset_of;
 use std::fmt::Write;
 
+use memoffset::offset_of;
 use shmem_core::doorbell::Silent;
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;

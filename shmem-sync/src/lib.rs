@@ -107,3 +107,8 @@ pub use event::{EventBell, EventWait};
 pub use futex::{Futex, FutexBell};
 #[cfg(feature = "std")]
 pub use poll::{SleepPoll, SpinYield};
+
+/// The README's program runs with the documentation tests.
+#[cfg(all(doctest, feature = "linux", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::{Context, Result, ensure};
+
 /// A program, its arguments and its environment variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
@@ -59,6 +61,14 @@ impl Invocation {
         forget_own_cargo(&mut command);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Runs it in `directory`. It inherits this program's output.
+    pub(crate) fn run_in(&self, directory: &Path) -> Result<()> {
+        let status = self.command().current_dir(directory).status();
+        let status = status.with_context(|| format!("cannot run {self}"))?;
+        ensure!(status.success(), "{self}: {status}");
+        Ok(())
     }
 
     /// Returns true if it can be run and exits with success. Its input and output are discarded.

@@ -14,6 +14,7 @@ mod job;
 mod kill;
 mod layers;
 mod process;
+mod release;
 mod test;
 mod u_boot;
 mod weaken;
@@ -42,6 +43,7 @@ enum Command {
     Install(install::Arguments),
     Kill(kill::Arguments),
     Layers(layers::Arguments),
+    Release(release::Arguments),
     UBoot(u_boot::Arguments),
 }
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Install(arguments) => install::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),
+        Command::Release(arguments) => release::run(&arguments),
         Command::UBoot(arguments) => u_boot::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -15,6 +15,18 @@ pub(crate) const LIBRARIES: [&str; 4] = [
     "shmem-channel",
 ];
 
+/// Their `rust-version`.
+pub(crate) const OLDEST_RUST: &str = "1.75";
+
+/// `line` with `-p` for each library crate.
+pub(crate) fn libraries(line: &str) -> Invocation {
+    LIBRARIES
+        .iter()
+        .fold(Invocation::parse(line), |line, name| {
+            line.arg("-p").arg(*name)
+        })
+}
+
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target directory.
@@ -25,14 +37,7 @@ impl Workspace {
     /// Finds the workspace. Asks cargo, since only cargo knows `CARGO_TARGET_DIR` and its
     /// configuration files.
     pub(crate) fn find() -> Result<Self> {
-        let output = Invocation::parse("cargo metadata --format-version 1 --no-deps")
-            .command()
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run cargo")?;
-        ensure!(output.status.success(), "cargo metadata failed");
-        let metadata: serde_json::Value =
-            serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+        let metadata = metadata()?;
         let path = |key: &str| -> Result<PathBuf> {
             let value = metadata[key].as_str();
             Ok(value
@@ -44,4 +49,15 @@ impl Workspace {
             target: path("target_directory")?,
         })
     }
+}
+
+/// What cargo says of the workspace's own packages.
+pub(crate) fn metadata() -> Result<serde_json::Value> {
+    let output = Invocation::parse("cargo metadata --format-version 1 --no-deps")
+        .command()
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo metadata failed");
+    serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")
 }

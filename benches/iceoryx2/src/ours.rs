@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn join(place: &str) -> Result<Session<'static>> {
     until(|| match Session::join_file(place, 2) {
         Ok(session) => Ok(Some(session)),
-        Err(error) if Session::is_early(&error) || matches!(error, Error::Memory(_)) => Ok(None),
+        Err(error) if error.is_early() || matches!(error, Error::Memory(_)) => Ok(None),
         Err(error) => Err(error.into()),
     })
 }

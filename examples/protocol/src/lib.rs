@@ -31,3 +31,8 @@ pub const MONITOR: u8 = 1;
 
 /// The highest partition number: a region has a slot for each.
 pub const LAST_PARTITION: u8 = 128;
+
+/// The program in the project's README is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -52,7 +52,7 @@ impl SessionOptions {
 fn is_not_created_yet(error: &Error) -> bool {
     match error {
         Error::Region(region::AttachError::NotARegion { magic }) => *magic == 0,
-        error => Session::is_early(error),
+        error => error.is_early(),
     }
 }
 

@@ -14,7 +14,7 @@ fn a_call_in_the_line_to_a_dead_server_fails_and_the_next_server_frees_the_line(
         std::mem::forget(server); // It dies.
         let third = join(&heap, 2);
         let mut server = third.server("demo").unwrap();
-        assert_eq!(finish(&mut client, started), Err(Error::PeerRestarted));
+        assert_eq!(finish(&mut client, started), Err(Error::AnswerLost));
         let nothing = server.recv(&mut [0; 16], SHORT);
         assert_eq!(
             nothing,

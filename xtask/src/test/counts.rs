@@ -6,6 +6,8 @@ pub(super) struct Tally {
     pub(super) passed: u32,
     pub(super) failed: u32,
     pub(super) failures: Vec<Failure>,
+    /// Why some steps did not run.
+    pub(super) skipped: Vec<String>,
 }
 
 /// Why something failed and the command that shows it again.
@@ -45,6 +47,8 @@ pub(super) struct Libtest {
     pub(super) names: Vec<String>,
     /// The first lines that each failed test printed.
     pub(super) said: Vec<String>,
+    /// Why the command ran nothing, if it printed that.
+    pub(super) skipped: Option<String>,
     /// How many lines may still be kept of the test whose output this is.
     room: usize,
 }
@@ -59,6 +63,8 @@ impl Libtest {
             .and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.names.push(name.to_owned());
+        } else if let Some(why) = line.strip_prefix("skipped: ") {
+            self.skipped = Some(why.to_owned());
         } else if line.starts_with("---- ") && line.ends_with(" stdout ----") {
             self.said.push(line.to_owned());
             self.room = KEPT;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::packages;
-use super::tools::{CARGO_FUZZ, NIGHTLY, Tool};
+use super::tools::{CARGO_FUZZ, NIGHTLY, OLDEST, SEMVER_CHECKS, Tool};
 use crate::debian::Package;
 use crate::guest;
 use crate::invocation::Invocation;
+use crate::release;
 use crate::u_boot;
-use crate::workspace::{LIBRARIES, Workspace};
+use crate::workspace::{Workspace, libraries};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;
@@ -30,7 +31,8 @@ pub(super) struct Group {
 }
 
 pub(super) enum Step {
-    /// Passes or fails as a whole, by its exit status.
+    /// Passes or fails as a whole, by its exit status. If it prints `skipped: WHY` and
+    /// succeeds, it counts as neither.
     Check(Invocation),
     /// Reports its own counts in libtest's form.
     Tests(Invocation),
@@ -78,6 +80,14 @@ pub(super) const GROUPS: &[Group] = &[
         tools: &[],
         limit: minutes(10),
         steps: doc,
+    },
+    Group {
+        name: "publish",
+        about: "the libraries' packages, with the oldest Rust and dependencies that they declare",
+        packages: || packages::PUBLISH.to_vec(),
+        tools: &[NIGHTLY, OLDEST, SEMVER_CHECKS],
+        limit: minutes(10),
+        steps: publish,
     },
     Group {
         name: "loom",
@@ -171,15 +181,6 @@ pub(super) fn select(names: &[String]) -> Result<Vec<&'static Group>> {
     Ok(GROUPS.iter().filter(wanted).collect())
 }
 
-/// `line` with `-p` for each library crate.
-fn libraries(line: &str) -> Invocation {
-    LIBRARIES
-        .iter()
-        .fold(Invocation::parse(line), |line, name| {
-            line.arg("-p").arg(*name)
-        })
-}
-
 fn format(_: &Workspace) -> Result<Vec<Step>> {
     Ok(vec![
         Step::Check(Invocation::parse("cargo fmt --all --check")),
@@ -222,9 +223,26 @@ fn unit(_: &Workspace) -> Result<Vec<Step>> {
 
 fn doc(_: &Workspace) -> Result<Vec<Step>> {
     let pages = libraries("cargo doc --no-deps --all-features");
+    // kmon-protocol compiles the program in the project's README.
+    let examples = libraries("cargo test --no-fail-fast --all-features --doc -p kmon-protocol");
     Ok(vec![
-        Step::Tests(libraries("cargo test --no-fail-fast --all-features --doc")),
+        Step::Tests(examples),
         Step::Check(pages.add_flags("RUSTDOCFLAGS", "-Dwarnings")),
+    ])
+}
+
+fn publish(_: &Workspace) -> Result<Vec<Step>> {
+    let check = |line| Step::Check(Invocation::parse(line));
+    let mut dry_run = libraries("cargo publish --dry-run");
+    if release::is_dirty() {
+        dry_run = dry_run.arg("--allow-dirty");
+    }
+    Ok(vec![
+        check("cargo xtask release manifests"),
+        Step::Check(dry_run),
+        check("cargo xtask release oldest-dependencies"),
+        Step::Tests(Invocation::parse("cargo xtask release oldest-rust")),
+        check("cargo xtask release semver"),
     ])
 }
 

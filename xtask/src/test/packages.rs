@@ -49,4 +49,6 @@ pub(super) const U_BOOT: &[Package] = &[
     ("qemu-system-mips", "runs U-Boot for malta64"),
 ];
 
+pub(super) const PUBLISH: &[Package] = &[("git", "tells what is committed, and the last release")];
+
 pub(super) const FUZZ: &[Package] = &[("g++", "compiles libFuzzer's runtime")];

@@ -45,6 +45,10 @@ fn table(outcomes: &[Outcome]) -> String {
             lines.extend(failure.said.iter().map(|line| format!("  {line}")));
         }
     }
+    for outcome in outcomes {
+        let skipped = outcome.tally.skipped.iter();
+        lines.extend(skipped.map(|why| format!("skipped {}: {why}", outcome.name)));
+    }
     if !lines.is_empty() {
         lines.push(String::new());
     }
@@ -90,6 +94,7 @@ fn document(outcomes: &[Outcome]) -> Value {
                 "failed": outcome.tally.failed,
                 "seconds": outcome.time.as_secs_f64(),
                 "failures": failures,
+                "skipped": outcome.tally.skipped,
             })
         })
         .collect();
@@ -108,6 +113,7 @@ mod tests {
         tally.pass();
         tally.fail(2, "a, b".to_owned(), "cargo test".to_owned());
         tally.failures[0].said.push("left: 1".to_owned());
+        tally.skipped.push("no release".to_owned());
         vec![Outcome {
             name: "unit",
             tally,
@@ -120,6 +126,7 @@ mod tests {
         let table = table(&outcomes());
         assert_eq!(table.lines().last(), Some("1 passed, 2 failed"));
         assert!(table.contains("FAILED unit: a, b\n  reproduce: cargo test\n  left: 1\n"));
+        assert!(table.contains("\nskipped unit: no release\n\n"));
         assert!(table.contains("unit             1       2     1.2 s"));
     }
 
@@ -130,5 +137,6 @@ mod tests {
         let failure = &document["groups"][0]["failures"][0];
         assert_eq!(failure["reason"], "a, b");
         assert_eq!(failure["said"][0], "left: 1");
+        assert_eq!(document["groups"][0]["skipped"][0], "no release");
     }
 }

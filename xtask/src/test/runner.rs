@@ -91,10 +91,13 @@ fn run_step(
     match step {
         Step::Check(invocation) => {
             let invocation = with_path(invocation, path);
-            match stream(&invocation, group.limit, console, |_| {}) {
-                Ok(()) => tally.pass(),
-                Err(reason) => tally.fail(1, reason, invocation.to_string()),
-            };
+            let mut counts = Libtest::default();
+            let ended = stream(&invocation, group.limit, console, |line| counts.read(line));
+            match (ended, counts.skipped) {
+                (Ok(()), Some(why)) => tally.skipped.push(why),
+                (Ok(()), None) => tally.pass(),
+                (Err(reason), _) => tally.fail(1, reason, invocation.to_string()),
+            }
         }
         Step::Tests(invocation) => {
             let invocation = with_path(invocation, path);
@@ -128,7 +131,10 @@ fn count_tests(
     let reason = match ended {
         _ if counts.failed > 0 => counts.names.join(", "),
         Err(reason) => reason,
-        Ok(()) if counts.passed == 0 => "ran no test".to_owned(),
+        Ok(()) if counts.passed == 0 => match counts.skipped {
+            Some(why) => return tally.skipped.push(why),
+            None => "ran no test".to_owned(),
+        },
         Ok(()) => return,
     };
     tally.fail(counts.failed.max(1), reason, invocation.to_string());
@@ -232,6 +238,17 @@ mod tests {
     fn a_failure_without_a_failed_test_counts_as_one() {
         let tally = count(Err("exit status: 101".to_owned()), 3, 0);
         assert_eq!((tally.passed, tally.failed), (3, 1));
+    }
+
+    #[test]
+    fn a_step_that_says_why_it_is_skipped_neither_passes_nor_fails() {
+        let invocation = Invocation::parse("cargo xtask release oldest-rust");
+        let mut counts = Libtest::default();
+        counts.read("skipped: no such Rust");
+        let mut tally = Tally::default();
+        count_tests(Ok(()), counts, &invocation, &mut tally);
+        assert_eq!((tally.passed, tally.failed), (0, 0));
+        assert_eq!(tally.skipped, ["no such Rust"]);
     }
 
     #[test]

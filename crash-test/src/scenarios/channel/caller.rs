@@ -117,7 +117,7 @@ impl<'m> Caller<'m> {
                 self.started.push_front(started);
                 Ok(Step::Idle)
             }
-            Err(Error::PeerGone | Error::PeerRestarted) => Ok(Step::Idle),
+            Err(Error::PeerGone | Error::AnswerLost) => Ok(Step::Idle),
             Err(error) => Err(unexpected("finishing a call", error)),
         }
     }

@@ -172,7 +172,7 @@ impl<'m> Found<'m> {
 
 /// Why a region cannot be joined: what KMON has still to format is due.
 fn early(error: Error) -> LinkError {
-    match Session::is_early(&error) {
+    match error.is_early() {
         true => LinkError::Unformatted(error.to_string()),
         false => error.into(),
     }
