@@ -74,8 +74,7 @@ fn a_party_of_one_passes_phase_after_phase() {
     }
 }
 
-/// Lets `parties` parties pass `phases` phases together; none is ever more than one phase behind
-/// another.
+/// Lets `parties` parties pass `phases` phases together; none is ever more than one phase ahead.
 fn stress<W: Wait>(parties: u8, phases: u32, wait: impl Fn() -> W + Sync) {
     let heap = heap(parties);
     let progress: Vec<_> = (0..parties).map(|_| AtomicU32::new(0)).collect();

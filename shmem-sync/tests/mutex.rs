@@ -272,15 +272,15 @@ fn a_waiter_that_gives_up_sets_the_flag_for_the_others() {
 
 #[test]
 fn owners_of_any_partition_exclude_each_other() {
-    const TURNS: u64 = 20_000;
+    const ROUNDS: u64 = 20_000;
     let memory = Mapping::memfd("mutex", Mutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     thread::scope(|scope| {
         for incarnation in [FIRST, SECOND, SECOND] {
             scope.spawn(move || {
                 let mutex = Mutex::<u64>::attach(window, incarnation, &FutexBell).unwrap();
-                for turn in 0..TURNS {
-                    let mut wait = Futex::forever().spin_first(turn as u32 % 2 * 100);
+                for round in 0..ROUNDS {
+                    let mut wait = Futex::forever().spin_first(round as u32 % 2 * 100);
                     let mut guard = mutex.lock(&mut wait, &mut AssumeAlive).unwrap();
                     guard.update(|sum| *sum += 1);
                     guard.unlock().unwrap();
@@ -290,5 +290,5 @@ fn owners_of_any_partition_exclude_each_other() {
     });
     let mut sum = [0; 8];
     window.read(128, &mut sum);
-    assert_eq!(u64::from_le_bytes(sum), 3 * TURNS);
+    assert_eq!(u64::from_le_bytes(sum), 3 * ROUNDS);
 }

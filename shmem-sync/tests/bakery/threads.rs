@@ -34,7 +34,7 @@ fn largest(segment: Window<'_>, partitions: u8) -> u32 {
 #[test]
 fn owners_exclude_each_other_and_their_tickets_stay_small() {
     for partitions in [2, 3, 8] {
-        let turns = 4_000 / u32::from(partitions);
+        let rounds = 4_000 / u32::from(partitions);
         let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
         let window = memory.window();
         thread::scope(|scope| {
@@ -42,7 +42,7 @@ fn owners_exclude_each_other_and_their_tickets_stay_small() {
                 let incarnation = Incarnation::first(partition);
                 scope.spawn(move || {
                     let mut mutex = attach_bakery::<u64>(window, incarnation, partitions);
-                    for _ in 0..turns {
+                    for _ in 0..rounds {
                         let mut guard = mutex
                             .lock(&mut SpinYield::forever(), &mut AssumeAlive)
                             .unwrap();
@@ -54,22 +54,22 @@ fn owners_exclude_each_other_and_their_tickets_stay_small() {
                 });
             }
         });
-        assert_eq!(sum(window), u64::from(turns) * u64::from(partitions));
+        assert_eq!(sum(window), u64::from(rounds) * u64::from(partitions));
     }
 }
 
 #[test]
 fn owners_exclude_each_other_while_some_give_up() {
-    const TURNS: u32 = 3_000;
+    const ROUNDS: u32 = 3_000;
     let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     let pass = |partition: u8| {
         let mut mutex = attach_bakery::<u64>(window, Incarnation::first(partition * 16), 64);
         let mut passed = 0;
-        for turn in 0..TURNS {
-            let taken = match turn % 3 {
+        for round in 0..ROUNDS {
+            let taken = match round % 3 {
                 0 => mutex.try_lock(&mut AssumeAlive),
-                1 => mutex.lock(&mut Spin::checks(turn % 7), &mut AssumeAlive),
+                1 => mutex.lock(&mut Spin::checks(round % 7), &mut AssumeAlive),
                 _ => mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive),
             };
             match taken {
@@ -109,17 +109,17 @@ impl Liveness for &Incarnations {
     }
 }
 
-/// Attaches and locks once, and dies on the way or not, depending on `turn`. Returns whether it was
-/// inside, and whether it was warned.
+/// Attaches and locks once, and dies on the way or not, depending on `round`. Returns whether it
+/// was inside, and whether it was warned.
 fn run_incarnation(
     window: Window<'_>,
     incarnation: Incarnation,
-    turn: u32,
+    round: u32,
     mut incarnations: &Incarnations,
 ) -> (bool, bool) {
     let mut mutex = attach_bakery::<u64>(window, incarnation, 3);
     let ticket = window.word(ticket_at(incarnation.partition()));
-    if turn % 5 == 1 {
+    if round % 5 == 1 {
         ticket.store(DRAWING, Release);
         return (false, false);
     }
@@ -132,7 +132,7 @@ fn run_incarnation(
         Err(error) => panic!("{error}"),
     };
     add_one(&mut guard);
-    if turn % 5 == 2 {
+    if round % 5 == 2 {
         forget(guard);
     }
     (true, warned)
@@ -140,15 +140,15 @@ fn run_incarnation(
 
 #[test]
 fn incarnations_exclude_each_other_and_every_death_inside_is_reported_once() {
-    const TURNS: u32 = 2_000;
+    const ROUNDS: u32 = 2_000;
     let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     let incarnations = Incarnations([1, 1, 1].map(Number::new));
     let run = |partition: u8| {
         let mut incarnation = Incarnation::first(partition);
         let (mut inside, mut warned) = (0, 0);
-        for turn in 0..TURNS {
-            let result = run_incarnation(window, incarnation, turn, &incarnations);
+        for round in 0..ROUNDS {
+            let result = run_incarnation(window, incarnation, round, &incarnations);
             inside += u64::from(result.0);
             warned += u32::from(result.1);
             incarnation = incarnations.end(incarnation);
@@ -164,5 +164,5 @@ fn incarnations_exclude_each_other_and_every_death_inside_is_reported_once() {
     let warned: u32 = results.iter().map(|result| result.1).sum();
     assert_eq!(sum(window), inside);
     // The last one to enter does not die inside.
-    assert_eq!(warned, 3 * TURNS / 5);
+    assert_eq!(warned, 3 * ROUNDS / 5);
 }
