@@ -1,4 +1,4 @@
-//! Whose shell it is, and what the programs it starts find around them.
+//! The user of the console's shell, and the environment of its programs.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, User, access, getuid};
 
-/// For a system whose init gave us no path at all.
+/// The search path if the init system sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The user that the daemon runs as.
@@ -25,9 +25,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Looks the user up; `shell` replaces the login shell.
-    pub(crate) fn of_this_user(shell: Option<&Path>) -> Result<Self> {
-        // A guest may well have no user database: then it is root's with /bin/sh.
+    /// Returns the current user's account; `shell` replaces the login shell.
+    pub(crate) fn current(shell: Option<&Path>) -> Result<Self> {
+        // Without a user database in the guest, the user is root with /bin/sh.
         let user = User::from_uid(getuid()).ok().flatten();
         let (name, home, login) = match user {
             Some(user) => (user.name, user.dir, user.shell),
@@ -36,7 +36,7 @@ impl Account {
         let shell = match shell {
             Some(asked) if access(asked, AccessFlags::X_OK).is_ok() => std::path::absolute(asked)?,
             Some(asked) => bail!(
-                "--shell {}: not a program that can be run; give another path",
+                "--shell {}: not an executable file; name another one",
                 asked.display()
             ),
             None if access(&login, AccessFlags::X_OK).is_ok() => login,
@@ -50,7 +50,8 @@ impl Account {
         })
     }
 
-    /// The login shell, with the `-` in front of its name that makes it read the profile.
+    /// Returns the command that runs the login shell. A `-` before its name makes it read the
+    /// profile.
     pub(crate) fn login_shell(&self) -> Command {
         let mut command = Command::new(&self.shell);
         let name = self.shell.file_name().unwrap_or_default();
@@ -60,7 +61,7 @@ impl Account {
         command
     }
 
-    /// What the user's environment has beside, or instead of, the daemon's own.
+    /// Returns the variables that the user's environment adds to the daemon's or replaces.
     pub(crate) fn variables(&self) -> [(&'static str, OsString); 6] {
         let own_or = |name, other: &str| env::var_os(name).unwrap_or_else(|| other.into());
         [
@@ -73,8 +74,8 @@ impl Account {
         ]
     }
 
-    /// Gives `command` the user's environment, the file mode mask that the daemon
-    /// itself gave up, and all signals; `enter` runs in the new process last.
+    /// Gives `command` the user's environment, the original file mode mask and an empty signal
+    /// mask. `enter` runs last in the new process.
     pub(crate) fn prepare<F>(&self, command: &mut Command, enter: F)
     where
         F: Fn() -> io::Result<()> + Send + Sync + 'static,
@@ -93,8 +94,8 @@ impl Account {
     }
 }
 
-/// The user's home, or what our parent called home, or the root: whichever can be entered.
-/// Root of a user namespace often has no right to `/root`.
+/// Returns the first directory that can be entered: the user's home, the inherited home, or the
+/// root. The root of a user namespace often cannot enter `/root`.
 fn usable_home(home: PathBuf) -> PathBuf {
     let can_enter = |path: &PathBuf| path.is_dir() && access(path, AccessFlags::X_OK).is_ok();
     let inherited = env::var_os("HOME").map(PathBuf::from);
@@ -102,7 +103,7 @@ fn usable_home(home: PathBuf) -> PathBuf {
     homes.find(can_enter).unwrap_or_else(|| "/".into())
 }
 
-/// The mask can only be read by setting it; no thread is there yet to see the gap.
+/// Reads the mask by setting it, which is the only way. No other thread exists yet.
 fn current_umask() -> Mode {
     let mask = nix::sys::stat::umask(Mode::empty());
     nix::sys::stat::umask(mask);
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_login_shell_is_named_with_a_dash() {
-        let account = Account::of_this_user(Some(Path::new("/bin/sh"))).unwrap();
+        let account = Account::current(Some(Path::new("/bin/sh"))).unwrap();
         let mut command = account.login_shell();
         let said = command.args(["-c", "echo $0"]).output().unwrap();
         assert_eq!(said.stdout, b"-sh\n");
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_shell_that_cannot_be_run_is_refused_in_one_line() {
-        let error = Account::of_this_user(Some(Path::new("/etc/passwd")))
+        let error = Account::current(Some(Path::new("/etc/passwd")))
             .unwrap_err()
             .to_string();
         assert!(

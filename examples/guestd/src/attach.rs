@@ -1,4 +1,4 @@
-//! Getting at the region, which may have to be found, and KMON may still have to format.
+//! Finds the region, waits until KMON has formatted it, and attaches to it.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ use crate::doorbell;
 use crate::search::{self, Search};
 use crate::signals::StopSignals;
 
-/// First pause between two looks at memory that is no region.
+/// First pause between two attempts to attach.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest, after doubling.
+/// The longest pause; pauses double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Attaches to the region, as often as KMON formats it.
+/// Attaches to the region, again each time that KMON formats it.
 pub(crate) struct Attacher {
     args: Args,
     search: Search,
-    /// Nothing while it is not found.
+    /// `None` until it is found.
     memory: Option<Memory>,
-    /// Its file was there once: if it is not now, it is waited for.
+    /// Its file existed before, so this waits for a file that does not exist now.
     was_attached: bool,
 }
 
@@ -33,14 +33,14 @@ struct Memory {
     place: Place,
     /// The daemon's threads use the region until the process ends.
     mapping: &'static Mapping,
-    /// Interrupts that KMON and this instance have of each other.
+    /// The interrupts between KMON and this instance.
     bells: Option<Bells>,
 }
 
-/// How one attempt went.
+/// The result of one attempt.
 enum Attempt {
     Attached(Box<DaemonLink<'static>>),
-    /// What is waited for, and what to say when that was too long.
+    /// What it waits for, and the error at the time-out.
     NotYet {
         wants: String,
         why: Error,
@@ -48,8 +48,8 @@ enum Attempt {
 }
 
 impl Attacher {
-    /// Maps the region's memory if its place is known. A device is opened later: it has
-    /// descriptors that stay in use.
+    /// Maps the region's memory if its place is known. A device is opened later, because its
+    /// descriptors stay in use.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Attacher {
             Region::Auto | Region::At(Place::Pci(_)) => None,
             Region::At(place) => {
                 let memory = Memory::open(place, args.poll)?;
-                // The daemon is a child, and its parent uses none of it.
+                // The daemon is a child process, and its parent does not use the mapping.
                 let inherit = memory.mapping.inherit_on_fork();
                 inherit.context("cannot use the region")?;
                 Some(memory)
@@ -73,12 +73,11 @@ impl Attacher {
         })
     }
 
-    /// Attaches, as soon as the memory is there and a region; nothing if a signal
-    /// asks to stop first. `begins_to_wait` is called before it waits.
+    /// Attaches as soon as the memory exists and is a region. Returns `None` if a stop signal
+    /// arrives first. Calls `begins_to_wait` before it waits.
     ///
     /// # Errors
-    ///
-    /// The region cannot be attached to, or it took KMON too long to format it.
+    /// The region cannot be attached to, or KMON has not formatted it in time.
     pub(crate) fn attach(
         &mut self,
         stop: &StopSignals,
@@ -86,16 +85,16 @@ impl Attacher {
     ) -> Result<Option<DaemonLink<'static>>> {
         let started = Instant::now();
         let mut pause = None;
-        let mut said = String::new();
+        let mut logged = String::new();
         loop {
             let wants = match self.attempt(started)? {
                 Attempt::Attached(link) => return Ok(Some(*link)),
                 Attempt::NotYet { why, .. } if self.left(started).is_zero() => return Err(why),
                 Attempt::NotYet { wants, .. } => wants,
             };
-            if said != wants {
+            if logged != wants {
                 crate::log(format_args!("waiting for {wants}"));
-                said = wants;
+                logged = wants;
             }
             if pause.is_none() {
                 begins_to_wait()?;
@@ -108,21 +107,21 @@ impl Attacher {
         }
     }
 
-    /// Whether the file of the region is another now, or was removed: KMON has the new one, if
-    /// any. The next [`Attacher::attach`] opens the place anew then.
-    pub(crate) fn is_displaced(&mut self) -> bool {
+    /// Returns true if the region's file was replaced or removed: KMON uses the new file, if any.
+    /// The next [`Attacher::attach`] then opens the place again.
+    pub(crate) fn is_file_replaced(&mut self) -> bool {
         let memory = self.memory.as_ref();
-        let displaced = memory.is_some_and(|memory| memory.mapping.check().is_err());
-        if displaced {
+        let replaced = memory.is_some_and(|memory| memory.mapping.check().is_err());
+        if replaced {
             self.memory = None;
         }
-        displaced
+        replaced
     }
 
-    /// Whether KMON is told this kernel's log.
-    pub(crate) fn tells_kernel_log(&self) -> bool {
+    /// Returns true if KMON gets this kernel's log.
+    pub(crate) fn sends_kernel_log(&self) -> bool {
         let memory = self.memory.as_ref();
-        memory.is_some_and(|memory| self.args.tells_kernel_log(&memory.place))
+        memory.is_some_and(|memory| self.args.sends_kernel_log(&memory.place))
     }
 
     fn find(&self) -> Result<Option<Place>> {
@@ -144,7 +143,7 @@ impl Attacher {
             match Memory::open(&place, self.args.poll) {
                 Ok(memory) => self.memory = Some(memory),
                 Err(why) if self.was_attached && is_early(&why) => {
-                    let wants = format!("{place}, which is not there");
+                    let wants = format!("{place}, which does not exist");
                     return Ok(Attempt::NotYet { wants, why });
                 }
                 Err(why) => return Err(why),
@@ -157,7 +156,7 @@ impl Attacher {
         let bells = memory.bells.clone().map(Waiting::Bells);
         let waiting = bells.unwrap_or_else(|| self.args.waiting(place));
         let attached = DaemonLink::attach(mapping.window(), waiting);
-        let is_due = matches!(attached, Err(LinkError::Unformatted(_)));
+        let is_unformatted = matches!(attached, Err(LinkError::Unformatted(_)));
         let attached = attached.with_context(|| match self.args.wait() {
             Wait::For(limit) if !limit.is_zero() && self.left(started).is_zero() => {
                 let waited = started.elapsed().as_secs();
@@ -170,7 +169,7 @@ impl Attacher {
                 self.was_attached = true;
                 Ok(Attempt::Attached(Box::new(link)))
             }
-            Err(why) if is_due => Ok(Attempt::NotYet {
+            Err(why) if is_unformatted => Ok(Attempt::NotYet {
                 wants: format!("KMON to format {place}"),
                 why,
             }),
@@ -186,7 +185,7 @@ impl Attacher {
     }
 }
 
-/// Whether a file is not there, or not made yet.
+/// Returns true if a file does not exist, or is not complete yet.
 fn is_early(why: &Error) -> bool {
     let error = why.root_cause().downcast_ref::<MapError>();
     error.or(why.downcast_ref()).is_some_and(MapError::is_early)
@@ -197,7 +196,7 @@ impl Attempt {
         Self::NotYet {
             wants: format!("a region: {}", search::NOTHING),
             why: Error::msg(format!(
-                "no region: {}; say with --region where it is",
+                "no region: {}; name its place with --region",
                 search::NOTHING
             )),
         }
@@ -205,11 +204,11 @@ impl Attempt {
 }
 
 impl Memory {
-    /// Maps it, and takes its device's interrupts unless it is to `poll`.
+    /// Maps it, and uses its device's interrupts unless `poll`.
     fn open(place: &Place, poll: bool) -> Result<Self> {
         if let Place::Pci(resource) = place {
-            let taken = if poll { None } else { doorbell::take(resource) };
-            if let Some((mapping, bells)) = taken {
+            let opened = if poll { None } else { doorbell::open(resource) };
+            if let Some((mapping, bells)) = opened {
                 return Ok(Self {
                     place: place.clone(),
                     mapping,

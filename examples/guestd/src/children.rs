@@ -1,4 +1,4 @@
-//! Starting processes and burying them, orphans too.
+//! Starts and reaps processes, including orphans.
 //!
 //! - **C1** Every process we start is waited for by the thread that started it, once.
 //! - **C2** As process 1 of a PID namespace the daemon also inherits other
@@ -17,13 +17,13 @@ use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-/// Orphans buried in one turn: bounds the command loop's work.
-const ORPHANS_A_TURN: usize = 64;
+/// Orphans reaped at once, which bounds the command loop's work.
+const MAX_ORPHANS: usize = 64;
 
 /// The processes that the daemon started and has not waited for yet.
 pub(crate) struct Children {
     own: Mutex<HashSet<u32>>,
-    /// Whether orphans are ours.
+    /// Orphans become children of this process.
     is_init: bool,
 }
 
@@ -40,11 +40,10 @@ impl Children {
     /// Starts `command`.
     ///
     /// # Errors
-    ///
-    /// What the system says; then no process is left behind.
+    /// The system's error. No process remains then.
     pub(crate) fn start(self: &Arc<Self>, command: &mut Command) -> io::Result<OwnChild> {
-        // Held across the start: a child that ends at once must be known as our
-        // own before anyone looks for orphans (C2).
+        // Held during the start: a child that ends immediately must be in the set before another
+        // thread reaps orphans (C2).
         let mut own = self.lock();
         let mut child = command.spawn()?;
         let exit = match exit_descriptor(&child) {
@@ -64,19 +63,19 @@ impl Children {
         })
     }
 
-    /// As process 1, waits for orphans that have ended. Never waits for a running one.
-    pub(crate) fn bury_orphans(&self) {
+    /// As process 1, reaps orphans that have ended. Never waits for a running one.
+    pub(crate) fn reap_orphans(&self) {
         if !self.is_init {
             return;
         }
         let Ok(own) = self.own.try_lock() else { return };
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        for _ in 0..ORPHANS_A_TURN {
-            let Some(pid) = waitid(Id::All, look).ok().and_then(|status| status.pid()) else {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        for _ in 0..MAX_ORPHANS {
+            let Some(pid) = waitid(Id::All, flags).ok().and_then(|status| status.pid()) else {
                 return;
             };
             if own.contains(&pid.as_raw().cast_unsigned()) {
-                return; // its own thread is about to wait for it
+                return; // The thread that started it will reap it.
             }
             let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
         }
@@ -100,35 +99,35 @@ pub(crate) struct OwnChild {
 }
 
 impl OwnChild {
-    /// Its number; also that of its session and group, as all we start lead their own.
+    /// Returns its number, which is also that of its session and group.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// A descriptor that becomes readable when the process ends, and stays so.
+    /// Returns a descriptor that is readable once the process has ended.
     pub(crate) fn exit(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.exit)
     }
 
-    /// The ends of the pipes that `Stdio::piped` made.
+    /// Takes the ends of the pipes that `Stdio::piped` made.
     pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
     }
 
-    /// Waits until the process has ended, without burying it; false if `timeout` passed first.
+    /// Waits until the process has ended, without reaping it. Returns false at the time-out.
     pub(crate) fn ended_within(&self, timeout: Option<Duration>) -> bool {
         is_readable(self.exit.as_fd(), timeout)
     }
 
-    /// Waits for the process and buries it. From here on its number may be another's.
-    pub(crate) fn bury(mut self) -> io::Result<ExitStatus> {
+    /// Waits for the process and reaps it. After this its number may be reused.
+    pub(crate) fn reap(mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait();
         self.children.lock().remove(&self.child.id());
         status
     }
 }
 
-/// Waits until `descriptor` is readable; false if `timeout` passed first.
+/// Waits until `descriptor` is readable. Returns false at the time-out.
 pub(crate) fn is_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
     let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
     loop {
@@ -143,7 +142,7 @@ pub(crate) fn is_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>)
     }
 }
 
-/// `duration` as the kernel takes it.
+/// Converts `duration` for the kernel.
 pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
@@ -151,7 +150,7 @@ pub(crate) fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-/// What a shell would show as `$?`: the exit code, or 128 and the signal.
+/// Returns what a shell shows as `$?`: the exit code, or 128 + the signal.
 pub(crate) fn shell_status(status: ExitStatus) -> i32 {
     status
         .code()
@@ -159,7 +158,7 @@ pub(crate) fn shell_status(status: ExitStatus) -> i32 {
         .unwrap_or(-1)
 }
 
-/// An error's text without the number that the standard library puts behind it.
+/// Returns an error's text without the number that the standard library appends.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),

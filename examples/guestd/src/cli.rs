@@ -10,22 +10,22 @@ use kmon_protocol::link::Waiting;
 use shmem_core::region::Place;
 use shmem_core::region::place::PlaceError;
 
-/// KMON's daemon inside an instance: runs a login shell and commands for the
-/// monitor and publishes statistics, all through a region of shared memory.
+/// KMON's daemon inside an instance: runs a login shell and commands for the monitor, and publishes
+/// statistics, through a region of shared memory.
 #[derive(Parser, Clone, Debug)]
 #[command(version, after_help = AFTER_HELP)]
 pub struct Args {
-    /// Where the region is that this instance shares with KMON
+    /// The place of the region that this instance shares with KMON
     #[arg(long, value_name = "PLACE", default_value = "auto")]
     pub region: Region,
 
-    /// How long to wait for a KMON that has not formatted the region yet: a number, or
-    /// `forever` [default: as a daemon for ever, in the foreground not at all]
+    /// How long to wait until KMON has formatted the region: a number, or `forever` [default:
+    /// forever; with --foreground 0]
     #[arg(long, value_name = "SECONDS", value_parser = wait)]
     pub wait: Option<Wait>,
 
-    /// Look for news instead of sleeping until the kernel wakes us: for a KMON in a
-    /// virtual machine whose memory is a file here; take no device's interrupts
+    /// Poll the region instead of sleeping until KMON wakes this process: for a KMON in a virtual
+    /// machine whose memory is a file here. Do not use a device's interrupts
     #[arg(long)]
     pub poll: bool,
 
@@ -37,16 +37,16 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub shell: Option<PathBuf>,
 
-    /// Whether the log of this kernel is KMON's to see
+    /// Whether to send the log of this kernel to KMON
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub kernel_log: KernelLog,
 
-    /// What a shell runs when KMON has halted the instance, behind the goodbye:
-    /// on a machine of its own, `poweroff -f`
+    /// Command that a shell runs after KMON has halted the instance; on a dedicated machine,
+    /// `poweroff -f`
     #[arg(long, value_name = "COMMAND")]
     pub on_halt: Option<OsString>,
 
-    /// Seconds between two statistics snapshots, 0.1 to 3600 [default: what KMON says]
+    /// Seconds between two statistics snapshots, 0.1 to 3600 [default: KMON's setting]
     #[arg(long, value_name = "SECONDS", value_parser = period)]
     pub period: Option<Duration>,
 
@@ -54,49 +54,49 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub pid_file: Option<PathBuf>,
 
-    /// Append messages to this file [default: standard error; as a daemon, nowhere]
+    /// Append messages to this file [default: standard error; as a daemon, none]
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub log: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
 PLACE is one of
-  auto                     the place that the kernel's command line gives as shmr.region=PLACE;
+  auto                     the place that shmr.region=PLACE on the kernel's command line names;
                            else memory that the device tree reserves as compatible with
                            \"shmr,region\"; else the memory of the ivshmem device, PCI 1af4:1110
-  fd:N                     a descriptor that the parent left open
+  fd:N                     a descriptor that the parent process left open
   shm:/NAME                POSIX shared memory
   file:PATH                a file, mapped shared
-  file:PATH@OFFSET+LENGTH  a part of one, as in file:/dev/shm/memory@64M+2M
+  file:PATH@OFFSET+LENGTH  a part of a file, as in file:/dev/shm/memory@64M+2M
   mem:BASE+LENGTH          physical memory through /dev/mem, as in mem:0x100000000+16M
   pci:PATH                 a PCI BAR, as in pci:/sys/bus/pci/devices/0000:00:04.0/resource2
 
-News of shm:, file: and fd: come through futexes, those of a pci: device with interrupts
-(QEMU's ivshmem-doorbell) through vfio-pci if the machine has it and an IOMMU, unless --poll
-is given; mem: and every other pci: are always polled.
+KMON wakes guestd through futexes if PLACE is shm:, file: or fd:, and through interrupts if it
+is a pci: device that has them (QEMU's ivshmem-doorbell) and the machine has vfio-pci and an
+IOMMU. With --poll, and for mem: and every other pci:, guestd polls.
 
-A daemon that waits has started, also one that has still to find its region: the process
-that called it ends with 0. When KMON formats the region anew while guestd lives, guestd
-attaches to it anew, with the same patience; the shell goes on, and commands that run apart
-from it are killed.
+Without --foreground, the process that was called ends with status 0 as soon as the daemon
+is attached or waits for its region. When KMON formats the region again while guestd runs,
+guestd attaches again, and waits for that as long as for the first time. The shell continues;
+commands of kmexec are killed.
 
-A guestd that is started again takes the place of one that died, at once; while one
-incarnations, another is refused after 4 s.
+A guestd that is started again replaces one that died, immediately. While another guestd runs
+with the same region, it is refused after 4 s.
 
-Exit status: 0 ended by KMON or a signal (as a daemon: it is attached or waits),
-1 failure, 2 wrong usage.";
+Exit status: 0 ended by KMON or a signal (as a daemon: attached or waiting), 1 failure,
+2 wrong usage.";
 
-/// Where the region is.
+/// The place of the region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Region {
-    /// Wherever the machine has it.
+    /// Search this machine for it.
     Auto,
-    /// There.
+    /// This place.
     At(Place),
 }
 
 impl Region {
-    /// The place, if it was said.
+    /// Returns the place, if it was named.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Auto => None,
@@ -116,11 +116,11 @@ impl FromStr for Region {
     }
 }
 
-/// Whether KMON is told the kernel's log.
+/// Whether KMON gets the kernel's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum KernelLog {
-    /// If the region is a device's or reserved physical memory: then the kernel is the
-    /// instance's own, and its log says nothing of others
+    /// If the region is a device's or reserved physical memory: then the instance has its own
+    /// kernel, whose log is only about the instance
     #[default]
     Auto,
     /// Yes
@@ -132,24 +132,24 @@ pub enum KernelLog {
 /// How long to wait for KMON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// For so long.
+    /// For this time.
     For(Duration),
     /// Until a signal.
     Forever,
 }
 
 impl Args {
-    /// How long to wait for KMON's region, whether it was said or not.
+    /// Returns how long to wait for KMON's region: the option or its default.
     pub fn wait(&self) -> Wait {
-        let unsaid = if self.foreground {
+        let default = if self.foreground {
             Wait::For(Duration::ZERO)
         } else {
             Wait::Forever
         };
-        self.wait.unwrap_or(unsaid)
+        self.wait.unwrap_or(default)
     }
 
-    /// How the two ends wait for each other over the memory at `place`.
+    /// Returns how the two ends wait for each other over the memory at `place`.
     pub fn waiting(&self, place: &Place) -> Waiting {
         match self.poll {
             true => Waiting::Poll,
@@ -157,8 +157,8 @@ impl Args {
         }
     }
 
-    /// Whether KMON, whose region is at `place`, is told the kernel's log.
-    pub fn tells_kernel_log(&self, place: &Place) -> bool {
+    /// Returns true if KMON gets the kernel's log when its region is at `place`.
+    pub fn sends_kernel_log(&self, place: &Place) -> bool {
         match self.kernel_log {
             KernelLog::Auto => matches!(place, Place::Physical { .. } | Place::Pci(_)),
             KernelLog::Always => true,
@@ -167,7 +167,7 @@ impl Args {
     }
 }
 
-/// A path that still holds when the daemon has changed its directory.
+/// Makes the path absolute, because the daemon changes its directory.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| error.to_string())
 }
@@ -180,14 +180,14 @@ fn wait(text: &str) -> Result<Wait, String> {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => {
             Ok(Wait::For(Duration::from_secs_f64(seconds)))
         }
-        _ => Err("give a number of seconds, or forever".to_owned()),
+        _ => Err("expected a number of seconds, or forever".to_owned()),
     }
 }
 
 fn period(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("give a number of seconds from 0.1 to 3600".to_owned()),
+        _ => Err("expected a number of seconds from 0.1 to 3600".to_owned()),
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_waits_for_ever_and_in_the_foreground_nothing_waits_unless_told() {
+    fn a_daemon_waits_forever_by_default_and_the_foreground_does_not() {
         let wait = |line: &str| {
             let words = line.split(' ').chain(["--region=fd:9"]);
             Args::try_parse_from(words).map(|args| args.wait()).ok()
@@ -214,18 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_log_is_told_where_the_kernel_is_the_instances_own() {
-        let tells = |line: &str, place: &str| {
+    fn the_kernels_log_is_sent_by_default_if_the_instance_has_its_own_kernel() {
+        let sends = |line: &str, place: &str| {
             let args = Args::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(args.region, Region::Auto);
-            args.tells_kernel_log(&place.parse().unwrap())
+            args.sends_kernel_log(&place.parse().unwrap())
         };
         let device = "pci:/sys/bus/pci/devices/0000:00:04.0/resource2";
         let places = [device, "mem:0x100000000+2M", "fd:3", "shm:/a", "file:/a"];
-        let told = |line| places.map(|place| tells(line, place));
-        assert_eq!(told("guestd"), [true, true, false, false, false]);
-        assert_eq!(told("guestd --kernel-log always"), [true; 5]);
-        assert_eq!(told("guestd --kernel-log never"), [false; 5]);
+        let sent = |line| places.map(|place| sends(line, place));
+        assert_eq!(sent("guestd"), [true, true, false, false, false]);
+        assert_eq!(sent("guestd --kernel-log always"), [true; 5]);
+        assert_eq!(sent("guestd --kernel-log never"), [false; 5]);
     }
 
     #[test]

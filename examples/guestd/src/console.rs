@@ -1,12 +1,13 @@
-//! The console: a login shell on a terminal, its output, and a new one when it ends.
+//! The console: runs a login shell on a terminal, starts a new one when it ends, and sends its
+//! output.
 //!
-//! - **K1** One thread, [`Console::run`], starts the shell and buries it, and reads the terminal
-//!   unless it is lent to the command loop. It may wait for room in the outlet; the others here
-//!   never do.
-//! - **K2** `unsent` is set before output is read and cleared after it was sent,
-//!   so "no output in the terminal, then `unsent` false" means that all was sent.
-//! - **K3** Whoever reads the terminal has its [`Passage`] until what was read is sent, or is
-//!   left there: it leaves in the order in which it was printed.
+//! - **K1** One thread, [`Console::run`], starts and reaps the shell, and reads the terminal unless
+//!   the terminal is lent to the command loop. This thread may wait for room in the outlet; the
+//!   other functions here never wait.
+//! - **K2** `unsent` is set before output is read and cleared after it was sent. So if the terminal
+//!   has no output and `unsent` is false afterwards, all was sent.
+//! - **K3** A thread that reads the terminal holds the lock of its [`OutputBuffer`] until the bytes
+//!   are sent or left in the buffer. So output is sent in the order in which it was printed.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -29,23 +30,24 @@ use crate::outlet::Outlet;
 use crate::pty::{Pty, Size};
 use crate::waker::Waker;
 
-/// A shell that lived shorter than this is not replaced at once.
-const SHORT_INCARNATION: Duration = Duration::from_secs(1);
-/// Wait before the next shell after a short incarnation or a failed start.
+/// A shell that ran shorter than this is not replaced immediately.
+const SHORT_RUN: Duration = Duration::from_secs(1);
+/// Pause before the next shell after a short run or a failed start.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// How long the last output of a shell that ended may take from its side of the terminal to ours.
+/// How long the last output of a shell that ended may take to reach the master.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
-/// Reads of last output; more than a terminal holds, so only a background job prints on.
+/// Reads of last output. They read more than a terminal holds, so only output of a background job
+/// is left out.
 const LAST_READS: usize = 64;
 /// Time without input or output after which the shell counts as waiting: longer
 /// than typed bytes take to the shell and the shell takes to start a program.
 const QUIET: Duration = Duration::from_millis(100);
-/// Where in the kernel a shell sleeps that awaits a program it started: for its
-/// exit, for its output (a command substitution), for its signal.
+/// Where in the kernel a shell sleeps while it waits for a program: for its exit, for its output (a
+/// command substitution), or for its signal.
 const BUSY_PLACES: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];
-/// What the kernel tells of a process that does not sleep, and where it tells no place.
+/// What the kernel reports for a process that does not sleep, or if it never reports places.
 const NO_PLACE: &str = "0";
-/// Time that the session has to end by itself at a halt.
+/// How long the session may take to end by itself at a halt.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// One shell with its terminal.
@@ -54,23 +56,23 @@ pub(crate) struct Session {
     shell: Pid,
     /// Counts the shells, so that input for one never reaches the next.
     pub(crate) number: u64,
-    /// Whether the kernel has told a place where the shell slept: some tell none.
-    tells_places: AtomicBool,
-    /// Whether the command loop reads the terminal.
+    /// The kernel has reported a place where the shell slept; some kernels report none.
+    kernel_reports_places: AtomicBool,
+    /// The command loop reads the terminal.
     lent: AtomicBool,
-    passage: Mutex<Passage>,
+    output: Mutex<OutputBuffer>,
 }
 
 /// Output between the terminal and the outlet.
-struct Passage {
+struct OutputBuffer {
     buffer: Vec<u8>,
-    /// Bytes that were read and not sent yet.
+    /// Bytes that were read but not sent yet.
     held: usize,
-    /// The shell has ended: what is left is for the console's own thread.
+    /// The shell has ended: only the console's own thread reads the rest.
     is_over: bool,
 }
 
-/// The console's shell, whichever it is now.
+/// The console and its current shell.
 pub(crate) struct Console {
     account: Account,
     children: Arc<Children>,
@@ -78,7 +80,7 @@ pub(crate) struct Console {
     state: Mutex<State>,
     unsent: AtomicBool,
     ending: AtomicBool,
-    /// Wakes the console's thread: the terminal was lent, or given back.
+    /// Wakes the console's thread after the terminal was lent or returned.
     handed: Waker,
 }
 
@@ -110,31 +112,31 @@ impl Console {
         })
     }
 
-    /// Runs one shell after the other until [`Console::hang_up`].
+    /// Runs one shell after another until [`Console::hang_up`].
     pub(crate) fn run(&self) {
         for number in 0.. {
             let started = Instant::now();
             match self.start(number) {
                 Ok((session, shell)) => {
-                    self.pass_output(&session, &shell);
+                    self.run_session(&session, &shell);
                     self.state().session = None;
-                    let status = shell.bury().map_or(-1, shell_status);
+                    let status = shell.reap().map_or(-1, shell_status);
                     if !self.is_ending() {
                         self.outlet.post(Event::ShellRestarted { status });
                     }
                 }
-                Err(error) => self.complain(&error),
+                Err(error) => self.report_error(&error),
             }
             if self.is_ending() {
                 return;
             }
-            if started.elapsed() < SHORT_INCARNATION {
+            if started.elapsed() < SHORT_RUN {
                 thread::sleep(BACK_OFF);
             }
         }
     }
 
-    /// Sets the size of this terminal and of those to come.
+    /// Sets the size of this terminal and of later ones.
     pub(crate) fn resize(&self, size: Size) {
         let mut state = self.state();
         state.size = size;
@@ -145,12 +147,12 @@ impl Console {
         }
     }
 
-    /// The shell that input goes to, if one runs.
+    /// Returns the session of the current shell, if one runs.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.state().session.clone()
     }
 
-    /// Lends the terminal of the shell that runs, if one does, to who calls.
+    /// Lends the terminal of the current shell to the command loop, if a shell runs.
     pub(crate) fn borrow(&self) -> Option<Arc<Session>> {
         let session = self.session()?;
         if !session.lent.swap(true, Ordering::AcqRel) {
@@ -159,25 +161,25 @@ impl Console {
         Some(session)
     }
 
-    /// Ends the console_pump of `session`'s terminal.
-    pub(crate) fn give_back(&self, session: &Session) {
+    /// Takes `session`'s terminal back from the command loop.
+    pub(crate) fn take_back(&self, session: &Session) {
         session.lent.store(false, Ordering::Release);
         self.handed.wake();
     }
 
-    /// Reads the lent terminal once and sends that, without waiting for room.
-    pub(crate) fn pass_lent(&self, session: &Session) {
-        // Not while the console's own thread is at it, which may be waiting.
-        if let Some(mut passage) = session.try_passage()
-            && !passage.is_over
+    /// Reads the lent terminal once and sends the output, without waiting for room.
+    pub(crate) fn send_lent_output(&self, session: &Session) {
+        // Not while the console's own thread has the lock: it may be waiting for room.
+        if let Some(mut output) = session.try_output()
+            && !output.is_over
         {
-            self.pass(session, &mut passage, |event, len| {
+            self.read_and_send(session, &mut output, |event, len| {
                 self.outlet.offer(event, len)
             });
         }
     }
 
-    /// Whether the shell waits for a command and all that it printed was sent.
+    /// Returns true if the shell waits for a command and all its output was sent.
     pub(crate) fn is_idle(&self) -> bool {
         let Some(session) = self.session() else {
             return false;
@@ -188,7 +190,7 @@ impl Console {
             && self.state().last_output.elapsed() >= QUIET
     }
 
-    /// Ends the shell and what it started, in at most a little over [`GRACE`].
+    /// Ends the shell and its programs, in little more than [`GRACE`].
     pub(crate) fn hang_up(&self) {
         self.ending.store(true, Ordering::Release);
         let Some(session) = self.session() else {
@@ -196,7 +198,7 @@ impl Console {
         };
         for pid in session.members() {
             let _ = kill(pid, Signal::SIGHUP);
-            let _ = kill(pid, Signal::SIGCONT); // a stopped job would not see it
+            let _ = kill(pid, Signal::SIGCONT); // A stopped job would not receive SIGHUP.
         }
         let deadline = Instant::now() + GRACE;
         while self.session().is_some() && Instant::now() < deadline {
@@ -224,30 +226,29 @@ impl Console {
             pty,
             shell: shell.pid(),
             number,
-            tells_places: AtomicBool::new(false),
+            kernel_reports_places: AtomicBool::new(false),
             lent: AtomicBool::new(false),
-            passage: Mutex::new(Passage {
+            output: Mutex::new(OutputBuffer {
                 buffer: vec![0; EventSender::MAX_BODY],
                 held: 0,
                 is_over: false,
             }),
         });
         let mut state = self.state();
-        // A new size may have come while the shell was being started. At worst
-        // the shell has the old one.
+        // The size may have changed while the shell was started. On an error it keeps the old size.
         let _ = session.pty.resize(state.size);
         state.session = Some(Arc::clone(&session));
         drop(state);
         Ok((session, shell))
     }
 
-    fn pass_output(&self, session: &Session, shell: &OwnChild) {
+    fn run_session(&self, session: &Session, shell: &OwnChild) {
         let exit = shell.exit();
         let watched = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
         loop {
             let is_own = !session.lent.load(Ordering::Acquire);
             if is_own && session.holds_output() {
-                self.pass_waiting(session);
+                self.send_waiting(session);
             }
             let terminal = is_own.then(|| session.pty.master());
             let always = [exit.as_fd(), self.handed.as_fd()];
@@ -265,50 +266,50 @@ impl Console {
                 self.handed.take();
             }
             if readable {
-                self.pass_waiting(session);
+                self.send_waiting(session);
             }
         }
-        session.passage().is_over = true;
+        session.output().is_over = true;
         for _ in 0..LAST_READS {
-            if !session.has_output_within(LAST_OUTPUT) || !self.pass_waiting(session) {
+            if !session.has_output_within(LAST_OUTPUT) || !self.send_waiting(session) {
                 break;
             }
         }
     }
 
-    /// Reads once and sends that, waiting for room; false if there was nothing.
-    fn pass_waiting(&self, session: &Session) -> bool {
-        self.pass(session, &mut session.passage(), |event, len| {
+    /// Reads once and sends the output, waiting for room. Returns false if there was none.
+    fn send_waiting(&self, session: &Session) -> bool {
+        self.read_and_send(session, &mut session.output(), |event, len| {
             self.outlet.output(event, len);
             true
         })
     }
 
-    /// Reads once, unless what was read before has still to be sent, and lets `send` send it,
-    /// which says whether it did; false if there was nothing.
-    fn pass(
+    /// Reads once, unless earlier bytes are not sent yet, and calls `send`, which returns whether
+    /// it has sent them. Returns false if there was no output.
+    fn read_and_send(
         &self,
         session: &Session,
-        passage: &mut Passage,
+        output: &mut OutputBuffer,
         send: impl FnOnce(&Event<'_>, usize) -> bool,
     ) -> bool {
-        if passage.held == 0 {
+        if output.held == 0 {
             self.unsent.store(true, Ordering::Release); // K2
-            passage.held = session.pty.read(&mut passage.buffer).unwrap_or(0);
+            output.held = session.pty.read(&mut output.buffer).unwrap_or(0);
         }
-        let len = passage.held;
+        let len = output.held;
         if len > 0 {
-            if !send(&Event::Output(&passage.buffer[..len]), len) {
+            if !send(&Event::Output(&output.buffer[..len]), len) {
                 return true; // K3
             }
-            passage.held = 0;
+            output.held = 0;
             self.state().last_output = Instant::now();
         }
         self.unsent.store(false, Ordering::Release);
         len > 0
     }
 
-    fn complain(&self, error: &io::Error) {
+    fn report_error(&self, error: &io::Error) {
         let line = format!("cannot start the console's shell: {}", reason(error));
         crate::log(&line);
         let line = format!("guestd: {line}\r\n");
@@ -326,60 +327,62 @@ impl Console {
 }
 
 impl Session {
-    /// Whether the loop may read on: not before what was read has left, not while the console's
-    /// own thread is at it, and not behind the shell's end.
-    pub(crate) fn is_lendable(&self) -> bool {
-        let passage = self.try_passage();
-        passage.is_some_and(|passage| passage.held == 0 && !passage.is_over)
+    /// Returns true if the command loop may read: not before earlier bytes are sent, not while the
+    /// console's own thread has the lock, and not after the shell's end.
+    pub(crate) fn is_readable_by_loop(&self) -> bool {
+        let output = self.try_output();
+        output.is_some_and(|output| output.held == 0 && !output.is_over)
     }
 
-    /// Whether output that was read has still to be sent.
+    /// Returns true if bytes were read but not sent yet.
     fn holds_output(&self) -> bool {
-        self.passage().held > 0
+        self.output().held > 0
     }
 
-    fn try_passage(&self) -> Option<MutexGuard<'_, Passage>> {
-        match self.passage.try_lock() {
-            Ok(passage) => Some(passage),
+    fn try_output(&self) -> Option<MutexGuard<'_, OutputBuffer>> {
+        match self.output.try_lock() {
+            Ok(output) => Some(output),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Whether there is output, read or not, or comes within `timeout`.
+    /// Returns true if there is output, read or not, or if some arrives within `timeout`.
     fn has_output_within(&self, timeout: Duration) -> bool {
         self.holds_output() || is_readable(self.pty.master(), Some(timeout))
     }
 
-    fn passage(&self) -> MutexGuard<'_, Passage> {
-        self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn output(&self) -> MutexGuard<'_, OutputBuffer> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The shell itself is in the foreground, has read all input, and sleeps.
+    /// Returns true if the shell is in the foreground, has read all input, and sleeps.
     fn is_waiting(&self) -> bool {
         self.pty.foreground() == Some(self.shell)
             && !self.pty.has_unread_input()
             && self.shell_sleeps().unwrap_or(true)
     }
 
-    /// Whether it sleeps, other than for a program that it started; none where
-    /// `/proc` does not tell.
+    /// Returns true if the shell sleeps, but not to wait for a program that it started; `None` if
+    /// `/proc` does not show this.
     fn shell_sleeps(&self) -> Option<bool> {
         let shell = Process::new(self.shell.as_raw()).ok()?;
         let sleeps = || Some(shell.status().ok()?.voluntary_ctxt_switches);
-        // The place is that of the sleep it is in only if no sleep began
-        // meanwhile: a shell that has just woken is in none, and not waiting.
+        // The place belongs to the current sleep only if no other sleep began meanwhile. A shell
+        // that has just woken is in no place, and not waiting.
         let before = sleeps()?;
         let place = shell.wchan().ok()?;
         let asleep = shell.stat().ok()?.state == 'S';
         let busy = BUSY_PLACES.iter().any(|busy| place.contains(busy));
-        // One that is about to sleep counts as asleep, and is in no place yet.
-        let is_told = place != NO_PLACE;
-        let tells = self.tells_places.fetch_or(is_told, Ordering::Relaxed);
-        Some(asleep && !busy && (is_told || !tells) && sleeps()? == before)
+        // A process that is about to sleep counts as sleeping, but has no place yet.
+        let has_place = place != NO_PLACE;
+        let reports_places = self
+            .kernel_reports_places
+            .fetch_or(has_place, Ordering::Relaxed);
+        Some(asleep && !busy && (has_place || !reports_places) && sleeps()? == before)
     }
 
-    /// Every process of the session; without `/proc` the shell at least.
+    /// Returns every process of the session; without `/proc` only the shell.
     fn members(&self) -> Vec<Pid> {
         let mut members = vec![self.shell];
         for process in procfs::process::all_processes()

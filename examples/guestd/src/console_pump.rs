@@ -1,12 +1,13 @@
-//! The console's output, read by the command loop while it waits for commands.
+//! Reads the console's output in the command loop while the loop waits for commands.
 //!
-//! Who has typed a line waits for what is printed: the loop, awake behind the line, reads that
-//! with no change of threads.
+//! An operator who has typed a line waits for its output. The loop is awake after the line, so it
+//! reads the output without a change of threads.
 //!
-//! - **N1** A terminal is lent by its shell's [`Session`]: that of the next shell is its own
-//!   thread's until the loop finds it, which may sleep for long, and keeps the last one until then.
-//! - **N2** What is read and has no room waits in the session, where the thread finds it when
-//!   the shell ends or the console_pump does. Until it has left, the loop reads no more.
+//! - **N1** The terminal of each [`Session`] is lent separately. The console's own thread reads the
+//!   terminal of the next shell until the loop borrows it. The loop may sleep long before that, and
+//!   keeps the earlier session until then.
+//! - **N2** Bytes that were read but have no room wait in the session, where the console's thread
+//!   finds them when the shell or the pump ends. The loop reads no more until they are sent.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::children::timespec;
 use crate::console::{Console, Session};
 
-/// How soon what had no room is tried again.
+/// Pause before bytes without room are sent again.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// The loop's share in the console, until it is dropped.
+/// Lets the command loop read the console's terminal, until this is dropped.
 pub(crate) struct ConsolePump {
     console: Arc<Console>,
     /// The shell whose terminal the loop reads.
@@ -31,7 +32,7 @@ pub(crate) struct ConsolePump {
 }
 
 impl ConsolePump {
-    /// Borrows nothing yet.
+    /// Creates a pump that has not borrowed a terminal yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
         Self {
             console,
@@ -42,18 +43,18 @@ impl ConsolePump {
 }
 
 impl IdleTask for ConsolePump {
-    fn turn(&mut self) {
+    fn step(&mut self) {
         self.session = self.console.borrow();
         if let Some(session) = &self.session
             && !std::mem::take(&mut self.is_quiet)
         {
-            self.console.pass_lent(session);
+            self.console.send_lent_output(session);
         }
     }
 
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
         let (terminal, timeout) = match &self.session {
-            Some(session) if session.is_lendable() => (Some(session.pty.master()), timeout),
+            Some(session) if session.is_readable_by_loop() => (Some(session.pty.master()), timeout),
             Some(_) => (None, timeout.min(RETRY)),
             None => (None, timeout),
         };
@@ -70,7 +71,7 @@ impl IdleTask for ConsolePump {
 impl Drop for ConsolePump {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
-            self.console.give_back(session);
+            self.console.take_back(session);
         }
     }
 }

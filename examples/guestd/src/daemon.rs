@@ -1,7 +1,7 @@
-//! Leaving the terminal and the parent behind: the six rules of a daemon.
+//! Makes the process a daemon: detaches it from its terminal and its parent.
 //!
-//! Called before any thread is made, and after the region is mapped, for children too:
-//! a mapping outlives the descriptor it was made from.
+//! Called before any thread is started, and after the region is mapped so that child processes
+//! inherit the mapping. A mapping outlives its descriptor.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,17 +17,16 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST_OTHER: RawFd = 3;
-/// Descriptors looked at where `/proc` does not list them.
+/// Descriptors checked if `/proc` does not list them.
 const WITHOUT_PROC: RawFd = 1024;
-/// The one byte that says the daemon has started.
+/// The byte that reports that the daemon has started.
 const STARTED: u8 = 0;
 
-/// Makes this process a daemon; the one that called exits as soon as the
-/// [`Readiness`] is told, with its status and with its one-line error if there is one.
+/// Makes this process a daemon. The calling process exits as soon as the result is reported to
+/// [`Readiness`], with a status and the one-line error if there is one.
 ///
 /// # Errors
-///
-/// Before the fork: the log cannot be opened, the system has no process to spare.
+/// The log cannot be opened, or the fork fails.
 pub(crate) fn init_daemon(log: Option<&Path>) -> Result<Readiness> {
     let output = match log {
         Some(path) => open_log(path)?,
@@ -37,20 +36,20 @@ pub(crate) fn init_daemon(log: Option<&Path>) -> Result<Readiness> {
             .context("cannot open /dev/null")?,
     };
     let input = File::open("/dev/null").context("cannot open /dev/null")?;
-    let (news, teller) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
+    let (result, reporter) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
 
     umask(Mode::empty());
     // SAFETY: no thread but this one exists yet, so the child finds every lock free.
     let forked = unsafe { fork() };
     match forked.context("cannot fork")? {
         ForkResult::Parent { .. } => {
-            drop(teller);
-            process::exit(wait_for_news(news))
+            drop(reporter);
+            process::exit(wait_for_result(result))
         }
-        ForkResult::Child => drop(news),
+        ForkResult::Child => drop(result),
     }
-    let mut readiness = Readiness(Some(File::from(teller)));
-    match leave(&input, &output, &readiness) {
+    let mut readiness = Readiness(Some(File::from(reporter)));
+    match detach(&input, &output, &readiness) {
         Ok(()) => Ok(readiness),
         Err(error) => {
             readiness.failed(&error);
@@ -59,7 +58,7 @@ pub(crate) fn init_daemon(log: Option<&Path>) -> Result<Readiness> {
     }
 }
 
-fn leave(input: &File, output: &File, readiness: &Readiness) -> Result<()> {
+fn detach(input: &File, output: &File, readiness: &Readiness) -> Result<()> {
     setsid().context("cannot start a session")?;
     chdir("/").context("cannot change to /")?;
     dup2_stdin(input)?;
@@ -70,7 +69,7 @@ fn leave(input: &File, output: &File, readiness: &Readiness) -> Result<()> {
         Some(output.as_raw_fd()),
         readiness.0.as_ref().map(File::as_raw_fd),
     ];
-    // The region's too: its mapping stays, and uses the descriptor for nothing more.
+    // The region's descriptor too: the mapping does not need it any more.
     for descriptor in other_descriptors() {
         if !keep.contains(&Some(descriptor)) {
             let _ = nix::unistd::close(descriptor);
@@ -79,13 +78,13 @@ fn leave(input: &File, output: &File, readiness: &Readiness) -> Result<()> {
     Ok(())
 }
 
-/// What is left of this in the foreground: programs that the daemon starts
-/// inherit no descriptor, least of all the region's.
+/// Prepares the process to stay in the foreground: programs that it starts inherit no descriptor,
+/// in particular not the region's.
 ///
 /// # Errors
 ///
 /// The log cannot be opened.
-pub(crate) fn stay(log: Option<&Path>) -> Result<()> {
+pub(crate) fn stay_in_foreground(log: Option<&Path>) -> Result<()> {
     for descriptor in other_descriptors() {
         // SAFETY: nothing closes a descriptor between the listing and here: no
         // other thread exists. One that is closed already only gives an error.
@@ -111,14 +110,14 @@ fn other_descriptors() -> Vec<RawFd> {
     numbers.filter(|&number| number >= FIRST_OTHER).collect()
 }
 
-/// The parent's part: passes on what the daemon says, and gives the exit status.
-fn wait_for_news(news: OwnedFd) -> i32 {
+/// The parent waits here for the daemon's result, prints its error, and returns the exit status.
+fn wait_for_result(result: OwnedFd) -> i32 {
     let mut said = Vec::new();
-    let heard = File::from(news).read_to_end(&mut said);
-    match (heard, said.as_slice()) {
+    let read = File::from(result).read_to_end(&mut said);
+    match (read, said.as_slice()) {
         (Ok(_), [STARTED]) => 0,
         (Ok(_), []) => {
-            crate::log("the daemon ended before it had started; --log FILE keeps what it says");
+            crate::log("the daemon ended during its start; --log FILE keeps its messages");
             1
         }
         _ => {
@@ -128,29 +127,29 @@ fn wait_for_news(news: OwnedFd) -> i32 {
     }
 }
 
-/// Where the daemon tells the process that started it how the start went.
+/// Reports the result of the start to the process that started the daemon.
 pub(crate) struct Readiness(Option<File>);
 
 impl Readiness {
-    /// In the foreground nobody waits for it.
+    /// For the foreground, where no process waits for the result.
     pub(crate) fn unneeded() -> Self {
         Self(None)
     }
 
-    /// The daemon is attached, or waits for KMON.
+    /// Reports that the daemon is attached, or waits for KMON.
     pub(crate) fn ready(&mut self) {
-        self.tell(&[STARTED]);
+        self.send(&[STARTED]);
     }
 
-    /// The daemon cannot start.
+    /// Reports that the daemon cannot start.
     pub(crate) fn failed(&mut self, error: &anyhow::Error) {
-        self.tell(format!("{error:#}").as_bytes());
+        self.send(format!("{error:#}").as_bytes());
     }
 
-    /// The parent may be gone; that is no reason to stop.
-    fn tell(&mut self, news: &[u8]) {
+    /// Sends the result. The parent may be gone; then nothing happens.
+    fn send(&mut self, result: &[u8]) {
         if let Some(mut pipe) = self.0.take() {
-            let _ = pipe.write_all(news);
+            let _ = pipe.write_all(result);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The interrupts of the device that the region's memory is in.
+//! The interrupts of the device that contains the region's memory.
 //!
-//! A device with interrupts is driven through vfio, from here to the end of the process: it
-//! stays with vfio-pci, where the next incarnation finds it. Where that cannot be, its memory is
-//! used as that of a device without, and looked at again and again.
+//! A device with interrupts is used through vfio until the process ends. It stays bound to
+//! vfio-pci, where the next incarnation finds it. If vfio cannot be used, guestd polls its memory,
+//! as that of a device without interrupts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,23 +17,25 @@ struct Peers(&'static Device);
 
 impl RingPeers for Peers {
     fn ring(&self, peer: Option<u16>, vector: u16) {
-        // Of a device that is gone KMON learns nothing more anyway.
+        // If the device is gone, KMON cannot be reached anyway.
         if let Some(peer) = peer {
             let _ = self.0.ring(peer, vector);
         }
     }
 }
 
-/// Takes over the device whose memory is `resource`; nothing if it has no interrupts, or
-/// none that can be had, which is said.
-pub(crate) fn take(resource: &Path) -> Option<(&'static Mapping, Bells)> {
+/// Opens the device whose memory is `resource`. Returns `None` if it has no interrupts, or if they
+/// cannot be used, which is logged.
+pub(crate) fn open(resource: &Path) -> Option<(&'static Mapping, Bells)> {
     let name = resource.parent()?.file_name()?.to_str()?;
     let address: Address = name.parse().ok()?;
     let device = match Device::open(&address, VECTORS) {
         Ok(device) => Box::leak(Box::new(device)),
         Err(OpenError::Plain(_) | OpenError::Missing(_)) => return None,
         Err(why) => {
-            crate::log(format_args!("polls, for want of interrupts: {why}"));
+            crate::log(format_args!(
+                "polling, because interrupts cannot be used: {why}"
+            ));
             return None;
         }
     };

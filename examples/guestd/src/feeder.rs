@@ -1,10 +1,10 @@
-//! Tells KMON the kernel's log, from its first line on.
+//! Sends the kernel's log to KMON, from its first line on.
 //!
-//! - **F1** A line leaves when the log ring has room: until then it waits in the
-//!   kernel's own buffer. What the kernel overwrites meanwhile is counted, and told
-//!   with the next line.
-//! - **F2** In one region no line of one boot is told twice; in a region that was formatted anew
-//!   the telling begins again with the oldest line that the kernel still has.
+//! - **F1** A line is sent when the log ring has room; until then it waits in the kernel's own
+//!   buffer. Lines that the kernel overwrites meanwhile are counted, and the next line carries the
+//!   count.
+//! - **F2** In one region no line of one boot is sent twice. After the region was formatted again,
+//!   sending begins with the oldest line that the kernel still has.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,20 +20,20 @@ use crate::children::reason;
 use crate::kmsg::{self, Kmsg, Line};
 use crate::waker::Waker;
 
-/// Pauses between two looks for room, doubled as long as there is none.
+/// Pauses between two attempts to send, doubled while there is no room.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
-/// Feeds the log ring of the region that there is.
+/// Sends the kernel's log to the log ring of the current region.
 pub(crate) struct Feeder {
     ring: Mutex<Ring>,
-    /// Wakes the thread when there is another ring, or none any more.
+    /// Wakes the thread when the ring was replaced or removed.
     changed: Waker,
 }
 
 #[derive(Default)]
 struct Ring {
-    /// Nothing while there is none.
+    /// `None` while there is no ring.
     sender: Option<KernelSender<'static>>,
     /// Counts the rings.
     number: u64,
@@ -47,7 +47,7 @@ impl Feeder {
         })
     }
 
-    /// From now on lines go to `sender`; to nobody if the region has no log ring.
+    /// Sends lines to `sender` from now on. `None` if the region has no log ring.
     pub(crate) fn feed(&self, sender: Option<KernelSender<'static>>) {
         let mut ring = self.ring();
         ring.sender = sender;
@@ -56,31 +56,30 @@ impl Feeder {
         self.changed.wake();
     }
 
-    /// Uses the region no more.
+    /// Stops using the region.
     pub(crate) fn stop(&self) {
         self.feed(None);
     }
 
-    /// Feeds for as long as the process lives and its log can be read.
+    /// Sends lines as long as the process runs and the log can be read.
     ///
     /// # Errors
-    ///
-    /// Why the log cannot be read.
+    /// The reason why the log cannot be read.
     pub(crate) fn run(&self, open: impl Fn() -> io::Result<Kmsg>) -> Result<(), String> {
         let boot = kmsg::boot();
-        let cannot = |error| format!("the kernel's log is not told: {}", reason(&error));
+        let cannot = |error| format!("the kernel's log is not sent: {}", reason(&error));
         loop {
             match self.begin(boot) {
                 Some((ring, next)) => {
                     let log = open().map_err(cannot)?;
-                    self.tell(log, ring, next).map_err(cannot)?;
+                    self.send_lines(log, ring, next).map_err(cannot)?;
                 }
-                None => self.await_news(None),
+                None => self.wait_for_change(None),
             }
         }
     }
 
-    /// The ring's number, and that of the first line that it is to get.
+    /// Returns the ring's number, and the number of the first line to send.
     fn begin(&self, boot: Option<[u8; 16]>) -> Option<(u64, u64)> {
         let mut ring = self.ring();
         let sender = ring.sender.as_mut()?;
@@ -88,8 +87,8 @@ impl Feeder {
         Some((ring.number, next))
     }
 
-    /// Tells what is in the log, and what comes, until there is another ring.
-    fn tell(&self, mut log: Kmsg, ring: u64, mut next: u64) -> io::Result<()> {
+    /// Sends the lines of the log, and new ones, until the ring is replaced.
+    fn send_lines(&self, mut log: Kmsg, ring: u64, mut next: u64) -> io::Result<()> {
         loop {
             match log.next()? {
                 Some(line) if line.sequence < next => {}
@@ -100,12 +99,12 @@ impl Feeder {
                     next = line.sequence.saturating_add(1);
                 }
                 None if self.ring().number != ring => return Ok(()),
-                None => self.await_news(Some(&log)),
+                None => self.wait_for_change(Some(&log)),
             }
         }
     }
 
-    /// Tells `line` as soon as there is room; false if the ring is `ring` no more.
+    /// Sends `line` as soon as there is room. Returns false if the ring was replaced.
     fn deliver(&self, ring: u64, line: &Line, next: u64) -> bool {
         let message = line.message(line.sequence - next);
         let mut pause = SHORTEST_PAUSE;
@@ -119,7 +118,7 @@ impl Feeder {
                 Some(Ok(false)) => drop(now),
                 Some(Err(error)) => {
                     now.sender = None;
-                    complain(&error);
+                    log_failure(&error);
                     return false;
                 }
                 None => return false,
@@ -129,13 +128,13 @@ impl Feeder {
         }
     }
 
-    /// Waits for another ring, or a line of `log`.
-    fn await_news(&self, log: Option<&Kmsg>) {
+    /// Waits for another ring, or for a line of `log`.
+    fn wait_for_change(&self, log: Option<&Kmsg>) {
         let descriptors = [Some(self.changed.as_fd()), log.map(Kmsg::as_fd)];
         let watched = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
         let mut list: Vec<_> = descriptors.into_iter().flatten().map(watched).collect();
         let _ = poll(&mut list, None);
-        // Whoever calls looks at the ring's number next, so nothing is missed.
+        // The caller checks the ring's number next, so no change is missed.
         self.changed.take();
     }
 
@@ -144,10 +143,12 @@ impl Feeder {
     }
 }
 
-/// Of the region's own end the command loop learns by itself.
-fn complain(error: &LinkError) {
+/// Logs an error, unless the command loop notices it anyway.
+fn log_failure(error: &LinkError) {
     if !matches!(error, LinkError::Formatted | LinkError::Evicted) {
-        crate::log(format_args!("the kernel's log is told no more: {error}"));
+        crate::log(format_args!(
+            "the kernel's log is not sent any more: {error}"
+        ));
     }
 }
 
@@ -163,22 +164,22 @@ mod tests {
 
     use super::*;
 
-    /// Longer than anything here takes on a busy machine.
+    /// A time-out for a busy machine.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A region with KMON's end of its log ring.
     struct Region {
         memory: &'static Mapping,
-        hears: KernelReceiver<'static>,
+        receiver: KernelReceiver<'static>,
     }
 
     impl Region {
         fn new() -> Self {
             let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
-            Self::over(Box::leak(Box::new(memory)))
+            Self::with_memory(Box::leak(Box::new(memory)))
         }
 
-        fn over(memory: &'static Mapping) -> Self {
+        fn with_memory(memory: &'static Mapping) -> Self {
             let settings = Settings {
                 partition: 2,
                 period_ms: 1000,
@@ -186,24 +187,24 @@ mod tests {
             };
             let link = MonitorLink::create(memory.window(), &settings, Waiting::Poll).unwrap();
             let (.., kernel) = link.split();
-            let hears = kernel.unwrap();
-            Self { memory, hears }
+            let receiver = kernel.unwrap();
+            Self { memory, receiver }
         }
 
-        /// As the next incarnation of the daemon.
+        /// Attaches as the next incarnation of the daemon.
         fn sender(&self) -> Option<KernelSender<'static>> {
             let link = DaemonLink::attach(self.memory.window(), Waiting::Poll).unwrap();
             let (.., kernel) = link.split();
             kernel
         }
 
-        /// The next `count` lines: number, how many are missing in front, text.
-        fn hear(&mut self, count: usize) -> Vec<(u64, u32, String)> {
+        /// Returns the next `count` lines: number, how many lines before it are missing, text.
+        fn receive(&mut self, count: usize) -> Vec<(u64, u32, String)> {
             let (mut heard, start) = (Vec::new(), Instant::now());
             while heard.len() < count {
                 assert!(start.elapsed() < PATIENCE, "only {heard:?}");
                 let taken = self
-                    .hears
+                    .receiver
                     .receive(Duration::from_millis(10), |_, received| {
                         if let Received::Message(line) = received {
                             let text = String::from_utf8_lossy(line.text).into_owned();
@@ -216,16 +217,16 @@ mod tests {
         }
     }
 
-    /// A kernel's log: what it holds from the start, for each who opens it.
+    /// A kernel's log with initial records, which each open reads from the start.
     struct Kernel {
-        holds: Vec<&'static str>,
+        records: Vec<&'static str>,
         writer: Mutex<Option<UnixDatagram>>,
     }
 
     impl Kernel {
-        fn holding(holds: &[&'static str]) -> Arc<Self> {
+        fn with_records(records: &[&'static str]) -> Arc<Self> {
             Arc::new(Self {
-                holds: holds.to_vec(),
+                records: records.to_vec(),
                 writer: Mutex::default(),
             })
         }
@@ -233,14 +234,14 @@ mod tests {
         fn open(&self) -> io::Result<Kmsg> {
             let (reader, writer) = UnixDatagram::pair()?;
             reader.set_nonblocking(true)?;
-            for record in &self.holds {
+            for record in &self.records {
                 writer.send(record.as_bytes())?;
             }
             *self.writer.lock().unwrap() = Some(writer);
-            Ok(Kmsg::over(reader.into()))
+            Ok(Kmsg::from_fd(reader.into()))
         }
 
-        fn says(&self, record: &str) {
+        fn print(&self, record: &str) {
             let writer = self.writer.lock().unwrap();
             writer.as_ref().unwrap().send(record.as_bytes()).unwrap();
         }
@@ -261,46 +262,46 @@ mod tests {
     const HELD: [&str; 2] = ["5,3,10,-;three\n", "6,4,11,-;four\n KEY=value\n"];
 
     #[test]
-    fn the_log_is_told_from_its_oldest_line_with_what_is_missing() {
-        let (mut region, kernel) = (Region::new(), Kernel::holding(&HELD));
+    fn the_log_is_sent_from_its_oldest_line_with_counts_of_missing_lines() {
+        let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
         feeder(&kernel).feed(region.sender());
         let expected = [line(3, 3, "three"), line(4, 0, "four")];
-        assert_eq!(region.hear(2), expected);
-        kernel.says("4,5,12,-;five\n");
-        kernel.says("not a record");
-        kernel.says("4,9,13,-;nine\n");
+        assert_eq!(region.receive(2), expected);
+        kernel.print("4,5,12,-;five\n");
+        kernel.print("not a record");
+        kernel.print("4,9,13,-;nine\n");
         let expected = [line(5, 0, "five"), line(9, 3, "nine")];
-        assert_eq!(region.hear(2), expected);
+        assert_eq!(region.receive(2), expected);
     }
 
     #[test]
-    fn the_next_incarnation_in_a_region_tells_only_what_is_new() {
-        let (mut region, kernel) = (Region::new(), Kernel::holding(&HELD));
+    fn the_next_incarnation_in_a_region_sends_only_new_lines() {
+        let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
         let first = feeder(&kernel);
         first.feed(region.sender());
-        region.hear(2);
+        region.receive(2);
         first.stop();
-        // The kernel says the same again to each who opens its log.
-        let kernel = Kernel::holding(&[HELD[0], HELD[1], "6,5,12,-;five\n"]);
+        // Each open of the kernel's log reads the same lines.
+        let kernel = Kernel::with_records(&[HELD[0], HELD[1], "6,5,12,-;five\n"]);
         feeder(&kernel).feed(region.sender());
-        assert_eq!(region.hear(1), [line(5, 0, "five")]);
+        assert_eq!(region.receive(1), [line(5, 0, "five")]);
     }
 
     #[test]
     fn another_region_gets_the_log_from_its_oldest_line() {
-        let (mut region, kernel) = (Region::new(), Kernel::holding(&HELD));
+        let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
         let feeder = feeder(&kernel);
         feeder.feed(region.sender());
-        region.hear(2);
+        region.receive(2);
         feeder.stop();
-        let mut region = Region::over(region.memory);
+        let mut region = Region::with_memory(region.memory);
         feeder.feed(region.sender());
-        assert_eq!(region.hear(2), [line(3, 3, "three"), line(4, 0, "four")]);
+        assert_eq!(region.receive(2), [line(3, 3, "three"), line(4, 0, "four")]);
     }
 
     #[test]
-    fn a_log_that_the_ring_cannot_hold_waits_for_room() {
-        let (mut region, kernel) = (Region::new(), Kernel::holding(&[]));
+    fn lines_wait_while_the_ring_is_full() {
+        let (mut region, kernel) = (Region::new(), Kernel::with_records(&[]));
         feeder(&kernel).feed(region.sender());
         let start = Instant::now();
         while kernel.writer.lock().unwrap().is_none() {
@@ -311,10 +312,10 @@ mod tests {
         let says = Arc::clone(&kernel);
         let writer = thread::spawn(move || {
             for sequence in 0..600 {
-                says.says(&format!("6,{sequence},1,-;{text}\n"));
+                says.print(&format!("6,{sequence},1,-;{text}\n"));
             }
         });
-        let heard = region.hear(600);
+        let heard = region.receive(600);
         let numbers: Vec<_> = heard
             .iter()
             .map(|(sequence, lost, _)| (*sequence, *lost))
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_opened_is_one_line() {
+    fn a_log_that_cannot_be_opened_is_reported_in_one_line() {
         let region = Region::new();
         let feeder = Feeder::new().unwrap();
         feeder.feed(region.sender());

@@ -1,8 +1,8 @@
-//! The kernel's log, a line at a time, as `/dev/kmsg` has it.
+//! Reads the kernel's log from `/dev/kmsg`, one line at a time.
 //!
-//! Each read gives one record, `prefix,sequence,time,flags;text`, and lines of
-//! properties behind that, which are left out. What the kernel overwrote before
-//! it was read shows as a gap between two sequence numbers.
+//! Each read returns one record, `prefix,sequence,time,flags;text`, followed by lines of
+//! properties, which are left out. A gap between two sequence numbers shows how many records the
+//! kernel overwrote before they were read.
 
 use std::fs;
 use std::io;
@@ -12,9 +12,9 @@ use kmon_protocol::KernelLine;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Longer than any record: the kernel cuts them at 8 KiB.
+/// Longer than any record: the kernel cuts records at 8 KiB.
 const RECORD: usize = 16 << 10;
-/// Reads that may bring no line before the reader says that there is none now.
+/// How many reads in a row may return no line.
 const ATTEMPTS: usize = 64;
 
 /// A reader of the log, from its oldest line on.
@@ -41,29 +41,29 @@ impl Kmsg {
     fn open_at(path: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let log = rustix::fs::open(path, flags, Mode::empty())?;
-        // Where nobody mounted devices, whoever wrote to it first has made a file of it, which
-        // could always be read and never brings a line.
+        // Without mounted devices, the first program that writes to this path creates a regular
+        // file, which is always readable and never has a line.
         let mode = rustix::fs::fstat(&log)?.st_mode;
         if FileType::from_raw_mode(mode) != FileType::CharacterDevice {
-            return Err(io::Error::other(format!("{path} is no device")));
+            return Err(io::Error::other(format!("{path} is not a device")));
         }
-        Ok(Self::over(log))
+        Ok(Self::from_fd(log))
     }
 
-    /// A log whose every read gives one record, and does not wait for it.
-    pub(crate) fn over(log: OwnedFd) -> Self {
+    /// Creates a reader of a descriptor whose reads return one record each and never wait.
+    pub(crate) fn from_fd(log: OwnedFd) -> Self {
         Self {
             log,
             record: vec![0; RECORD],
         }
     }
 
-    /// What becomes readable with the next line.
+    /// Returns the descriptor that becomes readable with the next line.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.log.as_fd()
     }
 
-    /// The next line; nothing if there is none yet. Never waits.
+    /// Returns the next line; `None` if there is none yet. Never waits.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         for _ in 0..ATTEMPTS {
             match rustix::io::read(&self.log, &mut self.record) {
@@ -73,7 +73,8 @@ impl Kmsg {
                         return Ok(Some(line));
                     }
                 }
-                // Overwritten meanwhile, or longer than the buffer: the next read gives the next.
+                // Overwritten meanwhile, or longer than the buffer: the next read returns the next
+                // record.
                 Err(Errno::PIPE | Errno::INVAL | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -99,7 +100,7 @@ impl Line {
         })
     }
 
-    /// The line as KMON gets it, with the number of those that are missing in front of it.
+    /// Returns the line as a message for KMON; `lost` lines before it are missing.
     pub(crate) fn message(&self, lost: u64) -> KernelLine<'_> {
         KernelLine {
             sequence: self.sequence,
@@ -112,30 +113,30 @@ impl Line {
     }
 }
 
-/// `text` with the bytes that the kernel wrote as `\xNN`.
+/// Returns `text` with the escapes `\xNN` of the kernel decoded.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((&byte, behind)) = rest.split_first() {
-        let escaped = (byte == b'\\').then(|| escaped(behind)).flatten();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'\\').then(|| escaped(after)).flatten();
         plain.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() {
-            &behind[3..]
+            &after[3..]
         } else {
-            behind
+            after
         };
     }
     plain
 }
 
-/// The byte that `xNN` at the front of `text` stands for.
+/// Returns the byte that `xNN` at the start of `text` represents.
 fn escaped(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(b"x")?.get(..2)?;
     let digit = |digit: u8| char::from(digit).to_digit(16);
     Some((digit(digits[0])? << 4 | digit(digits[1])?) as u8)
 }
 
-/// Which boot of the kernel this is; nothing if the kernel does not tell.
+/// Returns the identifier of this boot; `None` if the kernel does not provide it.
 pub(crate) fn boot() -> Option<[u8; 16]> {
     parse_boot(&fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
 }
@@ -152,15 +153,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_the_place_of_the_log_is_none() {
+    fn a_file_in_the_place_of_the_log_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let opened = Kmsg::open_at(file.path().to_str().unwrap());
         let why = opened.err().unwrap().to_string();
-        assert!(why.ends_with(" is no device"), "{why}");
+        assert!(why.ends_with(" is not a device"), "{why}");
     }
 
     #[test]
-    fn a_record_is_its_fields_and_its_text_without_the_properties() {
+    fn a_record_is_parsed_without_its_properties() {
         let record = b"30,1234,5678901,-,caller=T1;usb\\x20 1-1: a\\x0ab \\xff\\\n SUBSYSTEM=usb\n";
         let line = Line::parse(record).unwrap();
         let message = line.message(1 << 40);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_none() {
+    fn an_invalid_record_is_skipped() {
         for record in [
             &b""[..],
             b"6,1,2,-",
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_that_is_cut_or_wrong_stays_as_it_is() {
+    fn an_invalid_escape_is_left_unchanged() {
         for text in [&b"\\"[..], b"\\x", b"\\x4", b"\\xg0", b"\\y41"] {
             assert_eq!(unescape(text), text);
         }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_is_known_by_its_number() {
+    fn the_boot_identifier_is_parsed() {
         let text = "01020304-0506-0708-090a-0b0c0d0e0f10\n";
         let boot = parse_boot(text).unwrap();
         assert_eq!((boot[0], boot[15]), (1, 16));

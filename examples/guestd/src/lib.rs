@@ -1,37 +1,38 @@
-//! The guest daemon: what KMON talks to inside an instance.
+//! The guest daemon, with which KMON communicates inside an instance.
 //!
-//! One thread, the command loop, takes commands and beats; it never waits for
-//! anything but the next command, and passes on what the shell prints meanwhile. Whatever can wait
-//! (a shell that starts, a command that runs, a result ring that is full) has a thread of its own.
+//! One thread, the command loop, receives commands and stores the heartbeat. It waits only for the
+//! next command, and meanwhile sends the shell's output. Work that can wait (starting a shell,
+//! running a command, a full result ring) has threads of its own.
 //!
 //! | module     | one purpose                                                     |
 //! |------------|-----------------------------------------------------------------|
 //! | [`cli`]    | the command line                                                |
-//! | `attach`   | getting at the region, which KMON may still have to format      |
-//! | `search`   | finding the region that was prepared for this machine           |
-//! | `doorbell` | interrupts of the device that the region is in                  |
-//! | `daemon`   | leaving the terminal and the parent behind                      |
+//! | `attach`   | waits for the region and attaches to it                         |
+//! | `search`   | finds the region that was prepared for this machine             |
+//! | `doorbell` | interrupts of the device that contains the region               |
+//! | `daemon`   | makes the process a daemon                                      |
 //! | `service`  | the command loop                                                |
-//! | `outlet`   | the result ring, shared: who waits, who drops                   |
-//! | `console`  | the shell's incarnation, and its output                                |
-//! | `console_pump`     | its output, read by the command loop                            |
-//! | `typist`   | the console's input                                             |
+//! | `outlet`   | shares the result ring among threads                            |
+//! | `console`  | runs the console's shell and sends its output                   |
+//! | `console_pump` | reads the console's output in the command loop              |
+//! | `console_input` | writes input to the console's terminal                     |
 //! | `pty`      | one pseudo-terminal                                             |
-//! | `exec`     | commands that run apart from the console                        |
-//! | `account`  | whose shell it is, and what its programs find around them       |
-//! | `children` | starting processes and burying them, orphans too                |
+//! | `exec`     | runs commands separately from the console                       |
+//! | `account`  | the user, and the environment of its programs                   |
+//! | `children` | starts and reaps processes, including orphans                   |
 //! | `readings` | statistics from `/proc`                                         |
-//! | `feeder`   | the kernel's log, into the log ring                             |
-//! | `kmsg`     | the kernel's log, a line at a time                              |
-//! | `signals`  | being asked to stop                                             |
-//! | `waker`    | waking a thread that waits for descriptors                      |
-//! | `log`      | what the daemon has to say of itself                            |
+//! | `feeder`   | sends the kernel's log to KMON                                  |
+//! | `kmsg`     | reads the kernel's log                                          |
+//! | `signals`  | receives the signals that stop the daemon                       |
+//! | `waker`    | wakes a thread that waits for descriptors                       |
+//! | `log`      | the daemon's own messages                                       |
 
 mod account;
 mod attach;
 mod children;
 pub mod cli;
 mod console;
+mod console_input;
 mod console_pump;
 mod daemon;
 mod doorbell;
@@ -45,7 +46,6 @@ mod readings;
 mod search;
 mod service;
 mod signals;
-mod typist;
 mod waker;
 
 use std::ffi::OsStr;
@@ -61,22 +61,21 @@ use daemon::Readiness;
 pub use log::log;
 use service::Service;
 
-/// Runs the daemon until KMON or a signal ends it; then, if it was KMON and
-/// `--on-halt` says so, a shell in its place. Without `--foreground` the
-/// process that called does not come back from here: it exits as soon as the
-/// daemon it forked is attached, or waits for KMON.
+/// Runs the daemon until KMON or a signal ends it. If KMON ends it, replaces the process by a shell
+/// that runs the command of `--on-halt`, if there is one. Without `--foreground`, does not return
+/// in the calling process, which exits as soon as the daemon is attached or waits for KMON.
 ///
 /// # Errors
 ///
-/// The region cannot be used, or KMON has not formatted it in time; the process
-/// cannot become a daemon; KMON broke the protocol; another daemon has this one's place.
+/// The region cannot be used, or KMON has not formatted it in time; the process cannot become a
+/// daemon; KMON broke the protocol; another daemon has attached in place of this one.
 pub fn run(args: &Args) -> Result<()> {
     signals::reset().context("cannot reset the signal actions")?;
-    let account = Account::of_this_user(args.shell.as_deref())?;
+    let account = Account::current(args.shell.as_deref())?;
     // Before the process changes its directory and closes its descriptors.
     let attacher = Attacher::new(args)?;
     let mut readiness = if args.foreground {
-        daemon::stay(args.log.as_deref())?;
+        daemon::stay_in_foreground(args.log.as_deref())?;
         Readiness::unneeded()
     } else {
         daemon::init_daemon(args.log.as_deref())?
@@ -98,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Lets a shell run `command` in this process's place; comes back if it cannot.
+/// Replaces this process by a shell that runs `command`. Returns only on an error.
 fn become_shell(account: &Account, command: &OsStr) -> anyhow::Error {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command);

@@ -1,11 +1,11 @@
-//! What the daemon has to say of itself.
+//! The daemon's own messages.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Writes one line to standard error. A log that cannot be written stops nothing.
+/// Writes one line to standard error, and ignores errors.
 pub fn log(line: impl Display) {
-    // At once: `/dev/kmsg` makes a record of each write.
+    // In one write: `/dev/kmsg` makes a record of each write.
     let line = format!("guestd: {line}\n");
     let _ = io::stderr().write_all(line.as_bytes());
 }

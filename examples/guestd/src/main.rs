@@ -1,4 +1,4 @@
-//! The guest daemon's binary: arguments in, exit status out.
+//! The guest daemon's program.
 
 use std::process::ExitCode;
 

@@ -1,15 +1,16 @@
-//! The result ring, shared by all who print: who waits for space, who drops.
+//! Shares the result ring among the threads that send events.
 //!
-//! - **O1** Output waits for space while KMON lives, that is while its heartbeat
-//!   has changed within [`STALLED_AFTER`]; otherwise it is dropped and counted.
-//!   So a slow KMON slows a program down, and a stalled one slows nothing.
-//! - **O2** Events that are not output are never dropped for want of space: they
-//!   queue, up to [`QUEUE_LIMIT`] that KMON itself would have to ask for.
-//! - **O3** The greeting goes out before anything else, then the count of dropped
-//!   bytes before anything that follows the gap.
-//! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait, and [`Outlet::offer`] waits for
-//!   other threads' turns at most, [`TURN`] each: the command loop uses only these.
-//! - **O5** While KMON formats the region anew there is no ring: it counts as full.
+//! - **O1** Output waits for space while KMON is alive, that is while its heartbeat has changed
+//!   within [`SILENCE_LIMIT`]. Otherwise it is dropped and counted. So a slow KMON slows a program
+//!   down, but a silent one does not.
+//! - **O2** Events that are not output are not dropped when there is no space: they queue, up to
+//!   [`QUEUE_LIMIT`], which only many requests of KMON can reach.
+//! - **O3** The greeting is sent before everything else, and the count of dropped bytes before
+//!   everything that follows the gap.
+//! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait. [`Outlet::offer`] waits only for
+//!   other threads to release the lock, at most [`MAX_WAIT`] each. The command loop uses only
+//!   these.
+//! - **O5** While KMON formats the region there is no ring, which counts as a full ring.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,36 +21,36 @@ use std::time::{Duration, Instant};
 use kmon_protocol::Event;
 use kmon_protocol::link::{EventSender, LinkError, VERSION};
 
-/// A KMON whose heartbeat has not changed for so long is taken for stalled.
-pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(3);
-/// Events that wait for space at most.
+/// KMON is silent if its heartbeat has not changed for this time.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// The most events that wait for space.
 const QUEUE_LIMIT: usize = 1024;
-/// How long one thread waits for space before it lets another have its turn.
-const TURN: Duration = Duration::from_millis(2);
-/// Time for a thread that was woken to take its turn.
-const GIVE_WAY: Duration = Duration::from_micros(100);
+/// How long a thread waits for space before it releases the lock.
+const MAX_WAIT: Duration = Duration::from_millis(2);
+/// Time in which a thread that was woken acquires the lock.
+const YIELD_TIME: Duration = Duration::from_micros(100);
 
 /// Sends events for any number of threads.
 pub(crate) struct Outlet {
     link: Mutex<Link>,
     greeting_due: AtomicBool,
     queue: Mutex<VecDeque<Event<'static>>>,
-    /// Threads that want `link` now.
+    /// Threads that wait for the lock of `link`.
     contenders: AtomicUsize,
     dropped: AtomicU64,
-    /// Dropped bytes that KMON has been told of; stored under `link`.
+    /// Dropped bytes that were reported to KMON; stored under `link`.
     reported: AtomicU64,
     peer: Mutex<Peer>,
 }
 
 struct Link {
-    /// Nothing while KMON formats the region anew (O5).
+    /// `None` while KMON formats the region (O5).
     sender: Option<EventSender<'static>>,
     /// Number of this daemon's incarnation, for the greeting.
     incarnation: u32,
-    /// Nothing is sent any more.
+    /// No event is sent any more.
     broken: bool,
-    /// Why, until someone asks.
+    /// The reason, until it is taken.
     failure: Option<LinkError>,
 }
 
@@ -58,7 +59,7 @@ struct Peer {
     changed: Instant,
 }
 
-/// What became of an attempt to send.
+/// The result of an attempt to send.
 #[derive(PartialEq, Eq)]
 enum Attempt {
     Sent,
@@ -87,23 +88,23 @@ impl Outlet {
         }
     }
 
-    /// Sends output of `len` bytes, waiting or dropping it as O1 says.
+    /// Sends output of `len` bytes, and waits or drops it according to O1.
     pub(crate) fn output(&self, event: &Event<'_>, len: usize) {
         while !self.offer(event, len) {
             self.lock().wait_for_space();
-            // The lock is not fair: without a pause we would take it again
-            // before the thread that the release woke has run.
+            // The lock is not fair: without a pause this thread would acquire it again before the
+            // thread that the release woke.
             if self.contenders.load(Ordering::Relaxed) > 0 {
-                thread::sleep(GIVE_WAY);
+                thread::sleep(YIELD_TIME);
             }
         }
     }
 
-    /// The same without waiting for space; false if it is to be offered again (O1).
+    /// Sends output without waiting for space. Returns false if the caller must try again (O1).
     pub(crate) fn offer(&self, event: &Event<'_>, len: usize) -> bool {
         let mut link = self.lock();
         let is_done = match self.attempt(&mut link, event) {
-            Attempt::Full if self.peer_stalled() => {
+            Attempt::Full if self.is_peer_silent() => {
                 self.dropped.fetch_add(len as u64, Ordering::Relaxed);
                 true
             }
@@ -111,37 +112,36 @@ impl Outlet {
             Attempt::Sent | Attempt::Broken => true,
         };
         drop(link);
-        // Whoever posted while we held the lock could not send.
+        // A thread that posted while this one held the lock could not send.
         self.flush();
         is_done
     }
 
-    /// Says who is there, now or when there is space.
+    /// Sends the greeting, now or when there is space.
     pub(crate) fn greet(&self) {
         self.greeting_due.store(true, Ordering::Relaxed);
         self.flush();
     }
 
-    /// Sends nothing more: the ring is another's.
+    /// Stops sending: another process uses the ring.
     pub(crate) fn abandon(&self) {
         self.lock().broken = true;
     }
 
-    /// Lets go of a region that is one no more, and of what only its KMON would
-    /// have understood (O5).
+    /// Releases a region that is being formatted, and discards events for its KMON (O5).
     pub(crate) fn detach(&self) {
         let mut link = self.lock();
         (link.sender, link.failure) = (None, None);
         guard(&self.queue).clear();
     }
 
-    /// Goes on in a region that was formatted anew, and greets there.
+    /// Continues in a region that was formatted again, and sends the greeting there.
     pub(crate) fn attach(&self, sender: EventSender<'static>, incarnation: u32, peer_beat: u32) {
         let mut link = self.lock();
         (link.sender, link.incarnation) = (Some(sender), incarnation);
         self.reported.store(0, Ordering::Relaxed);
         drop(link);
-        self.saw_peer(peer_beat);
+        self.note_peer_beat(peer_beat);
         self.greet();
     }
 
@@ -155,13 +155,13 @@ impl Outlet {
         self.flush();
     }
 
-    /// Sends what waits, as far as there is space; true if nothing is left.
+    /// Sends waiting events as far as there is space. Returns true if none is left.
     pub(crate) fn flush(&self) -> bool {
-        while self.owes() {
+        while self.has_pending() {
             let mut link = match self.link.try_lock() {
                 Ok(link) => link,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // Whoever has it flushes after giving it back.
+                // The thread that holds the lock flushes after the release.
                 Err(TryLockError::WouldBlock) => return false,
             };
             if self.send_waiting(&mut link) != Attempt::Sent {
@@ -172,7 +172,7 @@ impl Outlet {
     }
 
     /// Notes KMON's heartbeat.
-    pub(crate) fn saw_peer(&self, beat: u32) {
+    pub(crate) fn note_peer_beat(&self, beat: u32) {
         let mut peer = guard(&self.peer);
         if peer.beat != beat {
             *peer = Peer {
@@ -182,22 +182,22 @@ impl Outlet {
         }
     }
 
-    /// Whether KMON's heartbeat stands still.
-    pub(crate) fn peer_stalled(&self) -> bool {
-        guard(&self.peer).changed.elapsed() >= STALLED_AFTER
+    /// Returns true if KMON is silent.
+    pub(crate) fn is_peer_silent(&self) -> bool {
+        guard(&self.peer).changed.elapsed() >= SILENCE_LIMIT
     }
 
-    /// Bytes of output dropped so far.
+    /// Returns how many bytes of output were dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Why nothing can be sent any more, said once.
+    /// Takes the reason why no event can be sent any more. Returns it once.
     pub(crate) fn take_failure(&self) -> Option<LinkError> {
         self.link.try_lock().ok()?.failure.take()
     }
 
-    fn owes(&self) -> bool {
+    fn has_pending(&self) -> bool {
         self.greeting_due.load(Ordering::Relaxed)
             || self.dropped() > self.reported.load(Ordering::Relaxed)
             || !guard(&self.queue).is_empty()
@@ -217,9 +217,9 @@ impl Outlet {
         }
     }
 
-    /// In the order of O3, and the queue in its own.
+    /// Sends what waits, in the order of O3, and the queue in its own order.
     fn send_waiting(&self, link: &mut Link) -> Attempt {
-        // Before it is sent: it may fall due again, for a KMON that comes meanwhile.
+        // Cleared before it is sent: a new KMON may need another greeting meanwhile.
         if self.greeting_due.swap(false, Ordering::Relaxed) {
             let hello = Event::Hello {
                 version: VERSION,
@@ -275,8 +275,8 @@ impl Link {
 
     fn wait_for_space(&mut self) {
         match &mut self.sender {
-            Some(sender) => sender.wait_for_space(TURN),
-            None => thread::sleep(TURN),
+            Some(sender) => sender.wait_for_space(MAX_WAIT),
+            None => thread::sleep(MAX_WAIT),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One pseudo-terminal.
 //!
-//! The daemon keeps the terminal's own side open too, for asking how much input
-//! its programs have left unread. So end of file never comes on the master, and
-//! nothing here relies on it: a background job could hold it back just as long.
+//! The daemon keeps the slave side open too, to find out how much input its programs have not read.
+//! So the master never reports end of file, and nothing here relies on it: a background job could
+//! delay it, too.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,7 +33,7 @@ impl Default for Size {
     }
 }
 
-/// Both sides of a pseudo-terminal; neither is inherited by a new program.
+/// Both sides of a pseudo-terminal. New programs inherit neither.
 #[derive(Debug)]
 pub(crate) struct Pty {
     master: OwnedFd,
@@ -41,16 +41,16 @@ pub(crate) struct Pty {
 }
 
 impl Pty {
-    /// Makes a terminal of this size.
+    /// Creates a terminal of this size.
     pub(crate) fn open(size: Size) -> io::Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags)?;
         unlockpt(&master)?;
-        // By descriptor, not by name: /dev/pts may be another namespace's.
+        // By descriptor, not by name: /dev/pts may belong to another namespace.
         let terminal = ioctl_tiocgptpeer(&master, flags)?;
         ioctl_fionbio(&master, true)?;
         let mut modes = tcgetattr(&terminal)?;
-        modes.input_modes |= InputModes::IUTF8; // erase whole characters
+        modes.input_modes |= InputModes::IUTF8; // Erases whole characters.
         tcsetattr(&terminal, OptionalActions::Now, &modes)?;
         let pty = Self { master, terminal };
         pty.resize(size)?;
@@ -68,12 +68,12 @@ impl Pty {
         Ok(tcsetwinsize(&self.master, size)?)
     }
 
-    /// The side for a program's standard input, output and error.
+    /// Returns the slave side, for a program's standard input, output and error.
     pub(crate) fn terminal(&self) -> io::Result<OwnedFd> {
         self.terminal.try_clone()
     }
 
-    /// For polling.
+    /// Returns the master, for polling.
     pub(crate) fn master(&self) -> BorrowedFd<'_> {
         self.master.as_fd()
     }
@@ -83,26 +83,26 @@ impl Pty {
         Ok(rustix::io::read(&self.master, buffer)?)
     }
 
-    /// Types `bytes`, as many as the terminal takes. Never waits.
+    /// Writes as many of `bytes` as the terminal accepts. Never waits.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(&self.master, bytes)?)
     }
 
-    /// The process group that gets `^C`.
+    /// Returns the process group in the foreground, which receives `^C`.
     pub(crate) fn foreground(&self) -> Option<Pid> {
         let group = tcgetpgrp(&self.master).ok()?;
         Some(Pid::from_raw(group.as_raw_nonzero().get()))
     }
 
-    /// Whether programs have left typed input unread.
+    /// Returns true if there is input that no program has read.
     pub(crate) fn has_unread_input(&self) -> bool {
-        // The count alone misses what a worker of the kernel has yet to carry across, however
-        // long ago it was typed; a poll that finds nothing waits for the worker.
+        // The count does not include bytes that a worker thread of the kernel has not moved yet. A
+        // poll that finds nothing waits for the worker.
         is_readable(self.terminal.as_fd(), Some(Duration::ZERO));
         ioctl_fionread(&self.terminal).is_ok_and(|bytes| bytes > 0)
     }
 
-    /// Whether there is output to read.
+    /// Returns true if there is output to read.
     pub(crate) fn has_output(&self) -> bool {
         is_readable(self.master(), Some(Duration::ZERO))
     }

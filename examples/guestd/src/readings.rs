@@ -1,4 +1,4 @@
-//! Statistics from `/proc`, published at a steady pace.
+//! Reads statistics from `/proc` and publishes them periodically.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,60 +12,60 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::outlet::Outlet;
 
-/// Publishes readings to the region that there is.
+/// Publishes readings to the current region.
 #[derive(Default)]
 pub(crate) struct Publisher {
-    /// Nothing while there is none.
-    board: Mutex<Option<Board>>,
+    /// `None` while there is no region.
+    target: Mutex<Option<Target>>,
     changed: Condvar,
 }
 
-struct Board {
+struct Target {
     writer: StatsWriter<'static>,
     period: Duration,
 }
 
 impl Publisher {
-    /// From now on a reading goes to `writer` every `period`, the first at once.
+    /// Publishes a reading to `writer` every `period` from now on, the first immediately.
     pub(crate) fn publish_to(&self, writer: StatsWriter<'static>, period: Duration) {
-        *self.board() = Some(Board { writer, period });
+        *self.target() = Some(Target { writer, period });
         self.changed.notify_one();
     }
 
-    /// Publishes nothing more until there is another region.
+    /// Stops publishing until there is another region.
     pub(crate) fn stop(&self) {
-        *self.board() = None;
+        *self.target() = None;
     }
 
-    /// Publishes for as long as the process lives.
+    /// Publishes readings as long as the process runs.
     pub(crate) fn run(&self, outlet: &Outlet) {
         let mut next = Instant::now();
         loop {
             let stats = read(outlet.dropped());
-            let mut board = self.board();
-            let Some(Board { writer, period }) = board.as_mut() else {
-                drop(self.changed.wait(board));
+            let mut target = self.target();
+            let Some(Target { writer, period }) = target.as_mut() else {
+                drop(self.changed.wait(target));
                 next = Instant::now();
                 continue;
             };
             writer.publish(&stats);
-            // By the clock and not by a pause, so that readings do not drift; after a
-            // long sleep of the machine, no burst to catch up.
+            // Scheduled by the clock, so that readings do not drift. After a long sleep of the
+            // machine, missed readings are not made up.
             let now = Instant::now();
             next = (next + *period).max(now);
-            let waited = self.changed.wait_timeout(board, next - now);
+            let waited = self.changed.wait_timeout(target, next - now);
             if !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
                 next = Instant::now();
             }
         }
     }
 
-    fn board(&self) -> MutexGuard<'_, Option<Board>> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn target(&self) -> MutexGuard<'_, Option<Target>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One reading. What the kernel does not tell stays zero.
+/// Takes one reading. Values that the kernel does not provide stay zero.
 fn read(dropped_bytes: u64) -> Stats {
     let mut stats = Stats {
         taken_ns: monotonic_ns(),
@@ -81,7 +81,7 @@ fn read(dropped_bytes: u64) -> Stats {
     if let Ok(memory) = Meminfo::current() {
         stats.memory_total_kb = memory.mem_total / 1024;
         stats.memory_free_kb = memory.mem_free / 1024;
-        // Before Linux 3.14 there is no estimate; free memory is the safe one.
+        // Before Linux 3.14 there is no estimate; free memory is a safe one.
         stats.memory_available_kb = memory.mem_available.unwrap_or(memory.mem_free) / 1024;
     }
     if let Ok(kernel) = KernelStats::current() {
@@ -101,7 +101,8 @@ fn read(dropped_bytes: u64) -> Stats {
     stats
 }
 
-/// Guest time is left out of the sum: the kernel counts it in `user` and `nice` already.
+/// Converts the times of a CPU. Guest time is left out of the sum: the kernel includes it in `user`
+/// and `nice`.
 fn cpu_time(ticks: &procfs::CpuTime) -> CpuTime {
     let waiting = ticks.idle + ticks.iowait.unwrap_or(0);
     let busy = ticks.user
@@ -117,7 +118,7 @@ fn cpu_time(ticks: &procfs::CpuTime) -> CpuTime {
     }
 }
 
-/// By name, so that they keep their places from one reading to the next.
+/// Returns the interfaces sorted by name, so that their order does not change between readings.
 fn interfaces() -> Vec<Interface> {
     let status = procfs::net::dev_status().unwrap_or_default();
     let mut interfaces: Vec<_> = status
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_has_what_this_machine_tells() {
+    fn a_reading_has_the_values_of_this_machine() {
         let stats = read(7);
         assert_eq!(stats.dropped_bytes, 7);
         assert!(stats.taken_ns > 0 && stats.uptime_ms > 0, "{stats:?}");

@@ -1,13 +1,13 @@
-//! Finding the region that was prepared for this machine.
+//! Finds the region that was prepared for this machine.
 //!
-//! | looked at, in this order                  | gives                                     |
+//! | searched, in this order                   | result                                    |
 //! |-------------------------------------------|-------------------------------------------|
-//! | `shmr.region=` on the kernel command line | the place, whatever it is                 |
+//! | `shmr.region=` on the kernel command line | any place                                 |
 //! | `reserved-memory` in the device tree      | `mem:`, nodes compatible with `shmr,region` |
 //! | PCI devices 1af4:1110 (ivshmem)           | `pci:`, their BAR 2                       |
 //!
-//! The first that gives anything decides. More than one place there is an error: which of
-//! them is KMON's, only a person knows.
+//! The first source with a result decides. More than one place in it is an error, because only a
+//! person knows which one KMON uses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use shmem_core::region::Place;
 
-/// The word on the kernel command line in front of the place.
+/// The parameter on the kernel command line that names the place.
 const PARAMETER: &str = "shmr.region=";
-/// What was looked for, where nothing was found.
+/// What was searched without a result.
 pub(crate) const NOTHING: &str = "no shmr.region= on the kernel's command line, none in the \
                                   device tree, no ivshmem device (PCI 1af4:1110)";
-/// What a reserved range is compatible with.
+/// The `compatible` string of a reserved range.
 const COMPATIBLE: &[u8] = b"shmr,region";
-/// Red Hat's number, and ivshmem's.
+/// The vendor number of Red Hat, and the device number of ivshmem.
 const IVSHMEM: (&str, &str) = ("0x1af4", "0x1110");
-/// Cells of an address and of a length where the device tree does not say.
+/// The default numbers of cells of an address and of a length in a device tree.
 const DEFAULT_CELLS: (u64, u64) = (2, 1);
 /// More cells than any number here has.
 const MAX_CELLS: u64 = 4;
 
-/// What to look through.
+/// The directories to search.
 pub(crate) struct Search {
     proc: PathBuf,
     sys: PathBuf,
 }
 
 impl Search {
-    /// This machine.
+    /// Searches this machine.
     pub(crate) fn this_machine() -> Self {
         Self {
             proc: "/proc".into(),
@@ -44,11 +44,10 @@ impl Search {
         }
     }
 
-    /// The region's place; nothing if none is there now.
+    /// Returns the region's place; `None` if there is none now.
     ///
     /// # Errors
-    ///
-    /// There are several, or what the kernel command line says is no place.
+    /// There are several regions, or the kernel command line does not name a valid place.
     pub(crate) fn find(&self) -> Result<Option<Place>> {
         if let Some(place) = self.on_the_command_line()? {
             return Ok(Some(place));
@@ -63,7 +62,7 @@ impl Search {
     fn on_the_command_line(&self) -> Result<Option<Place>> {
         let line = fs::read(self.proc.join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
-        // The last one holds, as with the kernel's own.
+        // The last one is used, as for the kernel's own parameters.
         let words = line.split_ascii_whitespace().rev();
         let mut places = words.filter_map(|word| word.trim_matches('"').strip_prefix(PARAMETER));
         match places.next().map(|place| place.trim_matches('"')) {
@@ -111,7 +110,7 @@ fn only(mut places: Vec<Place>) -> Result<Option<Place>> {
     Ok(places.pop())
 }
 
-/// The place of a reserved range that is KMON's, and in use.
+/// Returns the place of a reserved range if it is for KMON and enabled.
 fn reserved(node: &Path, address: usize, size: usize) -> Option<Place> {
     let compatible = fs::read(node.join("compatible")).ok()?;
     let mut names = compatible.split(|&byte| byte == 0);
@@ -124,7 +123,7 @@ fn reserved(node: &Path, address: usize, size: usize) -> Option<Place> {
     Some(Place::Physical { base, len })
 }
 
-/// The big-endian cells of a property as one number.
+/// Converts the big-endian cells of a property to a number.
 fn number(cells: &[u8]) -> Option<u64> {
     let (high, low) = cells.split_at_checked(cells.len().saturating_sub(8))?;
     high.iter().all(|&byte| byte == 0).then_some(())?;
@@ -140,7 +139,7 @@ fn is_ivshmem(device: &Path) -> bool {
     is("vendor", IVSHMEM.0) && is("device", IVSHMEM.1) && device.join("resource2").exists()
 }
 
-/// What is in `directory`, by name.
+/// Returns the entries of `directory`, sorted by name.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let listing = fs::read_dir(directory).into_iter().flatten();
     let mut entries: Vec<_> = listing
@@ -150,16 +149,15 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
-/// Makes a PCI device answer at its memory, if it does not do so yet.
+/// Enables access to the memory of a PCI device, if it is not enabled yet.
 ///
 /// # Errors
-///
-/// The kernel does not do it: for want of the right, or because a driver has the device.
+/// The kernel refuses, because the right is missing or a driver uses the device.
 pub(crate) fn enable(resource: &Path) -> Result<()> {
     let Some(switch) = resource.parent().map(|device| device.join("enable")) else {
         return Ok(());
     };
-    // The kernel counts who enables it: once is enough.
+    // The kernel counts how often a device is enabled: once is enough.
     let is_off = |text: String| text.trim() == "0";
     if !fs::read_to_string(&switch).is_ok_and(is_off) {
         return Ok(());
@@ -173,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// A machine of files.
+    /// Files that represent a machine.
     struct Machine(TempDir);
 
     impl Machine {
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn several_devices_are_an_error_that_names_them_and_says_what_to_do() {
+    fn several_devices_are_an_error_that_names_them_and_the_remedy() {
         let machine = Machine::new()
             .with_device("0000:00:04.0", "0x1af4", "0x1110")
             .with_device("0000:00:05.0", "0x1af4", "0x1110");
@@ -274,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_read_with_as_many_cells_as_its_parent_says() {
+    fn a_range_has_the_numbers_of_cells_of_its_parent() {
         let found = |machine: Machine| machine.finds();
         let machine = Machine::new().with_cells(1, 1);
         let machine = machine.with_reserved("a", &[0x4000_0000, 0x1000]);
         assert_eq!(found(machine).as_deref(), Some("mem:0x40000000+0x1000"));
         let machine = Machine::new().with_reserved("a", &[0, 0x4000_0000, 0x1000]);
         assert_eq!(found(machine).as_deref(), Some("mem:0x40000000+0x1000"));
-        // Cut, of no fixed address, switched off, beyond 64 bits, counted madly.
+        // Truncated, beyond 64 bits, with an impossible number of cells, disabled.
         let machine = Machine::new()
             .with_cells(2, 2)
             .with_reserved("a", &[1, 0, 0]);
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_decides_whatever_else_is_there() {
+    fn the_command_line_decides_before_devices() {
         let machine = Machine::new().with_device("0000:00:04.0", "0x1af4", "0x1110");
         let line = "quiet shmr.region=fd:9 \"shmr.region=mem:0x100000000+2M\" panic=0\n";
         let machine = machine.with("proc/cmdline", line);

@@ -1,13 +1,11 @@
-//! The command loop: takes KMON's commands, passes on what the shell prints, beats, and waits for
-//! nothing else but its turn at the outlet.
+//! The command loop: receives KMON's commands, sends the shell's output, and stores the heartbeat.
+//! Apart from commands, it waits only for the lock of the outlet.
 //!
-//! - **V1** A KMON that was restarted gets the greeting again, and what its
-//!   earlier incarnation had `exec` run is killed: nobody is left to hear how it ends.
-//!   The console's shell goes on.
-//! - **V2** A daemon whose place another one has taken sends nothing more, not
-//!   even a goodbye.
-//! - **V3** A region that KMON formatted anew is attached to anew, with the shell as
-//!   it is; nothing of the old one's is dropped behind that, for its words may be the new one's.
+//! - **V1** A restarted KMON gets the greeting again, and the commands of its earlier incarnation
+//!   are killed, because no KMON waits for their results. The console's shell continues.
+//! - **V2** An evicted daemon sends nothing more, not even a goodbye.
+//! - **V3** When KMON formats the region again, the daemon attaches again and keeps its shell. It
+//!   drops all parts of the old region before that, because their memory may belong to the new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +22,7 @@ use crate::attach::Attacher;
 use crate::children::Children;
 use crate::cli::Args;
 use crate::console::Console;
+use crate::console_input::ConsoleInput;
 use crate::console_pump::ConsolePump;
 use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
@@ -33,20 +32,19 @@ use crate::outlet::Outlet;
 use crate::pty::Size;
 use crate::readings::Publisher;
 use crate::signals::StopSignals;
-use crate::typist::Typist;
 
-/// Time between two heartbeats at most where KMON wakes us: as rare as KMON's patience (3 s)
-/// allows, so that an idle machine sleeps. A signal is seen as late.
-const RARE_BEAT: Duration = Duration::from_secs(1);
-/// The same while input or events wait for space somewhere, and while commands come.
+/// The longest time between two heartbeats if KMON wakes this process: as long as KMON's limit (3
+/// s) allows, so that an idle machine sleeps. A signal may be noticed this late.
+const IDLE_BEAT: Duration = Duration::from_secs(1);
+/// The longest time while input or events wait for space, and while commands arrive.
 const SOON: Duration = Duration::from_millis(5);
-/// How long after each greeting KMON may ask what works across the memory.
-const TRIAL_TIME: Duration = Duration::from_secs(10);
+/// How long after each greeting KMON may test what works across the memory.
+const MEMORY_TEST_TIME: Duration = Duration::from_secs(10);
 /// Time between two checks of the region's file.
 const FILE_CHECK: Duration = Duration::from_secs(1);
-/// Time that KMON has to take the last events.
+/// How long KMON may take to receive the last events.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Statistics are not read more often than this, whatever KMON says.
+/// The shortest period of statistics that KMON can set.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 
 /// The daemon with all its threads.
@@ -56,31 +54,31 @@ pub(crate) struct Service {
     outlet: Arc<Outlet>,
     children: Arc<Children>,
     console: Arc<Console>,
-    typist: Typist,
+    input: ConsoleInput,
     execs: Arc<Execs>,
     publisher: Arc<Publisher>,
     feeder: Arc<Feeder>,
-    /// What was asked for, whatever KMON says.
+    /// The period of the command line, which overrides KMON's setting.
     period: Option<Duration>,
     halted: bool,
-    /// Until then KMON may ask what works across the memory: it does not wait long for us.
-    trial_until: Instant,
+    /// Until then KMON may test what works across the memory. It waits only briefly for an answer.
+    memory_test_until: Instant,
     /// When the region's file was checked last.
     checked: Instant,
     _pid_file: Option<PidFile>,
 }
 
 impl Service {
-    /// Attaches to KMON and starts the shell and the statistics; nothing if a signal
-    /// comes before KMON. A daemon that waits is ready, and has its pid file.
+    /// Attaches to KMON and starts the shell and the statistics. Returns `None` if a stop signal
+    /// arrives first. While it waits, the daemon counts as ready and has its pid file.
     pub(crate) fn start(
         args: &Args,
         mut attacher: Attacher,
         account: Account,
         readiness: &mut Readiness,
     ) -> Result<Option<(Self, CommandReceiver<'static>)>> {
-        // Before the first thread: all of them are to inherit the mask.
-        let stop = StopSignals::take().context("cannot take the stop signals over")?;
+        // Before the first thread starts, so that all threads inherit the mask.
+        let stop = StopSignals::block().context("cannot receive the stop signals")?;
         let mut pid_file = None;
         let write = || args.pid_file.as_deref().map(PidFile::write).transpose();
         let link = attacher.attach(&stop, || {
@@ -94,7 +92,7 @@ impl Service {
         if pid_file.is_none() {
             pid_file = write()?;
         }
-        let period = args.period.unwrap_or_else(|| told_period(&link));
+        let period = args.period.unwrap_or_else(|| configured_period(&link));
         let incarnation = link.incarnation().number();
         let (sender, commands, stats, kernel) = link.split();
 
@@ -108,13 +106,13 @@ impl Service {
             execs: Arc::new(Execs::new(account, children.clone(), outlet.clone())),
             outlet,
             children,
-            typist: Typist::new(Arc::clone(&console)),
+            input: ConsoleInput::new(Arc::clone(&console)),
             console,
             publisher: Arc::default(),
             feeder: Arc::new(Feeder::new().context("cannot make an event descriptor")?),
             period: args.period,
             halted: false,
-            trial_until: Instant::now() + TRIAL_TIME,
+            memory_test_until: Instant::now() + MEMORY_TEST_TIME,
             checked: Instant::now(),
             _pid_file: pid_file,
         };
@@ -130,7 +128,7 @@ impl Service {
         start_thread("statistics", move || publisher.run(&outlet))?;
         let console = Arc::clone(&self.console);
         start_thread("console", move || console.run())?;
-        if !self.attacher.tells_kernel_log() {
+        if !self.attacher.sends_kernel_log() {
             return Ok(());
         }
         let feeder = Arc::clone(&self.feeder);
@@ -141,18 +139,19 @@ impl Service {
         })
     }
 
-    /// Lets the kernel's log go to `kernel`, if KMON is to have it.
+    /// Sends the kernel's log to `kernel`, if KMON gets it.
     fn feed(&self, kernel: Option<KernelSender<'static>>) {
         self.feeder
-            .feed(kernel.filter(|_| self.attacher.tells_kernel_log()));
+            .feed(kernel.filter(|_| self.attacher.sends_kernel_log()));
     }
 
-    /// Serves KMON until it halts the instance or a signal comes; true if KMON did.
+    /// Serves KMON until KMON halts the instance or a stop signal arrives. Returns true if KMON
+    /// halted it.
     ///
     /// # Errors
     ///
-    /// KMON broke the protocol, or another daemon has this one's place; the
-    /// shell and the commands are ended all the same.
+    /// KMON broke the protocol, or another daemon has attached in place of this one. The shell and
+    /// the commands are ended in this case, too.
     pub(crate) fn run(mut self, mut commands: CommandReceiver<'static>) -> Result<bool> {
         let served = loop {
             match self.serve(&mut commands) {
@@ -160,7 +159,7 @@ impl Service {
                 served => break served,
             }
             drop(commands); // V3
-            match self.attach_anew() {
+            match self.attach_again() {
                 Ok(Some(again)) => commands = again,
                 done => {
                     self.end();
@@ -174,7 +173,7 @@ impl Service {
         self.end();
         match served {
             Err(LinkError::Evicted) => {
-                bail!("another guestd has this instance's number, so this one ends")
+                bail!("another guestd has attached in place of this one, so this one ends")
             }
             Err(error) => bail!("KMON broke the region: {error}"),
             Ok(()) => self.say_goodbye(&mut commands),
@@ -182,9 +181,10 @@ impl Service {
         Ok(self.halted)
     }
 
-    /// Attaches to what KMON makes of the region (V3); nothing if a signal comes first.
-    fn attach_anew(&mut self) -> Result<Option<CommandReceiver<'static>>> {
-        crate::log("KMON formats the region anew: attaching anew");
+    /// Attaches to the region after KMON has formatted it (V3). Returns `None` if a stop signal
+    /// arrives first.
+    fn attach_again(&mut self) -> Result<Option<CommandReceiver<'static>>> {
+        crate::log("KMON formats the region: attaching again");
         self.publisher.stop();
         self.feeder.stop();
         self.outlet.detach();
@@ -192,11 +192,11 @@ impl Service {
         let Some(link) = self.attacher.attach(&self.stop, || Ok(()))? else {
             return Ok(None);
         };
-        let period = self.period.unwrap_or_else(|| told_period(&link));
+        let period = self.period.unwrap_or_else(|| configured_period(&link));
         let incarnation = link.incarnation().number();
         let (sender, commands, stats, kernel) = link.split();
         self.publisher.publish_to(stats, period);
-        self.trial_until = Instant::now() + TRIAL_TIME;
+        self.memory_test_until = Instant::now() + MEMORY_TEST_TIME;
         self.feed(kernel);
         self.outlet
             .attach(sender, incarnation, commands.peer_beat());
@@ -213,11 +213,11 @@ impl Service {
         while !self.halted && !self.stop.asked() {
             let mut left = self.pause(commands);
             let mut until = None;
-            // Whoever has sent a command waits for what it does, and often has the next: the
-            // rest can wait.
+            // The sender of a command waits for its effect and often sends another command soon, so
+            // other work is postponed.
             while self.take_commands(commands, &mut console_pump, left)?
                 && !self.halted
-                && !self.typist.is_waiting()
+                && !self.input.is_waiting()
             {
                 let now = Instant::now();
                 left = until
@@ -230,41 +230,41 @@ impl Service {
             self.try_memory(commands);
             commands.beat()?;
             self.check_file()?;
-            self.tell_discarded(commands);
-            self.outlet.saw_peer(commands.peer_beat());
-            self.typist.flush();
-            self.children.bury_orphans();
+            self.report_discarded(commands);
+            self.outlet.note_peer_beat(commands.peer_beat());
+            self.input.flush();
+            self.children.reap_orphans();
             self.outlet.take_failure().map_or(Ok(()), Err)?;
         }
         Ok(())
     }
 
-    /// Lets go of a region whose file is another now: KMON uses the new one (V3).
+    /// Releases a region whose file was replaced: KMON uses the new one (V3).
     fn check_file(&mut self) -> Result<(), LinkError> {
         if self.checked.elapsed() < FILE_CHECK {
             return Ok(());
         }
         self.checked = Instant::now();
-        match self.attacher.is_displaced() {
+        match self.attacher.is_file_replaced() {
             true => Err(LinkError::Formatted),
             false => Ok(()),
         }
     }
 
-    /// How long to wait for the next command before everything else has its turn.
+    /// Returns how long to wait for the next command before doing other work.
     fn pause(&self, commands: &CommandReceiver<'static>) -> Duration {
-        // A stalled KMON makes no space; looking for it often would only burn time.
-        let sent = self.outlet.flush() || self.outlet.peer_stalled();
-        let caught_up = sent && !self.typist.is_waiting();
-        let tries = commands.may_try_memory() && Instant::now() < self.trial_until;
-        match (caught_up && !tries, commands.is_rung()) {
+        // A silent KMON makes no space, so frequent checks would be useless.
+        let sent = self.outlet.flush() || self.outlet.is_peer_silent();
+        let caught_up = sent && !self.input.is_waiting();
+        let may_test = commands.may_try_memory() && Instant::now() < self.memory_test_until;
+        match (caught_up && !may_test, commands.is_rung()) {
             (false, _) => SOON,
             (true, false) => BEAT,
-            (true, true) => RARE_BEAT,
+            (true, true) => IDLE_BEAT,
         }
     }
 
-    /// Waits for commands, and obeys them; whether there were any.
+    /// Waits for commands and carries them out. Returns true if there were any.
     fn take_commands(
         &mut self,
         commands: &mut CommandReceiver<'static>,
@@ -274,20 +274,20 @@ impl Service {
         let Self {
             outlet,
             console,
-            typist,
+            input,
             execs,
             halted,
-            trial_until,
+            memory_test_until,
             ..
         } = self;
         let taken = commands.receive_beside(console_pump, timeout, |received| match received {
             _ if *halted => {}
             Received::Restarted => {
                 execs.kill_all(); // V1
-                *trial_until = Instant::now() + TRIAL_TIME;
+                *memory_test_until = Instant::now() + MEMORY_TEST_TIME;
                 outlet.greet();
             }
-            Received::Message(Command::Input(bytes)) => typist.enter(bytes),
+            Received::Message(Command::Input(bytes)) => input.enter(bytes),
             Received::Message(Command::Resize { rows, columns }) => {
                 console.resize(Size { rows, columns });
             }
@@ -300,7 +300,7 @@ impl Service {
             }
             Received::Message(Command::Kill { stream }) => execs.kill(stream),
             Received::Message(Command::QueryIdle { stream }) => {
-                let idle = typist.is_settled() && console.is_idle();
+                let idle = input.is_settled() && console.is_idle();
                 outlet.post(Event::Idle { stream, idle });
             }
             Received::Message(Command::Halt) => *halted = true,
@@ -308,42 +308,42 @@ impl Service {
         Ok(taken? > 0)
     }
 
-    /// Finds out with KMON what works across the memory, if it asks.
+    /// Tests with KMON what works across the memory, if KMON asks.
     fn try_memory(&mut self, commands: &mut CommandReceiver<'static>) {
         let Some(verdict) = commands.try_memory() else {
             return;
         };
         memory::faults(&verdict).for_each(crate::log);
         if !memory::is_open(&verdict) {
-            self.trial_until = Instant::now();
+            self.memory_test_until = Instant::now();
         }
     }
 
-    fn tell_discarded(&self, commands: &mut CommandReceiver<'static>) {
+    fn report_discarded(&self, commands: &mut CommandReceiver<'static>) {
         let commands = commands.take_discarded();
         if commands > 0 {
             crate::log(format_args!(
-                "{commands} commands from before a restart were discarded"
+                "{commands} commands that were sent before a restart were discarded"
             ));
             self.outlet.post(Event::Discarded { commands });
         }
     }
 
-    /// Gives the last events time to leave, as long as KMON takes any.
+    /// Sends the last events, and waits a limited time until KMON has received them.
     fn say_goodbye(&self, commands: &mut CommandReceiver<'static>) {
         self.outlet.post(Event::Goodbye);
         let deadline = Instant::now() + FAREWELL;
-        while !self.outlet.flush() && !self.outlet.peer_stalled() && Instant::now() < deadline {
+        while !self.outlet.flush() && !self.outlet.is_peer_silent() && Instant::now() < deadline {
             thread::sleep(SOON);
             if commands.beat().is_err() {
                 return;
             }
-            self.outlet.saw_peer(commands.peer_beat());
+            self.outlet.note_peer_beat(commands.peer_beat());
         }
     }
 }
 
-fn told_period(link: &DaemonLink<'_>) -> Duration {
+fn configured_period(link: &DaemonLink<'_>) -> Duration {
     Duration::from_millis(link.settings().period_ms.into()).max(SHORTEST_PERIOD)
 }
 
@@ -354,8 +354,8 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> 
         .with_context(|| format!("cannot start the thread {name}"))
 }
 
-/// A file with our process number in it, removed when the daemon ends, unless
-/// another has written its own there.
+/// A file with the daemon's process number. It is removed when the daemon ends, unless another
+/// process has written its own number.
 struct PidFile(PathBuf);
 
 impl PidFile {

@@ -1,8 +1,7 @@
-//! Being asked to stop by a signal.
+//! Receives the signals that stop the daemon.
 //!
-//! The signals are blocked and read from a descriptor, so that no code runs in
-//! a signal handler. A new program would inherit that; `Account::prepare` gives
-//! it all signals back.
+//! The signals are blocked and read from a descriptor, so that no code runs in a signal handler.
+//! `Account::prepare` unblocks all signals for a new program.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -12,11 +11,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::children::is_readable;
 
-/// Gives every signal that a parent may have left ignored its default action again.
+/// Restores the default action of every signal that a parent may ignore.
 ///
-/// A shell starts its background jobs with SIGINT ignored; what we run would
-/// inherit that, and `^C` would reach nothing. With SIGCHLD ignored no exit
-/// status could be had.
+/// A shell starts its background jobs with SIGINT ignored. The daemon's programs would inherit
+/// that, and `^C` would have no effect. With SIGCHLD ignored, exit statuses are unavailable.
 pub(crate) fn reset() -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in [
@@ -29,18 +27,18 @@ pub(crate) fn reset() -> nix::Result<()> {
         Signal::SIGTTOU,
         Signal::SIGCHLD,
     ] {
-        // SAFETY: the default action runs no code of ours.
+        // SAFETY: the default action runs no code of this program.
         unsafe { sigaction(signal, &default) }?;
     }
     Ok(())
 }
 
-/// The signals that end the daemon in good order.
+/// The signals that end the daemon without a failure.
 pub(crate) struct StopSignals(SignalFd);
 
 impl StopSignals {
-    /// Takes the signals over, for this thread and all that it starts later.
-    pub(crate) fn take() -> nix::Result<Self> {
+    /// Blocks the signals for this thread and all threads that it starts later.
+    pub(crate) fn block() -> nix::Result<Self> {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             set.add(signal);
@@ -49,12 +47,12 @@ impl StopSignals {
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
     }
 
-    /// Whether one has come. Never waits.
+    /// Returns true if a signal has arrived. Never waits.
     pub(crate) fn asked(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
     }
 
-    /// The same, waiting for one up to `timeout`.
+    /// Waits up to `timeout` for a signal. Returns true if one has arrived.
     pub(crate) fn asked_within(&self, timeout: Duration) -> bool {
         is_readable(self.0.as_fd(), Some(timeout)) && self.asked()
     }

@@ -1,11 +1,11 @@
-//! Waking a thread of this process that waits for descriptors; what a peer rings is an `EventBell`.
+//! Wakes a thread of this process that waits for descriptors. A peer rings an `EventBell` instead.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Its descriptor can be read from [`Waker::wake`] until [`Waker::take`].
+/// Its descriptor is readable from [`Waker::wake`] until [`Waker::take`].
 #[derive(Debug)]
 pub(crate) struct Waker(OwnedFd);
 
@@ -18,7 +18,7 @@ impl Waker {
     }
 
     pub(crate) fn wake(&self) {
-        // It fails only where 2^64 - 2 calls went untaken: it can be read.
+        // It fails only if the counter is at its maximum; then the descriptor is readable anyway.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 

@@ -1,8 +1,8 @@
-//! A program that is machine code, executed as that or not at all.
+//! Executes a program of machine code directly, and never as a script.
 //!
-//! What the kernel refuses to execute, the C library's `execvp` gives to a shell. That is right for
-//! a script without a first line that says so; a program of another architecture would be run as a
-//! script of gibberish.
+//! When the kernel refuses to execute a file, the C library's `execvp` runs it as a shell script.
+//! That is right for a script without a `#!` line, but a program for another architecture would be
+//! run as a script, too.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -25,7 +25,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The program that `account` would run, if it is machine code.
+    /// Finds the program that `account` would run, if it is machine code.
     pub(super) fn find(account: &Account, program: &OsStr, arguments: &[OsString]) -> Option<Self> {
         let variables = account.variables();
         let path = variables.iter().find(|(name, _)| *name == "PATH");
@@ -51,7 +51,7 @@ impl Image {
         })
     }
 
-    /// Executes it in place of this process. Makes one system call.
+    /// Replaces this process by the program. Makes one system call.
     ///
     /// # Errors
     ///
@@ -64,14 +64,15 @@ impl Image {
     }
 }
 
-/// The first file of this name in `path` that is machine code; a name with a slash is a path.
+/// Returns the first file with this name in `path`, if it is machine code. A name with a slash is a
+/// path.
 fn find_in(path: &OsStr, program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         let program = PathBuf::from(program);
         return is_machine_code(&program).then_some(program);
     }
     let mut found = env::split_paths(path).map(|directory| directory.join(program));
-    // As `execvp` does: the first that there is.
+    // As in `execvp`, the first file that exists.
     found
         .find(|file| file.is_file())
         .filter(|file| is_machine_code(file))

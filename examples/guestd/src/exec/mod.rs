@@ -1,12 +1,12 @@
-//! Commands that run apart from the console.
+//! Runs commands separately from the console.
 //!
-//! - **E1** Each has a thread of its own that starts it, ends it and reports it:
-//!   the command loop only enters it here.
-//! - **E2** A group's number is in the table only while its leader is not buried,
-//!   so a kill never meets a stranger that got the number later.
+//! - **E1** Each command has its own thread, which starts it, ends it and reports the result. The
+//!   command loop only adds it to the table.
+//! - **E2** A group's number is in the table only until its leader is reaped. So a kill never
+//!   reaches another process that gets the number later.
 //! - **E3** `Ended` is a stream's last event.
-//! - **E4** A command ends with the daemon, however that one ends: KMON has said
-//!   that it is lost.
+//! - **E4** A command ends with the daemon, however the daemon ends: KMON reports the command as
+//!   killed.
 
 mod image;
 mod pipes;
@@ -22,23 +22,24 @@ use crate::children::reason;
 use table::Entry;
 pub(crate) use table::{Execs, Request};
 
-/// Commands that may run at once.
+/// How many commands may run at the same time.
 const LIMIT: usize = 32;
 
 impl Execs {
-    /// Starts a command. Never waits; how it went comes as events.
+    /// Starts a command without waiting. Events report its result.
     pub(crate) fn start(self: &Arc<Self>, request: Request) {
         let stream = request.stream;
         let mut table = self.table();
         if table.contains_key(&stream) {
-            // An `Ended` of ours would be taken for that of the other (E3).
+            // An `Ended` for this command would also end the other one (E3).
             return crate::log(format_args!(
-                "KMON asked for stream {stream} while it is in use: not started"
+                "KMON requested stream {stream}, which is in use: not started"
             ));
         }
         if table.len() >= LIMIT {
             drop(table);
-            let full = format!("{LIMIT} commands run already: wait for one to end, or kill it");
+            let full =
+                format!("{LIMIT} commands are already running: wait until one ends, or kill one");
             return self.outlet.post(Event::Ended {
                 stream,
                 ending: Ending::NotStarted(full),

@@ -1,4 +1,4 @@
-//! A command's two output pipes, passed on while it runs.
+//! Sends the output of a command's two pipes while it runs.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,21 +13,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::children::{OwnChild, timespec};
 use crate::outlet::Outlet;
 
-/// How long output is awaited after the command itself has ended. What it wrote
-/// is in the pipe by then; more can come only from a process it left behind.
+/// How long to wait for output after the command has ended. Its own output is in the pipe by then;
+/// more can only come from a process that it has left running.
 const LINGER: Duration = Duration::from_millis(200);
-/// Bytes read after the end at most: all that two pipes hold, so that nothing of
-/// the command's own is lost and a process left behind cannot print for ever.
+/// The most bytes to read after the end: as many as two pipes hold. So no output of the command is
+/// lost, and a process that it has left running cannot print forever.
 const LINGER_BYTES: usize = 2 << 20;
 
-/// The reading ends of both pipes, and how to learn that the command ended.
+/// The reading ends of both pipes, and a descriptor that shows the command's end.
 pub(super) struct Pipes {
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
     exit: Arc<OwnedFd>,
 }
 
-/// What one wait found.
+/// The result of one wait.
 struct Ready {
     out: bool,
     err: bool,
@@ -35,7 +35,7 @@ struct Ready {
 }
 
 impl Pipes {
-    pub(super) fn of(child: &mut OwnChild) -> Self {
+    pub(super) fn new(child: &mut OwnChild) -> Self {
         let (out, err) = child.take_pipes();
         Self {
             out,
@@ -44,12 +44,12 @@ impl Pipes {
         }
     }
 
-    /// Sends what comes until both pipes are closed, or the command has ended
-    /// and what it left behind has had its time.
-    pub(super) fn pass_on(mut self, outlet: &Outlet, stream: u32) {
+    /// Sends the output until both pipes are closed, or until [`LINGER`] or [`LINGER_BYTES`] is
+    /// reached after the command's end.
+    pub(super) fn forward(mut self, outlet: &Outlet, stream: u32) {
         let mut buffer = vec![0; EventSender::MAX_BODY];
         let mut ended = false;
-        let mut awaited = Duration::ZERO; // time spent sending does not count
+        let mut awaited = Duration::ZERO; // Without the time spent sending.
         let mut since_end = 0;
         while self.out.is_some() || self.err.is_some() {
             let started = Instant::now();
@@ -63,12 +63,12 @@ impl Pipes {
             ended |= ready.ended;
             let mut read = 0;
             if ready.out {
-                read += pass_once(&mut self.out, &mut buffer, |bytes| {
+                read += forward_once(&mut self.out, &mut buffer, |bytes| {
                     outlet.output(&Event::Stdout { stream, bytes }, bytes.len());
                 });
             }
             if ready.err {
-                read += pass_once(&mut self.err, &mut buffer, |bytes| {
+                read += forward_once(&mut self.err, &mut buffer, |bytes| {
                     outlet.output(&Event::Stderr { stream, bytes }, bytes.len());
                 });
             }
@@ -76,7 +76,7 @@ impl Pipes {
         }
     }
 
-    /// Waits for output or, as long as `linger` is none, the command's end.
+    /// Waits for output and, if `linger` is `None`, for the command's end.
     fn wait(&self, linger: Option<Duration>) -> Ready {
         let mut list = Vec::with_capacity(3);
         list.extend(
@@ -102,8 +102,13 @@ impl Pipes {
     }
 }
 
-/// Reads once and passes it to `send`; closes the pipe at its end. Gives the number of bytes.
-fn pass_once<P: Read>(pipe: &mut Option<P>, buffer: &mut [u8], send: impl FnOnce(&[u8])) -> usize {
+/// Reads once, passes the bytes to `send`, and closes the pipe at its end. Returns the number of
+/// bytes.
+fn forward_once<P: Read>(
+    pipe: &mut Option<P>,
+    buffer: &mut [u8],
+    send: impl FnOnce(&[u8]),
+) -> usize {
     let Some(open) = pipe else { return 0 };
     match open.read(buffer) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,

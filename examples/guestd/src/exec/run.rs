@@ -1,4 +1,4 @@
-//! One command's incarnation, from its start to how it ended.
+//! Runs one command, from its start to its end.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -16,10 +16,10 @@ use super::pipes::Pipes;
 use super::table::{Execs, Request};
 use crate::children::{OwnChild, reason};
 
-/// Time between asking a group to end and killing it.
+/// Time between SIGTERM and SIGKILL for a group.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Runs a command, passing its output on, and says how it ended.
+/// Runs a command, sends its output, and returns how it ended.
 pub(super) fn run(execs: &Execs, request: &Request) -> Ending {
     match start(execs, request) {
         Ok(child) => follow(execs, request, child),
@@ -48,7 +48,7 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
     let image = Image::find(&execs.account, program, arguments);
     execs.account.prepare(&mut command, move || {
         rustix::process::setsid()?;
-        // E4: the signal comes when the thread that starts it ends, which waits for it.
+        // E4: the signal arrives when the thread ends that starts the command, which waits for it.
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != daemon {
             return Err(io::ErrorKind::NotFound.into());
@@ -59,11 +59,11 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
 }
 
 fn follow(execs: &Execs, request: &Request, mut child: OwnChild) -> Ending {
-    execs.began(request.stream, child.pid());
-    let pipes = Pipes::of(&mut child);
+    execs.set_group(request.stream, child.pid());
+    let pipes = Pipes::new(&mut child);
     thread::scope(|scope| {
         let reader = thread::Builder::new().name(format!("pipes-{}", request.stream));
-        let started = reader.spawn_scoped(scope, || pipes.pass_on(&execs.outlet, request.stream));
+        let started = reader.spawn_scoped(scope, || pipes.forward(&execs.outlet, request.stream));
         if started.is_err() {
             crate::log("cannot start a thread for a command's output: command killed");
             execs.kill(request.stream);
@@ -72,18 +72,18 @@ fn follow(execs: &Execs, request: &Request, mut child: OwnChild) -> Ending {
     })
 }
 
-/// Waits for the end, or makes it when the time is up.
+/// Waits for the end of the command, and ends it at its time-out.
 fn await_end(execs: &Execs, request: &Request, child: OwnChild) -> Ending {
     let in_time = child.ended_within(request.timeout);
     if !in_time {
         let group = child.pid();
         let _ = killpg(group, Signal::SIGTERM);
         child.ended_within(Some(GRACE));
-        // Not buried yet, so the number is still this group's.
+        // Not reaped yet, so the number is still that of this group.
         let _ = killpg(group, Signal::SIGKILL);
     }
     execs.forget_group(request.stream);
-    let status = child.bury();
+    let status = child.reap();
     if in_time {
         ending(status)
     } else {
@@ -97,10 +97,10 @@ fn ending(status: io::Result<ExitStatus>) -> Ending {
             Some(code) => Ending::Exited(code),
             None => Ending::Signalled(status.signal().unwrap_or_default()),
         },
-        // Only a foreign wait could have taken the status away.
+        // Only another wait in this process could have taken the status.
         Err(error) => {
             crate::log(format_args!(
-                "a command's exit status is lost: {}",
+                "the exit status of a command is lost: {}",
                 reason(&error)
             ));
             Ending::Exited(-1)

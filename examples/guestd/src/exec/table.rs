@@ -1,4 +1,4 @@
-//! The commands that run now (E2).
+//! The table of running commands (E2).
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -14,12 +14,12 @@ use crate::account::Account;
 use crate::children::Children;
 use crate::outlet::Outlet;
 
-/// What KMON asked to run.
+/// A command that KMON requests.
 pub(crate) struct Request {
     pub(crate) stream: u32,
-    /// None is never.
+    /// `None` is no time-out.
     pub(crate) timeout: Option<Duration>,
-    /// The program first.
+    /// The program and its arguments.
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -36,7 +36,7 @@ impl Request {
     }
 }
 
-/// The commands that run now.
+/// The running commands.
 pub(crate) struct Execs {
     pub(super) account: Account,
     pub(super) children: Arc<Children>,
@@ -47,7 +47,7 @@ pub(crate) struct Execs {
 #[derive(Default)]
 pub(super) struct Entry {
     group: Option<Pid>,
-    /// Asked for before there was a group.
+    /// A kill was requested before the group was known.
     kill: bool,
 }
 
@@ -61,29 +61,29 @@ impl Execs {
         }
     }
 
-    /// Kills a command with all that it started in its group; one that has ended already is none.
+    /// Kills a command with its group. Does nothing if the command has ended.
     pub(crate) fn kill(&self, stream: u32) {
         if let Some(entry) = self.table().get_mut(&stream) {
-            entry.shoot();
+            entry.kill();
         }
     }
 
-    /// Kills all.
+    /// Kills all commands.
     pub(crate) fn kill_all(&self) {
-        self.table().values_mut().for_each(Entry::shoot);
+        self.table().values_mut().for_each(Entry::kill);
     }
 
-    /// The command runs, as the leader of `group`.
-    pub(super) fn began(&self, stream: u32, group: Pid) {
+    /// Notes that the command runs as the leader of `group`.
+    pub(super) fn set_group(&self, stream: u32, group: Pid) {
         if let Some(entry) = self.table().get_mut(&stream) {
             entry.group = Some(group);
             if entry.kill {
-                entry.shoot();
+                entry.kill();
             }
         }
     }
 
-    /// The command is about to be buried (E2).
+    /// Notes that the command will be reaped (E2).
     pub(super) fn forget_group(&self, stream: u32) {
         if let Some(entry) = self.table().get_mut(&stream) {
             entry.group = None;
@@ -91,7 +91,7 @@ impl Execs {
     }
 
     pub(super) fn end(&self, stream: u32, ending: Ending) {
-        // In this order: who has seen `Ended` may use the place and the number again.
+        // In this order: after `Ended`, KMON may use the number again.
         self.table().remove(&stream);
         self.outlet.post(Event::Ended { stream, ending });
     }
@@ -102,7 +102,7 @@ impl Execs {
 }
 
 impl Entry {
-    fn shoot(&mut self) {
+    fn kill(&mut self) {
         self.kill = true;
         if let Some(group) = self.group {
             let _ = killpg(group, Signal::SIGKILL);

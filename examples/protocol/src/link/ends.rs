@@ -285,7 +285,7 @@ impl Receiver<'_> {
         };
         // Where records are always there, no wait gives it a turn.
         if !self.end.is_empty() {
-            idle_task.turn();
+            idle_task.step();
         }
         let mut look = Look::new(&mut self.back_off, idle_task, bell, timeout);
         if self.end.wait(&mut look) {

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub trait IdleTask {
     /// Does some of what there is to do, a bounded part, and never waits. Called between two
     /// looks.
-    fn turn(&mut self);
+    fn step(&mut self);
 
     /// Sleeps until there is something to do, until `bell` can be read, or until `timeout` has
     /// passed; it may return at any time. Says whether `bell` can be read.
@@ -26,7 +26,7 @@ pub trait IdleTask {
 pub struct Idle;
 
 impl IdleTask for Idle {
-    fn turn(&mut self) {}
+    fn step(&mut self) {}
 
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
         let Some(bell) = bell else {

@@ -181,7 +181,7 @@ impl Wait for Look<'_> {
     fn pause(&mut self) -> Pause {
         // Here, where the bell is not armed: who is awake need not be rung.
         if std::mem::take(&mut self.has_slept) {
-            self.idle_task.turn();
+            self.idle_task.step();
         }
         if self.is_rung || self.left().is_zero() {
             return Pause::TimedOut;
@@ -198,7 +198,7 @@ impl Wait for Look<'_> {
                 nudge.map(EventBell::take);
             }
         }
-        self.idle_task.turn();
+        self.idle_task.step();
         self.wake();
         Pause::Again
     }

@@ -248,7 +248,7 @@ struct Job {
 }
 
 impl IdleTask for Job {
-    fn turn(&mut self) {
+    fn step(&mut self) {
         self.turns += 1;
     }
 

@@ -1,7 +1,7 @@
-//! The console's input: what KMON sent and the terminal has not taken yet.
+//! The console's input: bytes from KMON that the terminal has not accepted yet.
 //!
-//! Owned by the command loop, and never waits: a program that reads nothing
-//! must not keep the loop from its heartbeat.
+//! The command loop owns it, and it never waits: a program that does not read its input must not
+//! delay the heartbeat.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use crate::console::{Console, Session};
 
-/// Bytes that wait at most; what comes beyond is dropped and counted.
+/// The most bytes that wait; more are dropped and counted.
 const LIMIT: usize = 1 << 20;
-/// Time that typed bytes need at most to be seen as unread at the terminal's other side.
+/// The longest time until written bytes show as unread on the slave side.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// Types into whichever shell the console has.
-pub(crate) struct Typist {
+/// Writes input to the console's current shell.
+pub(crate) struct ConsoleInput {
     console: Arc<Console>,
     pending: VecDeque<u8>,
-    /// Number of the shell that `pending` was sent to.
+    /// Number of the shell that `pending` is for.
     meant_for: Option<u64>,
     dropped: u64,
     last: Option<Instant>,
 }
 
-impl Typist {
+impl ConsoleInput {
     pub(crate) fn new(console: Arc<Console>) -> Self {
         Self {
             console,
@@ -35,7 +35,7 @@ impl Typist {
         }
     }
 
-    /// Types `bytes`, now as far as the terminal takes them.
+    /// Adds `bytes`, and writes as many as the terminal accepts now.
     pub(crate) fn enter(&mut self, bytes: &[u8]) {
         self.flush();
         let room = LIMIT - self.pending.len();
@@ -46,7 +46,7 @@ impl Typist {
         self.flush();
     }
 
-    /// Types what waits, as far as the terminal takes it.
+    /// Writes as many waiting bytes as the terminal accepts.
     pub(crate) fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl Typist {
             return;
         };
         if *self.meant_for.get_or_insert(session.number) != session.number {
-            // Typed at a shell that has ended: no other may run it.
+            // Input for a shell that has ended: no other shell may run it.
             let lost = self.pending.len();
             self.pending.clear();
             self.count_dropped(lost);
@@ -66,12 +66,12 @@ impl Typist {
         }
     }
 
-    /// Whether input waits for the terminal.
+    /// Returns true if input waits for the terminal.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Whether all input has long reached the terminal's other side.
+    /// Returns true if all input has certainly reached the slave side.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_waiting() && self.last.is_none_or(|last| last.elapsed() >= SETTLED)
     }
@@ -91,7 +91,7 @@ impl Typist {
         if bytes > 0 {
             self.dropped += bytes as u64;
             crate::log(format_args!(
-                "nobody reads the console's input: {} bytes dropped in all",
+                "no program reads the console's input: {} bytes dropped in all",
                 self.dropped
             ));
         }
