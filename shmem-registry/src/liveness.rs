@@ -45,11 +45,11 @@ impl<F: FnMut() -> Duration> Clock for F {
 
 /// Watches heartbeats: a partition whose heartbeat stands still for longer than a limit is silent.
 ///
-/// Needs only the region and a clock. The limit starts for all partitions with the first call,
-/// because a caller that waits for one partition does not ask about the others, and several may
-/// have fallen silent together. Call it several times within a limit. After a pause of more than
-/// half a limit every partition has the whole limit again, because the watcher cannot distinguish
-/// its own absence from theirs.
+/// Needs only the region and a clock. The first call starts the limit for all partitions. A caller
+/// that waits for one partition does not ask about the others, and several may have fallen silent
+/// together. Call it several times within a limit. After a pause of more than half a limit every
+/// partition has the whole limit again, because the watcher cannot distinguish its own absence from
+/// theirs.
 ///
 /// A silent partition loses nothing. A partition that is attached and whose heartbeat never moves
 /// again stays silent, unless the platform decided otherwise.

@@ -84,7 +84,7 @@ fn a_released_block_is_no_longer_used() {
     a_loser_releases(4, 2);
 }
 
-#[test] // Kills: Release in `let_go`, Acquire of the exchange in `own_row`.
+#[test] // Kills: Release in `clear_owner`, Acquire of the exchange in `acquire_row`.
 fn a_released_row_is_no_longer_used() {
     a_loser_releases(2, 4);
 }

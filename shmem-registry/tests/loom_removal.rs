@@ -195,7 +195,7 @@ fn two_neighbours_removed_at_once_both_leave_the_chain() {
     });
 }
 
-#[test] // Kills: Release in `insert`, the fence in `is_stray`.
+#[test] // Kills: Release in `insert`, the fence in `is_stale_link`.
 fn two_creators_in_one_chain_both_stay_in_it() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);

@@ -26,8 +26,8 @@
 //! `free`. So a partition that takes over from a dead owner also sees the work of the owner before
 //! it. The work of the dead one is seen as far as its death is known ([`crate::Liveness`]).
 //!
-//! A waiter that dies or gives up between its wake-up and its exchange, or an owner that dies
-//! between its release and its ring, costs the others at most one
+//! A waiter may die or give up between its wake-up and its exchange, and an owner may die between
+//! its release and its ring. That costs the others at most one
 //! [`RECHECK`](shmem_core::wait::RECHECK).
 
 use shmem_core::mem::Word;

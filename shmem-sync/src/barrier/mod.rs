@@ -5,9 +5,9 @@
 //!
 //! - **B1** Only a partition's own incarnation stores its entry: first `incarnation`, then
 //!   `arrived`.
-//! - **B2** A partition arrives at the phase after the one that it has passed. If it has passed
-//!   none yet, perhaps because it was restarted, it arrives at the newest phase at which any
-//!   partition has arrived, or at the next one if that phase is complete.
+//! - **B2** A partition arrives at the phase after the one that it has passed. It may have passed
+//!   none, for example after a restart. Then it arrives at the newest phase at which any partition
+//!   has arrived, or at the next one if that phase is complete.
 //! - **B3** A phase is complete when the number of entries that have arrived at it or at the next
 //!   one equals the number of parties: a partition arrives at the next phase only after it has
 //!   passed this one.

@@ -37,7 +37,7 @@
 //! attached.
 //!
 //! - **B5** Before each store of `health`, `holder` and `colour` a partition checks that it is
-//!   still inside, and before each store of its ticket that its place is its own.
+//!   still inside. Before each store of its ticket it checks that its place is its own.
 //!
 //! - **B6** A partition that enters may find in `holder` an incarnation that still has its ticket
 //!   and is not gone. Then it was itself treated as gone while it waited, and was passed over: it
