@@ -55,7 +55,7 @@ static void ask(const char *line, size_t len)
 			&client, line, len, answer, sizeof(answer), &count,
 			5 * SECOND);
 
-		if (status == SHMR_PEER_GONE) {
+		if (status == SHMR_PEER_GONE || status == SHMR_ANSWER_LOST) {
 			fputs("(the server is gone)\n", stderr);
 			sleep(1);
 		} else if (status == SHMR_RESTARTED) {

@@ -267,6 +267,11 @@ enum shmr_status {
          */
         SHMR_MESSAGE_FIRST = 11,
         /**
+         * The server was restarted after it was sent the call, and before it answered. It is unknown
+         * whether it carried out the command. This reports the restart.
+         */
+        SHMR_ANSWER_LOST = 12,
+        /**
          * A pointer is null or misaligned, a handle is not open, or a number is out of range;
          * `word` names the argument.
          */
@@ -1258,6 +1263,20 @@ enum shmr_status shmr_client_recv(struct shmr_client *client,
                                   uint64_t timeout);
 
 /**
+ * shmr_client_skip() - release a message without copying it
+ * @client: a client
+ *
+ * For a message that shmr_client_recv() returned SHMR_BUFFER_TOO_SHORT for. Does nothing if there
+ * is no message now.
+ *
+ * Return:
+ * * SHMR_OK
+ * * SHMR_RESTARTED: the server was restarted, and nothing was released. Receive again.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
+ */
+enum shmr_status shmr_client_skip(struct shmr_client *client);
+
+/**
  * shmr_client_call() - send a command and wait for its answer
  * @client:      a client
  * @command:     the bytes to send, outside the region
@@ -1273,8 +1292,9 @@ enum shmr_status shmr_client_recv(struct shmr_client *client,
  * * SHMR_OK
  * * SHMR_TIMED_OUT, SHMR_PEER_GONE: no answer; it is unknown whether the command was carried out.
  *   Call again only if it may be carried out twice.
- * * SHMR_RESTARTED: the server was restarted, and there will be no answer. Decide as for
- *   SHMR_PEER_GONE.
+ * * SHMR_ANSWER_LOST: the server was restarted before it answered. Decide as for SHMR_PEER_GONE.
+ * * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Call again if the
+ *   command is meant for the new server.
  * * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
  *   shmr_client_start_call() instead.
  * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
@@ -1325,8 +1345,9 @@ enum shmr_status shmr_client_start_call(struct shmr_client *client,
  * * SHMR_OK
  * * SHMR_TIMED_OUT: no answer in time. Finish the call later, or give it up.
  * * SHMR_MESSAGE_FIRST: a message is next. Receive it by shmr_client_recv(), then finish the call.
- * * SHMR_PEER_GONE, SHMR_RESTARTED: there will be no answer; it is unknown whether the command was
- *   carried out. Call again only if it may be carried out twice.
+ * * SHMR_PEER_GONE, SHMR_ANSWER_LOST: there will be no answer, because the server is gone or was
+ *   restarted; it is unknown whether the command was carried out. Call again only if it may be
+ *   carried out twice.
  * * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
  *   buffer.
  * * SHMR_BAD_MESSAGE: the server broke the rules of calls. Finish the call later, or give up this
@@ -2968,6 +2989,21 @@ enum shmr_status shmr_server_recv(struct shmr_server *server,
                                   size_t *len,
                                   struct shmr_call *call,
                                   uint64_t timeout);
+
+/**
+ * shmr_server_skip() - release a command without copying it
+ * @server: a server
+ * @call:   set to the call, which can be answered. Its number is 0 if the command is a message
+ *          without an answer, or if there is no command now
+ *
+ * For a command that shmr_server_recv() returned SHMR_BUFFER_TOO_SHORT for. Does not wait.
+ *
+ * Return:
+ * * SHMR_OK
+ * * SHMR_RESTARTED: the client was restarted, and nothing was released. Receive again.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
+ */
+enum shmr_status shmr_server_skip(struct shmr_server *server, struct shmr_call *call);
 
 /**
  * shmr_server_answer() - answer a call

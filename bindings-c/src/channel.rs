@@ -4,8 +4,8 @@ use shmem_channel::{ChannelOptions, Error};
 
 use crate::handle::value;
 use crate::status::shmr_status::{
-    SHMR_BAD_MESSAGE, SHMR_BUFFER_TOO_SHORT, SHMR_CALLER_RESTARTED, SHMR_CLAIMED, SHMR_EVICTED,
-    SHMR_FULL, SHMR_MESSAGE_FIRST, SHMR_PEER_GONE, SHMR_REFORMATTED, SHMR_RESTARTED,
+    SHMR_ANSWER_LOST, SHMR_BAD_MESSAGE, SHMR_BUFFER_TOO_SHORT, SHMR_CALLER_RESTARTED, SHMR_CLAIMED,
+    SHMR_EVICTED, SHMR_FULL, SHMR_MESSAGE_FIRST, SHMR_PEER_GONE, SHMR_REFORMATTED, SHMR_RESTARTED,
     SHMR_TIMED_OUT, SHMR_TOO_LONG,
 };
 use crate::status::{shmr_status, wide, Fault, Outcome};
@@ -90,7 +90,8 @@ impl From<Error> for Fault {
             Error::TimedOut => Self::new(SHMR_TIMED_OUT),
             Error::MessageTooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
             Error::BufferTooShort { len } => Self::with(SHMR_BUFFER_TOO_SHORT, wide(len)),
-            Error::PeerRestarted | Error::AnswerLost => Self::new(SHMR_RESTARTED),
+            Error::PeerRestarted => Self::new(SHMR_RESTARTED),
+            Error::AnswerLost => Self::new(SHMR_ANSWER_LOST),
             Error::PeerGone => Self::new(SHMR_PEER_GONE),
             Error::MessageFirst => Self::new(SHMR_MESSAGE_FIRST),
             Error::CallerRestarted => Self::new(SHMR_CALLER_RESTARTED),

@@ -10,7 +10,9 @@ use crate::handle::{bytes, bytes_mut, c_string, close, handle, output};
 use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
-use crate::status::shmr_status::{SHMR_BUFFER_TOO_SHORT, SHMR_OK, SHMR_PEER_GONE, SHMR_RESTARTED};
+use crate::status::shmr_status::{
+    SHMR_ANSWER_LOST, SHMR_BUFFER_TOO_SHORT, SHMR_OK, SHMR_PEER_GONE, SHMR_RESTARTED,
+};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
@@ -165,6 +167,22 @@ pub unsafe extern "C" fn shmr_client_recv(
     }
 }
 
+/// shmr_client_skip() - release a message without copying it
+/// @client: a client
+///
+/// For a message that shmr_client_recv() returned SHMR_BUFFER_TOO_SHORT for. Does nothing if there
+/// is no message now.
+///
+/// Return:
+/// * SHMR_OK
+/// * SHMR_RESTARTED: the server was restarted, and nothing was released. Receive again.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
+#[no_mangle]
+pub unsafe extern "C" fn shmr_client_skip(client: *mut shmr_client) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with_open(client, |own, _| Ok(own.skip()?)) }
+}
+
 /// shmr_client_call() - send a command and wait for its answer
 /// @client:      a client
 /// @command:     the bytes to send, outside the region
@@ -180,8 +198,9 @@ pub unsafe extern "C" fn shmr_client_recv(
 /// * SHMR_OK
 /// * SHMR_TIMED_OUT, SHMR_PEER_GONE: no answer; it is unknown whether the command was carried out.
 ///   Call again only if it may be carried out twice.
-/// * SHMR_RESTARTED: the server was restarted, and there will be no answer. Decide as for
-///   SHMR_PEER_GONE.
+/// * SHMR_ANSWER_LOST: the server was restarted before it answered. Decide as for SHMR_PEER_GONE.
+/// * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Call again if the
+///   command is meant for the new server.
 /// * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
 ///   shmr_client_start_call() instead.
 /// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
@@ -266,8 +285,9 @@ pub unsafe extern "C" fn shmr_client_start_call(
 /// * SHMR_OK
 /// * SHMR_TIMED_OUT: no answer in time. Finish the call later, or give it up.
 /// * SHMR_MESSAGE_FIRST: a message is next. Receive it by shmr_client_recv(), then finish the call.
-/// * SHMR_PEER_GONE, SHMR_RESTARTED: there will be no answer; it is unknown whether the command was
-///   carried out. Call again only if it may be carried out twice.
+/// * SHMR_PEER_GONE, SHMR_ANSWER_LOST: there will be no answer, because the server is gone or was
+///   restarted; it is unknown whether the command was carried out. Call again only if it may be
+///   carried out twice.
 /// * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
 ///   buffer.
 /// * SHMR_BAD_MESSAGE: the server broke the rules of calls. Finish the call later, or give up this
@@ -290,7 +310,7 @@ pub unsafe extern "C" fn shmr_client_finish_call(
             let answer = bytes_mut(answer, size, Argument::Buffer)?;
             let outcome = finish(own, *call, answer, self::timeout(timeout));
             let ended = outcome.map_or_else(|fault| fault.status, |_| SHMR_OK);
-            if let SHMR_OK | SHMR_PEER_GONE | SHMR_RESTARTED | SHMR_BUFFER_TOO_SHORT = ended {
+            if let SHMR_OK | SHMR_PEER_GONE | SHMR_ANSWER_LOST | SHMR_BUFFER_TOO_SHORT = ended {
                 *call = shmr_call::NONE;
             }
             out.write(outcome?);

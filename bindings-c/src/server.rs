@@ -129,6 +129,35 @@ pub unsafe extern "C" fn shmr_server_recv(
     }
 }
 
+/// shmr_server_skip() - release a command without copying it
+/// @server: a server
+/// @call:   set to the call, which can be answered. Its number is 0 if the command is a message
+///          without an answer, or if there is no command now
+///
+/// For a command that shmr_server_recv() returned SHMR_BUFFER_TOO_SHORT for. Does not wait.
+///
+/// Return:
+/// * SHMR_OK
+/// * SHMR_RESTARTED: the client was restarted, and nothing was released. Receive again.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_skip(
+    server: *mut shmr_server,
+    call: *mut shmr_call,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(server, |own, _| {
+            let call_out = output(call, Argument::Call)?;
+            call_out.write(shmr_call::NONE);
+            if let Some(call) = own.skip()? {
+                call_out.write(shmr_call::from_word(call.into_word()));
+            }
+            Ok(())
+        })
+    }
+}
+
 /// shmr_server_answer() - answer a call
 /// @server:  the server that received the call
 /// @call:    the call; zeroed if it was answered, or can no longer be answered

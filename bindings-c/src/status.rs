@@ -53,6 +53,9 @@ pub enum shmr_status {
     SHMR_CALLER_RESTARTED = 10,
     /// The next message is not an answer: receive it, then wait for the answer again.
     SHMR_MESSAGE_FIRST = 11,
+    /// The server was restarted after it was sent the call, and before it answered. It is unknown
+    /// whether it carried out the command. This reports the restart.
+    SHMR_ANSWER_LOST = 12,
     /// A pointer is null or misaligned, a handle is not open, or a number is out of range;
     /// `word` names the argument.
     SHMR_EINVAL = -1,

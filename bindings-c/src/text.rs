@@ -26,12 +26,12 @@ fn text(status: i32) -> &'static [u8] {
 }
 
 /// The largest status that is not a failure.
-const LAST_GOOD: i32 = SHMR_MESSAGE_FIRST as i32;
+const LAST_GOOD: i32 = SHMR_ANSWER_LOST as i32;
 /// The lowest status.
 const LAST_BAD: i32 = SHMR_BAD_MESSAGE as i32;
 
 /// Every status, in the order that `text` uses, and the text of an unknown one.
-const TEXTS: [(i32, &str); 42] = [
+const TEXTS: [(i32, &str); 43] = [
     (SHMR_OK as i32, "done"),
     (SHMR_EMPTY as i32, "nothing to read now"),
     (SHMR_FULL as i32, "no room now"),
@@ -55,6 +55,10 @@ const TEXTS: [(i32, &str); 42] = [
     (
         SHMR_MESSAGE_FIRST as i32,
         "the next message is not an answer: receive it first",
+    ),
+    (
+        SHMR_ANSWER_LOST as i32,
+        "the server was restarted before it answered: it carried out the command, or not",
     ),
     (SHMR_EINVAL as i32, "an argument is invalid"),
     (SHMR_CORRUPT as i32, "a peer broke the protocol"),

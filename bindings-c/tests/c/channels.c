@@ -363,6 +363,29 @@ static void die_in_a_call(struct fixture *own)
 	kill(getpid(), SIGKILL);
 }
 
+TEST(a_command_that_is_too_long_for_the_server_is_skipped_and_its_call_answered)
+{
+	struct shmr_call started, call;
+	char answer[64];
+
+	make(NULL);
+	OK(shmr_client_start_call(&client, "0123456789", 10, &started, LONG));
+	RETURNS(shmr_server_recv(&server, text, 4, &len, &call, LONG),
+		SHMR_BUFFER_TOO_SHORT);
+	OK(shmr_server_skip(&server, &call));
+	OK(shmr_server_answer(&server, &call, "long", 4, LONG));
+	OK(shmr_client_finish_call(&client, &started, answer, 64, &len, LONG));
+	CHECK(len == 4 && memcmp(answer, "long", 4) == 0);
+	OK(shmr_server_skip(&server, &call));
+	SAME(call.number, 0);
+	OK(shmr_server_send(&server, "0123456789", 10, LONG));
+	RETURNS(shmr_client_recv(&client, answer, 4, &len, LONG),
+		SHMR_BUFFER_TOO_SHORT);
+	OK(shmr_client_skip(&client));
+	RETURNS(shmr_client_recv(&client, answer, 4, &len, 0), SHMR_TIMED_OUT);
+	end();
+}
+
 TEST(a_call_to_a_killed_server_fails_at_once_and_its_next_incarnation_answers)
 {
 	uint64_t before;

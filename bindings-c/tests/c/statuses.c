@@ -770,6 +770,24 @@ TEST(SHMR_RESTARTED_is_returned_once_after_the_server_restarted)
 	SAME(shmr_server_discarded(&other), 1);
 }
 
+TEST(SHMR_ANSWER_LOST_is_a_call_to_a_server_that_was_restarted)
+{
+	struct shmr_session next;
+	struct shmr_server other = { 0 };
+	struct shmr_call call;
+
+	make_channel();
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	OK(shmr_server_recv(&server, text, 64, &len, &call, LONG));
+	join(&next, 3, shmr_session_incarnation(&here));
+	OK(shmr_server_open(&other, &next, "channel", NULL));
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_ANSWER_LOST, 0, "");
+	SAME(call.number, 0);
+	OK(shmr_client_send(&client, "c", 1, LONG));
+}
+
 TEST(SHMR_PEER_GONE_is_a_server_that_left_before_it_answered)
 {
 	struct shmr_call call;
