@@ -1085,12 +1085,12 @@ TEST(SHMR_OK_and_every_other_status_has_its_own_text)
 	const char *unknown = shmr_strerror(1000);
 	int status, other;
 
-	for (status = SHMR_BAD_MESSAGE; status <= SHMR_MESSAGE_FIRST; status++) {
+	for (status = SHMR_BAD_MESSAGE; status <= SHMR_ANSWER_LOST; status++) {
 		CHECK(strcmp(shmr_strerror(status), unknown) != 0);
 		for (other = SHMR_BAD_MESSAGE; other < status; other++)
 			CHECK(strcmp(shmr_strerror(status),
 				     shmr_strerror(other)) != 0);
 	}
 	SAME(strcmp(shmr_strerror(SHMR_BAD_MESSAGE - 1), unknown), 0);
-	SAME(strcmp(shmr_strerror(SHMR_MESSAGE_FIRST + 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_ANSWER_LOST + 1), unknown), 0);
 }
