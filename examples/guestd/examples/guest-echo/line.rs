@@ -1,10 +1,10 @@
-//! Answers the lines of a terminal.
+//! Answers lines on a terminal.
 //!
 //! | line              | answer                                                            |
 //! |-------------------|-------------------------------------------------------------------|
-//! | `pid`             | this process's number                                             |
-//! | `flood LEN SIZE`  | `ready`; behind the next line `LEN` bytes, `SIZE` with each write |
-//! | any other         | the same                                                          |
+//! | `pid`             | the process number                                                |
+//! | `flood LEN SIZE`  | `ready`; after the next line `LEN` bytes, `SIZE` with each write  |
+//! | any other         | the same line                                                     |
 
 use std::fs::OpenOptions;
 use std::io;
@@ -20,7 +20,7 @@ pub(crate) fn serve_own() -> io::Result<()> {
     serve(rustix::stdio::stdin(), rustix::stdio::stdout())
 }
 
-/// Serves a serial line, or what looks like one.
+/// Serves a serial line or a similar device.
 pub(crate) fn serve_device(path: &str) -> io::Result<()> {
     let device = OpenOptions::new().read(true).write(true).open(path)?;
     rustix::fs::fcntl_setfl(&device, OFlags::empty())?;
@@ -29,27 +29,27 @@ pub(crate) fn serve_device(path: &str) -> io::Result<()> {
 
 fn serve(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<()> {
     make_raw(input)?;
-    let mut lines = Lines::of(input);
-    say(output, b"serving\n")?;
+    let mut lines = Lines::new(input);
+    write_all(output, b"serving\n")?;
     while let Some(line) = lines.next()? {
         let words: Vec<_> = line.trim().split(' ').collect();
         match words.as_slice() {
-            ["pid"] => say(output, format!("{}\n", std::process::id()).as_bytes())?,
+            ["pid"] => write_all(output, format!("{}\n", std::process::id()).as_bytes())?,
             ["flood", len, size] => {
-                let (text, size) = (text::of(number(len)?), number(size)?.max(1));
-                say(output, b"ready\n")?;
+                let (text, size) = (text::numbered_lines(number(len)?), number(size)?.max(1));
+                write_all(output, b"ready\n")?;
                 lines.next()?;
                 for part in text.chunks(size) {
-                    say(output, part)?;
+                    write_all(output, part)?;
                 }
             }
-            _ => say(output, line.as_bytes())?,
+            _ => write_all(output, line.as_bytes())?,
         }
     }
     Ok(())
 }
 
-/// Every byte as it is, in both directions, at once; the rate is that of common consoles.
+/// Makes the terminal pass every byte unchanged and immediately, at the rate of common consoles.
 fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
     let mut modes = tcgetattr(terminal)?;
     modes.make_raw();
@@ -59,21 +59,21 @@ fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
     Ok(tcsetattr(terminal, OptionalActions::Now, &modes)?)
 }
 
-/// The lines that come in.
+/// The lines of the input.
 struct Lines<'f> {
     from: BorrowedFd<'f>,
     read: Vec<u8>,
 }
 
 impl<'f> Lines<'f> {
-    fn of(from: BorrowedFd<'f>) -> Self {
+    fn new(from: BorrowedFd<'f>) -> Self {
         Self {
             from,
             read: Vec::new(),
         }
     }
 
-    /// The next one with its end; nothing at the end of all.
+    /// Returns the next line with its newline; `None` at the end of the input.
     fn next(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(at) = self.read.iter().position(|&byte| byte == b'\n') {
@@ -90,7 +90,7 @@ impl<'f> Lines<'f> {
     }
 }
 
-fn say(output: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = rustix::io::write(output, bytes)?;
         bytes = &bytes[written..];

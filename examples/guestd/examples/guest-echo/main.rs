@@ -1,9 +1,9 @@
-//! The guest's half of the measurements (`cargo xtask bench --only guest`).
+//! The guest's part of the measurements (`cargo xtask bench --only guest`).
 //!
-//! | words                                   | does                                                 |
+//! | arguments                               | effect                                               |
 //! |-----------------------------------------|------------------------------------------------------|
-//! | `line [DEVICE]`                         | answers lines of a terminal, by default its own      |
-//! | `meter SETTLE SPAN STOPPED WATCHED`     | tells what the guest did in a span of time           |
+//! | `line [DEVICE]`                         | answers lines on a terminal, by default its own      |
+//! | `meter SETTLE SPAN STOPPED WATCHED`     | reports the guest's activity in a span of time       |
 
 mod line;
 mod meter;

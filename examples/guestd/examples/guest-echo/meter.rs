@@ -1,8 +1,8 @@
-//! Tells what this machine did in a span of time, with some processes stopped meanwhile.
+//! Reports the activity of this machine in a span of time, while some processes are stopped.
 //!
-//! One line says `machine` with the span and the time without work, in microseconds, and how
-//! often the machine switched between tasks; then each thread of the watched processes has a
-//! line, `thread` with its process, name, nanoseconds of processor time and wake-ups.
+//! The line `machine` has the span and the idle time, in microseconds, and the number of context
+//! switches. Then each thread of the watched processes has a line `thread` with its process, name,
+//! nanoseconds of processor time and wake-ups.
 
 use std::io;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::threads::{self, Thread};
 
-/// What the kernel counts; waiting for a disk is idle.
+/// Counters of the kernel. Waiting for a disk counts as idle.
 struct Machine {
     idle_us: u64,
     switches: u64,
@@ -54,8 +54,13 @@ pub(crate) fn run(settle: &str, span: &str, stopped: &str, watched: &str) -> io:
 }
 
 fn all(processes: &[i32]) -> io::Result<Vec<(i32, Vec<Thread>)>> {
-    let of = |&process| Ok((process, threads::of(process).map_err(io::Error::other)?));
-    processes.iter().map(of).collect()
+    let read = |&process| {
+        Ok((
+            process,
+            threads::of_process(process).map_err(io::Error::other)?,
+        ))
+    };
+    processes.iter().map(read).collect()
 }
 
 impl Machine {
@@ -70,7 +75,7 @@ impl Machine {
     }
 }
 
-/// Processes that stand still, and go on at the end of this.
+/// Stopped processes, which continue when this is dropped.
 struct Stopped(Vec<Pid>);
 
 impl Stopped {
@@ -92,7 +97,7 @@ impl Drop for Stopped {
     }
 }
 
-/// Numbers with commas between them; `-` are none.
+/// Parses numbers separated by commas; `-` is an empty list.
 fn numbers(words: &str) -> io::Result<Vec<i32>> {
     if words == "-" {
         return Ok(Vec::new());

@@ -1,27 +1,27 @@
-//! What a process's threads have done, by `/proc`.
+//! Reads the activity of a process's threads from `/proc`.
 
 use procfs::ProcResult;
 use procfs::process::{Process, Task};
 
-/// One thread, from its start on.
+/// The activity of one thread since its start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Thread {
     pub(crate) number: i32,
     pub(crate) name: String,
     /// Time on a processor, nanoseconds.
     pub(crate) run_ns: u64,
-    /// How often it went to sleep by itself: as often it was woken.
+    /// How often it began to sleep, which is how often it was woken.
     pub(crate) sleeps: u64,
 }
 
-/// The threads of `process` now.
-pub(crate) fn of(process: i32) -> ProcResult<Vec<Thread>> {
+/// Returns the current threads of `process`.
+pub(crate) fn of_process(process: i32) -> ProcResult<Vec<Thread>> {
     let tasks = Process::new(process)?.tasks()?;
-    // One that has ended meanwhile has nothing to tell.
+    // A thread that has ended meanwhile is left out.
     Ok(tasks.filter_map(|task| one(&task.ok()?).ok()).collect())
 }
 
-/// What `now` has done since `before`, a thread each that was there then.
+/// Returns the threads `now` with their activity since `before`.
 pub(crate) fn since(before: &[Thread], now: Vec<Thread>) -> Vec<Thread> {
     let mut threads = now;
     for thread in &mut threads {

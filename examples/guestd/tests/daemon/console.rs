@@ -1,4 +1,4 @@
-//! The console: what is typed and what is printed.
+//! Tests the console's input and output.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use kmon_protocol::{Command, Sent};
 use crate::monitor::{BASH, Instance, PATIENCE, SH, runs};
 
 #[test]
-fn the_shell_answers_what_is_typed() {
+fn the_shell_runs_typed_commands() {
     let mut instance = Instance::start();
     instance.type_in("echo $((6 * 7))-$TERM-$HOME; umask; pwd\r");
     instance.until_printed("42-");
 }
 
 #[test]
-fn the_shell_has_a_terminal_of_its_own_and_no_descriptor_of_ours() {
+fn the_shell_has_its_own_terminal_and_no_descriptor_of_the_daemon() {
     let mut instance = Instance::start();
     instance.type_in("tty && echo o''wn; ls -l /proc/$$/fd | grep -c memfd\r");
     instance.until_printed("own\r\n0\r\n");
@@ -24,7 +24,7 @@ fn the_shell_has_a_terminal_of_its_own_and_no_descriptor_of_ours() {
 
 #[test]
 fn the_shell_is_started_as_a_login_shell() {
-    // A program that reads no start-up file for it.
+    // A program that reads no start-up file as a login shell.
     let mut instance = Instance::with_shell("/bin/cat");
     let daemon = instance.daemon.as_ref().unwrap().id();
     instance.type_in("ready\r");
@@ -40,7 +40,7 @@ fn the_shell_is_started_as_a_login_shell() {
 }
 
 #[test]
-fn every_byte_value_passes_in_raw_mode_both_ways() {
+fn every_byte_value_passes_in_raw_mode_in_both_directions() {
     let mut instance = Instance::start();
     instance.type_in("stty raw -echo; printf GO%s GO; head -c 512; printf END%s END; stty sane\r");
     instance.until_printed("GOGO");
@@ -71,14 +71,14 @@ fn a_new_size_reaches_the_terminal_and_signals_the_foreground() {
         columns: 132,
     });
     instance.until_printed("50 132\r\n");
-    // And ^C ends the loop, not the daemon.
+    // ^C ends the loop, not the daemon.
     instance.type_in("\x03");
     instance.type_in("echo af''ter\r");
     instance.until_printed("after");
 }
 
 #[test]
-fn a_shell_that_exits_is_reported_with_all_it_printed_and_replaced() {
+fn the_exit_of_a_shell_is_reported_after_all_its_output_and_it_is_replaced() {
     let mut instance = Instance::start();
     // The background job keeps the terminal open.
     instance.type_in("sleep 60 & echo la''st; exit 3\r");
@@ -112,7 +112,7 @@ fn the_console_is_idle_only_when_the_shell_waits_for_a_command() {
         let mut asked = 0;
         let mut ask = |instance: &mut Instance| {
             asked += 1;
-            // Often, and yet the shell gets a processor too, however many tests run.
+            // Frequent, but the shell still gets a processor when many tests run.
             thread::sleep(Duration::from_millis(1));
             instance.is_idle(asked)
         };
@@ -141,19 +141,19 @@ fn the_console_is_idle_only_when_the_shell_waits_for_a_command() {
 }
 
 #[test]
-fn a_program_that_reads_nothing_delays_no_command() {
+fn a_program_that_does_not_read_its_input_delays_no_command() {
     let mut instance = Instance::start();
     instance.type_in("stty raw -echo; printf GO%s GO; sleep 30\r");
     instance.until_printed("GOGO");
     for _ in 0..400 {
-        // 1.6 MB, more than may wait.
+        // 1.6 MB, more than the limit of waiting input.
         while instance.try_to_send(&Command::Input(&[b'x'; 4096])) != Sent::Whole {
             instance.take();
         }
     }
     assert!(!instance.is_idle(1));
     assert_eq!(instance.run(2, "echo here").out, b"here\n");
-    instance.await_beat();
+    instance.wait_for_beat();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The daemon or KMON dies and comes back: nothing old is run, nothing said is lost.
+//! Kills the daemon or KMON and restarts it: no old command runs, and no output is lost.
 
 use std::fs;
 use std::process::Stdio;
@@ -16,14 +16,14 @@ fn pid(instance: &Instance) -> Pid {
 }
 
 #[test]
-fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
+fn a_restarted_daemon_attaches_at_once_and_runs_no_old_command() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ran");
     let append = |word: &str| format!("echo {word} >> {}", file.display());
     let mut instance = Instance::start();
     instance.type_in("echo be''fore\r");
     instance.until_printed("before");
-    // It takes nothing any more, and then it is gone.
+    // It receives nothing more, and then it is killed.
     kill(pid(&instance), Signal::SIGSTOP).unwrap();
     instance.type_in(&format!("{}\r", append("typed")));
     instance.exec(1, 0, &["sh", "-c", &append("executed")]);
@@ -32,8 +32,8 @@ fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
     instance.run_daemon(SH);
     instance.until("second incarnation", |seen| seen.incarnation == Some(2));
     println!("attached again after {:?}", killed.elapsed());
-    instance.until("its refusals", |seen| seen.discarded == 2);
-    assert_eq!(instance.seen.seams, 1);
+    instance.until("the discarded commands", |seen| seen.discarded == 2);
+    assert_eq!(instance.seen.restarts_seen, 1);
     instance.type_in(&format!("{}\r", append("fresh")));
     assert_eq!(await_file(&file), "fresh\n");
     instance.listen(Duration::from_millis(300));
@@ -41,7 +41,7 @@ fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
 }
 
 #[test]
-fn a_command_that_a_daemons_earlier_incarnation_is_sent_is_not_run_by_the_next() {
+fn a_command_for_an_earlier_incarnation_is_not_run_by_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ran");
     let mut instance = Instance::start();
@@ -52,39 +52,40 @@ fn a_command_that_a_daemons_earlier_incarnation_is_sent_is_not_run_by_the_next()
         assert!(Instant::now() < deadline, "no second incarnation");
         thread::sleep(Duration::from_millis(5));
     }
-    // The second incarnation is there, but nobody here has heard of it: it is meant for the first.
+    // The second incarnation runs, but this side has not received its greeting: the command is for
+    // the first.
     assert_eq!(instance.seen.incarnation, Some(1));
     instance.exec(1, 0, &["sh", "-c", &format!("echo x > {}", file.display())]);
-    instance.until("its refusal", |seen| seen.discarded == 1);
+    instance.until("the discarded command", |seen| seen.discarded == 1);
     assert_eq!(instance.seen.incarnation, Some(2));
     instance.run(2, "true");
     assert!(!file.exists());
 }
 
 #[test]
-fn what_was_said_before_a_death_is_heard_behind_it() {
+fn output_from_before_a_death_is_received_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("said");
     let mut instance = Instance::start();
     let before = instance.seen.console.len();
     let line = format!("seq 1 20000; echo all > {}\r", file.display());
     instance.type_in(&line);
-    // Nobody takes it meanwhile, and the ring has room for all of it.
+    // No output is received meanwhile, and the ring has room for all of it.
     await_file(&file);
     instance.kill_daemon();
     instance.run_daemon(SH);
     instance.until("second incarnation", |seen| seen.incarnation == Some(2));
     let console = String::from_utf8_lossy(&instance.seen.console[before..]).into_owned();
-    // The first prompt may come after the echo of what was typed, before the first number.
+    // The first prompt may follow the echo of the input, before the first number.
     let number = |line: &str| line.trim().trim_start_matches("# ").parse().ok();
-    // What was said last may end in the middle of a number: only whole lines count.
+    // The output may end in the middle of a number, so only whole lines count.
     let whole = console.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let numbers = whole.lines().filter_map(number);
     let numbers: Vec<u32> = numbers.collect();
-    // As far as it came, and none twice or out of its place.
+    // The numbers are in order, and none is missing or repeated.
     let wrong = (1_u32..).zip(&numbers).find(|(n, m)| n != *m);
     let tail = &console[console.floor_char_boundary(console.len().saturating_sub(100))..];
-    assert!(!numbers.is_empty(), "nothing was heard: {tail:?}");
+    assert!(!numbers.is_empty(), "no number was received: {tail:?}");
     assert_eq!(
         wrong,
         None,
@@ -105,19 +106,19 @@ fn a_command_ends_with_the_daemon_that_ran_it() {
     instance.kill_daemon();
     let deadline = Instant::now() + PATIENCE;
     while runs(command) {
-        assert!(Instant::now() < deadline, "the command runs on");
+        assert!(Instant::now() < deadline, "the command still runs");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn a_second_daemon_is_refused_while_the_first_lives() {
+fn a_second_daemon_is_refused_while_the_first_is_alive() {
     let mut instance = Instance::start();
     let mut second = instance.guestd(["--foreground", "--shell", SH]);
     let mut second = second.stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + PATIENCE;
     while second.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it does not give up");
+        assert!(Instant::now() < deadline, "it does not end");
         instance.take();
     }
     let output = second.wait_with_output().unwrap();
@@ -131,30 +132,30 @@ fn a_second_daemon_is_refused_while_the_first_lives() {
 }
 
 #[test]
-fn a_daemon_whose_place_another_has_taken_ends_without_a_word_in_the_region() {
+fn an_evicted_daemon_ends_and_stores_nothing_in_the_region() {
     let mut instance = Instance::start();
     instance.until("prompt", |seen| !seen.console.is_empty());
     let first = instance.daemon.take().unwrap();
     let first_pid = Pid::from_raw(first.id().cast_signed());
     kill(first_pid, Signal::SIGSTOP).unwrap();
-    // It takes over from a heart that stands still.
+    // It takes over from a silent daemon.
     instance.run_daemon(SH);
     instance.until("second incarnation", |seen| seen.incarnation == Some(2));
-    instance.until("second prompt", |seen| seen.seams == 1);
+    instance.until("second prompt", |seen| seen.restarts_seen == 1);
     kill(first_pid, Signal::SIGCONT).unwrap();
     let output = first.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        text.contains("another guestd has this instance's number"),
+        text.contains("another guestd has attached in place of this one"),
         "{text}"
     );
     assert_eq!(instance.run(1, "echo unharmed").out, b"unharmed\n");
-    assert!(!instance.seen.goodbye && instance.seen.seams == 1);
+    assert!(!instance.seen.goodbye && instance.seen.restarts_seen == 1);
 }
 
 #[test]
-fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
+fn a_new_kmon_finds_the_shell_unchanged_and_no_old_command_runs() {
     let directory = tempfile::tempdir().unwrap();
     let (file, endless) = (
         directory.path().join("ran"),
@@ -166,7 +167,7 @@ fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
     let line = format!("echo $$ > {}; exec sleep 100", endless.display());
     instance.exec(1, 0, &["sh", "-c", &line]);
     let command: i32 = await_file(&endless).trim().parse().unwrap();
-    // What it has not taken when KMON dies.
+    // The daemon has not received these when KMON dies.
     kill(pid(&instance), Signal::SIGSTOP).unwrap();
     instance.type_in(&format!("echo typed >> {}\r", file.display()));
     instance.exec(
@@ -179,8 +180,8 @@ fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
     let back = Instant::now();
     instance.until("greeting", |seen| seen.incarnation == Some(1));
     println!("greeted again after {:?}", back.elapsed());
-    instance.until("refusal", |seen| seen.discarded == 2);
-    // Nobody is left to hear how the old KMON's command ends.
+    instance.until("the discarded commands", |seen| seen.discarded == 2);
+    // The daemon kills the command of the old KMON.
     assert_eq!(
         instance.ended(1).ending,
         Some(Ending::Signalled(Signal::SIGKILL as i32))
@@ -188,7 +189,7 @@ fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
     assert!(!runs(command));
     instance.type_in("echo kept-$kept\r");
     instance.until_printed("kept-yes");
-    assert!(!file.exists() && instance.seen.seams == 0);
+    assert!(!file.exists() && instance.seen.restarts_seen == 0);
     instance.send(Command::Halt);
     instance.until("goodbye", |seen| seen.goodbye);
 }

@@ -1,11 +1,11 @@
-//! Commands apart from the console.
+//! Tests commands that run separately from the console.
 
 use kmon_protocol::{Command, Ending};
 
 use crate::monitor::{Instance, await_file, runs};
 
 #[test]
-fn output_and_error_come_apart_with_the_exit_code() {
+fn output_and_errors_are_separate_and_the_exit_code_follows() {
     let mut instance = Instance::start();
     let run = instance.run(5, "echo out; echo err >&2; exit 3");
     assert_eq!(run.out, b"out\n");
@@ -14,14 +14,14 @@ fn output_and_error_come_apart_with_the_exit_code() {
 }
 
 #[test]
-fn arguments_pass_as_they_are() {
+fn arguments_are_passed_unchanged() {
     let mut instance = Instance::start();
     instance.exec(1, 0, &["printf", "%s|", "a b", "", "$HOME", "ü"]);
     assert_eq!(instance.ended(1).out, "a b||$HOME|ü|".as_bytes());
 }
 
 #[test]
-fn a_command_that_a_signal_ends_says_which() {
+fn the_signal_that_ends_a_command_is_reported() {
     let mut instance = Instance::start();
     assert_eq!(
         instance.run(1, "kill -SEGV $$").ending,
@@ -30,7 +30,7 @@ fn a_command_that_a_signal_ends_says_which() {
 }
 
 #[test]
-fn output_comes_while_the_command_runs() {
+fn output_arrives_while_the_command_runs() {
     let mut instance = Instance::start();
     instance.exec(1, 0, &["sh", "-c", "echo early; sleep 60"]);
     instance.until("early output", |seen| seen.run(1).out == b"early\n");
@@ -40,7 +40,7 @@ fn output_comes_while_the_command_runs() {
 }
 
 #[test]
-fn a_time_out_kills_the_whole_group_even_if_it_ignores_requests() {
+fn a_time_out_kills_the_whole_group_even_if_it_ignores_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
     let mut instance = Instance::start();
@@ -55,7 +55,7 @@ fn a_time_out_kills_the_whole_group_even_if_it_ignores_requests() {
 }
 
 #[test]
-fn what_cannot_be_started_says_why() {
+fn a_command_that_cannot_start_reports_the_reason() {
     let mut instance = Instance::start();
     instance.exec(1, 0, &["no-such-program", "x"]);
     let reason = "cannot start no-such-program: No such file or directory";
@@ -77,7 +77,7 @@ fn what_cannot_be_started_says_why() {
 }
 
 #[test]
-fn a_process_left_behind_does_not_hold_the_end_back() {
+fn a_process_that_outlives_its_command_does_not_delay_the_end() {
     let mut instance = Instance::start();
     for (stream, line) in [(1, "echo a; sleep 60 &"), (2, "echo a; yes &")] {
         let run = instance.run(stream, line);
@@ -87,7 +87,7 @@ fn a_process_left_behind_does_not_hold_the_end_back() {
 }
 
 #[test]
-fn thirty_two_run_at_once_and_the_next_is_told() {
+fn the_thirty_third_concurrent_command_is_refused() {
     let mut instance = Instance::start();
     for stream in 1..=32 {
         instance.exec(stream, 0, &["sleep", "55"]);
@@ -108,7 +108,7 @@ fn thirty_two_run_at_once_and_the_next_is_told() {
 }
 
 #[test]
-fn a_command_has_no_terminal_no_input_and_no_descriptor_of_ours() {
+fn a_command_has_no_terminal_no_input_and_no_descriptor_of_the_daemon() {
     let mut instance = Instance::start();
     let run = instance.run(
         1,

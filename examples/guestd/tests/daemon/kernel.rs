@@ -1,4 +1,4 @@
-//! The kernel's log, told from its first line, and what a halt runs at the end.
+//! Tests the kernel's log, and the command that runs after a halt.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -8,11 +8,11 @@ use kmon_protocol::{Command, Received};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::incarnation::assert_one_line;
+use crate::lifecycle::assert_one_line;
 use crate::monitor::{Instance, SH, await_file};
 
-/// Takes kernel lines until there are some; gives their numbers.
-fn hear(instance: &mut Instance) -> Vec<u64> {
+/// Waits for kernel lines and returns their numbers.
+fn receive_lines(instance: &mut Instance) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut kernel = instance.kernel.take().unwrap();
     instance.until("line of the kernel", |_| {
@@ -37,30 +37,30 @@ fn run(instance: &mut Instance, arguments: &[&str]) {
 }
 
 #[test]
-fn the_kernels_log_is_told_if_it_can_be_read_and_by_no_incarnation_twice() {
+fn the_kernels_log_is_sent_if_it_can_be_read_and_each_line_once() {
     let mut instance = Instance::empty();
     run(&mut instance, &["--kernel-log", "always"]);
     if File::open("/dev/kmsg").is_err() {
         instance.send(Command::Halt);
         let (output, _) = instance.output();
-        return assert_one_line(&output, 0, "the kernel's log is not told");
+        return assert_one_line(&output, 0, "the kernel's log is not sent");
     }
-    let first = hear(&mut instance);
+    let first = receive_lines(&mut instance);
     assert!(first.is_sorted_by(|a, b| a < b), "{first:?}");
     instance.kill_daemon();
     run(&mut instance, &["--kernel-log", "always"]);
     let last = first.last();
     let mut kernel = instance.kernel.take().unwrap();
-    let listened = kernel.receive(Duration::ZERO, |_, received| {
+    let received = kernel.receive(Duration::ZERO, |_, received| {
         if let Received::Message(line) = received {
             assert!(Some(&line.sequence) > last, "{line:?} after {last:?}");
         }
     });
-    listened.unwrap();
+    received.unwrap();
 }
 
 #[test]
-fn an_instance_that_shares_its_kernel_tells_nothing_of_it_unless_told_to() {
+fn the_log_of_a_shared_kernel_is_not_sent_by_default() {
     let mut instance = Instance::start();
     assert_eq!(instance.run(1, "echo here").out, b"here\n");
     let mut kernel = instance.kernel.take().unwrap();
@@ -69,7 +69,7 @@ fn an_instance_that_shares_its_kernel_tells_nothing_of_it_unless_told_to() {
 }
 
 #[test]
-fn a_halt_runs_its_command_behind_the_goodbye_and_a_signal_does_not() {
+fn a_halt_runs_its_command_after_the_goodbye_and_a_signal_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("off");
     let command = format!("echo off > {}; exit 3", file.display());

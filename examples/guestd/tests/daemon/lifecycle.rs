@@ -1,4 +1,4 @@
-//! How the daemon starts and ends, and what it publishes.
+//! Tests the daemon's start and end, and its statistics.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn a_daemon_leaves_its_parent_terminal_directory_mask_and_descriptors() {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
-    // The parent came back, so the daemon is attached.
+    // The parent has exited, so the daemon is attached.
     let pid: i32 = fs::read_to_string(&pid_file)
         .unwrap()
         .trim()
@@ -42,21 +42,21 @@ fn a_daemon_leaves_its_parent_terminal_directory_mask_and_descriptors() {
     assert_ne!(stat.ppid, std::process::id().cast_signed());
     assert_eq!((stat.session, stat.pgrp, stat.tty_nr), (pid, pid, 0));
     assert_eq!(fs::read_link(proc.join("cwd")).unwrap(), Path::new("/"));
-    // Starting the shell takes a few descriptors for a moment.
+    // Starting the shell uses a few descriptors temporarily.
     instance.until("prompt", |seen| !seen.console.is_empty());
     let status = fs::read_to_string(proc.join("status")).unwrap();
     assert_eq!(field(&status, "Umask:"), "0000");
     for (descriptor, target) in descriptors(&proc) {
         let expected = match descriptor {
             0..=2 => target == "/dev/null",
-            // The last: a reading has one open for a moment.
+            // The last is for a reading, which opens a file temporarily.
             _ => ["anon_inode:", "/dev/ptmx", "/dev/pts/", "/proc/"]
                 .iter()
                 .any(|start| target.starts_with(start)),
         };
         assert!(expected, "descriptor {descriptor} is {target}");
     }
-    // Its programs get the mask that it gave up.
+    // Its programs have the original mask.
     assert_ne!(instance.run(1, "umask").out, b"0000\n");
     instance.send(Command::Halt);
     instance.until("goodbye", |seen| seen.goodbye);
@@ -80,7 +80,7 @@ fn descriptors(proc: &Path) -> Vec<(i32, String)> {
 }
 
 #[test]
-fn a_daemon_that_cannot_attach_says_so_through_the_process_that_started_it() {
+fn the_calling_process_reports_that_the_daemon_cannot_attach() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("region");
     fs::write(&file, vec![0xa5; 1 << 20]).unwrap();
@@ -89,12 +89,12 @@ fn a_daemon_that_cannot_attach_says_so_through_the_process_that_started_it() {
 }
 
 #[test]
-fn a_machine_without_a_region_is_one_line_that_says_what_was_looked_for() {
+fn a_missing_region_is_reported_in_one_line_with_the_places_searched() {
     assert_one_line(&guestd(&["--foreground"]), 1, "no ivshmem device");
 }
 
 #[test]
-fn a_wrong_region_is_one_line_that_says_what_was_wrong() {
+fn a_wrong_region_is_reported_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let short = directory.path().join("short");
     fs::write(&short, "too short").unwrap();
@@ -139,7 +139,7 @@ fn a_wrong_region_is_one_line_that_says_what_was_wrong() {
 }
 
 #[test]
-fn wrong_options_are_refused_before_anything_is_touched() {
+fn wrong_options_are_refused_before_the_daemon_attaches() {
     let region = format!("fd:{}", 0);
     for (options, status, says) in [
         (vec!["--period", "0"], 2, "0.1 to 3600"),
@@ -181,7 +181,7 @@ pub(crate) fn assert_one_line(output: &Output, status: i32, says: &str) {
 }
 
 #[test]
-fn a_termination_signal_ends_the_daemon_in_good_order() {
+fn a_termination_signal_ends_the_daemon_with_a_goodbye() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let instance = Instance::start();
         kill(
@@ -195,7 +195,7 @@ fn a_termination_signal_ends_the_daemon_in_good_order() {
 }
 
 #[test]
-fn a_region_that_the_peer_broke_ends_the_daemon_with_one_line() {
+fn a_corrupt_region_ends_the_daemon_with_one_line() {
     let mut instance = Instance::start();
     let window = instance.memory.window();
     window.write(0, &vec![0xa5; window.len()]);
@@ -204,7 +204,7 @@ fn a_region_that_the_peer_broke_ends_the_daemon_with_one_line() {
 }
 
 #[test]
-fn the_log_gets_what_the_daemon_has_to_say() {
+fn the_daemons_messages_go_to_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let mut instance = Instance::empty();
@@ -226,7 +226,7 @@ fn statistics_agree_with_proc() {
     let mut instance = Instance::start();
     let before = procfs::net::dev_status().unwrap();
     let first = instance.stats(|_| true);
-    // The next reading may have been begun before; the one behind it was not.
+    // The next reading may have begun before `before`; the one after it has not.
     let next = instance.stats(|stats| stats.taken_ns > first.taken_ns);
     let stats = instance.stats(|stats| stats.taken_ns > next.taken_ns);
     let after = procfs::net::dev_status().unwrap();

@@ -1,13 +1,13 @@
-//! The real daemon, driven through a real region as KMON drives it.
+//! Tests the real daemon through a real region, with the test in the role of KMON.
 
 mod console;
 mod deaths;
 mod exec;
-mod incarnation;
 mod kernel;
+mod lifecycle;
 mod monitor;
 mod output;
 mod waiting;
 
-/// Whether both ends look for records, or wake each other.
+/// Both ends poll for records, instead of waking each other.
 const POLLS: bool = false;

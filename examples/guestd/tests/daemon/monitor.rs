@@ -1,4 +1,4 @@
-//! KMON's side of one instance: starts the daemon, keeps beating, notes what comes.
+//! KMON's side of one instance: starts the daemon, stores the heartbeat, and collects events.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,31 +15,31 @@ use shmem_core::Mapping;
 
 use crate::POLLS;
 
-/// Longer than anything here takes on a busy machine.
+/// A time-out for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Plain shells: what a person's start-up files do, and how long it takes, is no matter here.
+/// Plain shells, which read no start-up files of the user.
 pub(crate) const SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shells/sh");
 pub(crate) const BASH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shells/bash");
 
-/// What one exec has brought.
+/// The output and the ending of one exec.
 #[derive(Default, Debug)]
 pub(crate) struct Ran {
     pub(crate) out: Vec<u8>,
     pub(crate) err: Vec<u8>,
     pub(crate) ending: Option<Ending>,
-    /// Events that came after `Ended`; there must be none.
+    /// Events after `Ended`; there must be none.
     pub(crate) late: usize,
 }
 
-/// What the instance has told.
+/// The events of the instance so far.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// The number of the daemon's incarnation, once it has greeted.
     pub(crate) incarnation: Option<u32>,
-    /// Seams between two incarnations of the daemon.
-    pub(crate) seams: usize,
-    /// Commands that it did not run.
+    /// How often another incarnation of the daemon followed.
+    pub(crate) restarts_seen: usize,
+    /// Commands that the daemon has discarded.
     pub(crate) discarded: u32,
     pub(crate) goodbye: bool,
     pub(crate) console: Vec<u8>,
@@ -52,7 +52,7 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn note(&mut self, received: Received<Event<'_>>) {
         let Received::Message(event) = received else {
-            self.seams += 1;
+            self.restarts_seen += 1;
             return;
         };
         match event {
@@ -83,7 +83,7 @@ impl Seen {
     }
 }
 
-/// A region of 30 ms statistics, and its two ends here.
+/// A region, KMON's ends of it, and the daemon.
 pub(crate) struct Instance {
     pub(crate) memory: &'static Mapping,
     pub(crate) commands: CommandSender<'static>,
@@ -94,13 +94,13 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// A region without a daemon.
+    /// Creates a region without a daemon.
     pub(crate) fn empty() -> Self {
-        Self::over(memory())
+        Self::with_memory(memory())
     }
 
-    /// The same in memory that is there already.
-    pub(crate) fn over(memory: &'static Mapping) -> Self {
+    /// Creates a region in `memory` without a daemon.
+    pub(crate) fn with_memory(memory: &'static Mapping) -> Self {
         let link = MonitorLink::create(memory.window(), &settings(), waiting());
         let (commands, events, kernel) = link.unwrap().split();
         Self {
@@ -113,7 +113,7 @@ impl Instance {
         }
     }
 
-    /// The daemon in the foreground with `shell` on its console.
+    /// Starts the daemon in the foreground with `shell` on its console.
     pub(crate) fn with_shell(shell: &str) -> Self {
         let mut instance = Self::empty();
         instance.run_daemon(shell);
@@ -121,22 +121,22 @@ impl Instance {
         instance
     }
 
-    /// One more incarnation of the daemon.
+    /// Starts another incarnation of the daemon.
     pub(crate) fn run_daemon(&mut self, shell: &str) {
         let mut program = self.guestd(["--foreground", "--shell", shell]);
         self.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
     }
 
-    /// Ends the daemon as nobody expects it.
+    /// Kills the daemon.
     pub(crate) fn kill_daemon(&mut self) {
         let mut daemon = self.daemon.take().unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
 
-    /// KMON dies, and a new incarnation of it attaches.
+    /// Replaces KMON by a new incarnation.
     pub(crate) fn restart_kmon(&mut self) {
-        // What a process that is killed lets go of is nothing; its heart stands still.
+        // A killed process releases nothing; its heartbeat stops.
         let link = MonitorLink::attach(self.memory.window(), &settings(), waiting());
         (self.commands, self.events, self.kernel) = link.unwrap().split();
         self.seen.incarnation = None;
@@ -146,7 +146,7 @@ impl Instance {
         Self::with_shell(SH)
     }
 
-    /// The daemon's command line with this region, which it inherits.
+    /// Returns the daemon's command with this region, which it inherits.
     pub(crate) fn guestd<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -154,14 +154,14 @@ impl Instance {
         guestd(self.memory, arguments)
     }
 
-    /// KMON formats the region anew as it does while the daemon incarnations.
-    pub(crate) fn format_anew(mut self) -> Self {
+    /// Formats the region again as KMON does while the daemon runs.
+    pub(crate) fn format_again(mut self) -> Self {
         let (memory, daemon) = (self.memory, self.daemon.take());
-        // What it holds of the old region must not outlive that.
+        // The ends of the old region must not be used after this.
         drop(self);
         memory.window().write(0, &[0; 4]);
         std::thread::sleep(LET_GO);
-        let mut instance = Self::over(memory);
+        let mut instance = Self::with_memory(memory);
         instance.daemon = daemon;
         instance
     }
@@ -170,7 +170,7 @@ impl Instance {
         assert_eq!(self.try_to_send(&command), Sent::Whole);
     }
 
-    /// Sends `command` to the incarnation of the daemon that was heard last.
+    /// Sends `command` to the incarnation of the daemon that has greeted last.
     pub(crate) fn try_to_send(&mut self, command: &Command<'_>) -> Sent {
         let incarnation = self.seen.incarnation.unwrap_or(1);
         match self.commands.send(command, incarnation).unwrap() {
@@ -201,14 +201,14 @@ impl Instance {
         self.ended(stream)
     }
 
-    /// Waits for the end of `stream`, and a little for what must not come after it.
+    /// Waits for the end of `stream`, and a little longer for events that must not follow.
     pub(crate) fn ended(&mut self, stream: u32) -> &Ran {
         self.until("the end of a command", |seen| {
             seen.run(stream).ending.is_some()
         });
         self.listen(Duration::from_millis(50));
         let run = &self.seen.runs[&stream];
-        // `run` above looked at it once more.
+        // `run` above was called once more.
         assert!(run.late <= 1, "{} events after Ended", run.late - 1);
         run
     }
@@ -228,7 +228,7 @@ impl Instance {
             .1
     }
 
-    /// Takes events until `done`.
+    /// Receives events until `done` returns true.
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Seen) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(&mut self.seen) {
@@ -237,7 +237,7 @@ impl Instance {
             let console = String::from_utf8_lossy(&console[console.len().saturating_sub(500)..]);
             assert!(
                 Instant::now() < deadline,
-                "no {what}; the console says {console:?}"
+                "no {what}; the console shows {console:?}"
             );
         }
     }
@@ -246,16 +246,16 @@ impl Instance {
         self.until(text, |seen| seen.has_printed(text));
     }
 
-    /// Waits, deaf and without a beat of its own, for the daemon's next one.
-    pub(crate) fn await_beat(&self) {
+    /// Waits for the daemon's next heartbeat, without receiving events or storing KMON's heartbeat.
+    pub(crate) fn wait_for_beat(&self) {
         let (beat, deadline) = (self.events.peer_beat(), Instant::now() + PATIENCE);
         while self.events.peer_beat() == beat {
-            assert!(Instant::now() < deadline, "the daemon's heart stands still");
+            assert!(Instant::now() < deadline, "the daemon has no heartbeat");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Takes events for so long.
+    /// Receives events for this time.
     pub(crate) fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline {
@@ -271,7 +271,7 @@ impl Instance {
             .unwrap();
     }
 
-    /// The statistics, once they are as `wanted` says.
+    /// Waits until the statistics satisfy `wanted`, and returns them.
     pub(crate) fn stats(&mut self, wanted: impl Fn(&Stats) -> bool) -> Stats {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -309,13 +309,13 @@ impl Drop for Instance {
     }
 }
 
-/// Memory for a region.
+/// Allocates memory for a region.
 pub(crate) fn memory() -> &'static Mapping {
     let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
     Box::leak(Box::new(memory))
 }
 
-/// The daemon's command line with `memory`, which it inherits.
+/// Returns the daemon's command with `memory`, which it inherits.
 pub(crate) fn guestd<A: AsRef<OsStr>>(
     memory: &'static Mapping,
     arguments: impl IntoIterator<Item = A>,
@@ -345,7 +345,7 @@ fn settings() -> Settings {
     }
 }
 
-/// Waits for a file that something in the instance makes, and reads it.
+/// Waits for a file that a program in the instance writes, and reads it.
 pub(crate) fn await_file(path: &std::path::Path) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -357,7 +357,7 @@ pub(crate) fn await_file(path: &std::path::Path) -> String {
     }
 }
 
-/// Whether a process runs, zombies excepted.
+/// Returns true if a process runs and is not a zombie.
 pub(crate) fn runs(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")

@@ -1,4 +1,4 @@
-//! Much output, and a KMON that takes none.
+//! Tests large amounts of output, and a KMON that receives none.
 
 use std::io::Write;
 use std::process::{Command as Program, Stdio};
@@ -10,7 +10,7 @@ use kmon_protocol::{Command, Ending, Event, Received};
 use crate::monitor::{Instance, await_file};
 
 const BYTES: usize = 100_000_000;
-/// Every line is another: a byte lost, doubled or moved changes the digest.
+/// All lines differ: a byte that is lost, repeated or moved changes the digest.
 const GENERATE: &str = "seq 1 12500000 | head -c 100000000";
 
 #[test]
@@ -27,7 +27,7 @@ fn a_hundred_megabytes_arrive_whole() {
     let started = Instant::now();
     while ending.is_none() {
         instance.events.beat().unwrap();
-        let note = |_, heard: Received<Event<'_>>| match heard {
+        let note = |_, event: Received<Event<'_>>| match event {
             Received::Message(Event::Stdout { stream: 1, bytes }) => {
                 received += bytes.len();
                 sink.write_all(bytes).unwrap();
@@ -61,7 +61,7 @@ fn a_hundred_megabytes_arrive_whole() {
 }
 
 #[test]
-fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
+fn a_silent_kmon_blocks_no_program_and_every_dropped_byte_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut instance = Instance::start();
     let ends = ["shell", "exec"].map(|name| directory.path().join(name));
@@ -80,14 +80,14 @@ fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
             &format!("head -c 30000000 /dev/zero; echo x > {}", ends[1].display()),
         ],
     );
-    // Neither beat nor taken from now on.
+    // From now on KMON stores no heartbeat and receives nothing.
     for end in &ends {
         await_file(end);
     }
-    instance.await_beat();
+    instance.wait_for_beat();
 
     let out = instance.ended(1).out.len() as u64;
-    instance.type_in("echo ba''ck\n"); // the terminal is raw
+    instance.type_in("echo ba''ck\n"); // The terminal is raw.
     instance.until_printed("back");
     let zeros = instance.seen.console[printed..]
         .iter()
@@ -95,7 +95,7 @@ fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
         .count() as u64;
     let dropped = instance.seen.dropped;
     assert!(dropped > 0 && out < 30_000_000);
-    // The echo of the line typed may be among what was dropped.
+    // The echo of the typed line may be among the dropped bytes.
     let all = zeros + out + dropped;
     assert!(
         (33_000_000..33_000_200).contains(&all),
@@ -111,7 +111,7 @@ fn a_slow_kmon_loses_nothing() {
     instance.exec(1, 0, &["head", "-c", "3000000", "/dev/zero"]);
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
-        instance.events.beat().unwrap(); // alive, but takes nothing
+        instance.events.beat().unwrap(); // Alive, but receives nothing.
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(instance.ended(1).out.len(), 3_000_000);
@@ -119,7 +119,7 @@ fn a_slow_kmon_loses_nothing() {
 }
 
 #[test]
-fn a_command_prints_although_the_console_floods() {
+fn a_command_prints_while_the_console_floods() {
     let mut instance = Instance::start();
     instance.type_in("yes\r");
     instance.until_printed("y\r\ny\r\n");

@@ -1,4 +1,4 @@
-//! The daemon starts before KMON does, or lives on when KMON starts anew.
+//! Tests a daemon that starts before KMON, or that runs when KMON formats the region again.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -11,25 +11,25 @@ use nix::unistd::Pid;
 use shmem_core::Region;
 
 use crate::POLLS;
-use crate::incarnation::assert_one_line;
+use crate::lifecycle::assert_one_line;
 use crate::monitor::{Instance, PATIENCE, SH, await_file, guestd, memory, runs};
 
 #[test]
-fn a_daemon_that_starts_before_kmon_is_ready_and_attaches_to_the_region_when_it_is_made() {
+fn a_daemon_that_starts_before_kmon_attaches_when_the_region_is_formatted() {
     let directory = tempfile::tempdir().unwrap();
     let (log, pid_file) = (directory.path().join("log"), directory.path().join("pid"));
     let memory = memory();
     let names = [&log, &pid_file].map(|path| path.to_str().unwrap());
     let arguments = ["--shell", SH, "--log", names[0], "--pid-file", names[1]];
     let output = guestd(memory, arguments).output().unwrap();
-    // The parent came back, and the daemon has no region yet.
+    // The parent has exited, and the daemon has no region yet.
     assert!(
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
     let pid = await_file(&pid_file).trim().parse().unwrap();
     assert!(runs(pid));
-    let mut instance = Instance::over(memory);
+    let mut instance = Instance::with_memory(memory);
     instance.until("hello", |seen| seen.incarnation == Some(1));
     assert_eq!(instance.run(1, "echo here").out, b"here\n");
     let said = fs::read_to_string(&log).unwrap();
@@ -39,26 +39,26 @@ fn a_daemon_that_starts_before_kmon_is_ready_and_attaches_to_the_region_when_it_
 }
 
 #[test]
-fn a_region_without_all_that_kmon_puts_there_is_waited_for_too() {
+fn the_daemon_waits_until_a_partly_formatted_region_is_complete() {
     let memory = memory();
     Region::format(memory.window()).unwrap();
     let output = guestd(memory, ["--foreground"]).output().unwrap();
     assert_one_line(&output, 1, "registry");
     let mut waiting = guestd(memory, ["--foreground", "--shell", SH, "--wait", "forever"]);
     let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
-    let mut instance = Instance::over(memory);
+    let mut instance = Instance::with_memory(memory);
     instance.daemon = Some(waiting);
     instance.until("hello", |seen| seen.incarnation == Some(1));
 }
 
 #[test]
-fn in_the_foreground_nothing_waits_unless_it_is_told_to() {
+fn in_the_foreground_the_daemon_does_not_wait_by_default() {
     let output = guestd(memory(), ["--foreground"]).output().unwrap();
     assert_one_line(&output, 1, "not a region");
 }
 
 #[test]
-fn waiting_ends_when_its_time_is_up() {
+fn waiting_ends_at_the_time_out() {
     let start = Instant::now();
     let output = guestd(memory(), ["--foreground", "--wait", "0.3"]).output();
     let output = output.unwrap();
@@ -75,7 +75,7 @@ fn waiting_ends_when_its_time_is_up() {
 }
 
 #[test]
-fn a_region_of_another_version_is_not_waited_for() {
+fn the_daemon_does_not_wait_for_a_region_of_another_version() {
     let memory = memory();
     Region::format(memory.window()).unwrap();
     memory.window().write(4, &99_u32.to_le_bytes());
@@ -84,7 +84,7 @@ fn a_region_of_another_version_is_not_waited_for() {
 }
 
 #[test]
-fn a_signal_ends_the_waiting_in_good_order() {
+fn a_signal_ends_the_waiting_without_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let pid_file = directory.path().join("pid");
     let name = pid_file.to_str().unwrap();
@@ -101,7 +101,7 @@ fn a_signal_ends_the_waiting_in_good_order() {
 }
 
 #[test]
-fn a_region_that_is_formatted_anew_is_attached_to_anew_and_the_shell_goes_on() {
+fn the_daemon_attaches_to_a_region_that_was_formatted_again_and_keeps_its_shell() {
     let directory = tempfile::tempdir().unwrap();
     let endless = directory.path().join("endless");
     let mut instance = Instance::empty();
@@ -113,7 +113,7 @@ fn a_region_that_is_formatted_anew_is_attached_to_anew_and_the_shell_goes_on() {
     let line = format!("echo $$ > {}; exec sleep 100", endless.display());
     instance.exec(1, 0, &["sh", "-c", &line]);
     let command: i32 = await_file(&endless).trim().parse().unwrap();
-    let mut instance = instance.format_anew();
+    let mut instance = instance.format_again();
     instance.until("the second hello", |seen| seen.incarnation == Some(1));
     instance.until("the command's end", |_| !runs(command));
     instance.type_in("echo kept-$kept\r");
@@ -121,17 +121,20 @@ fn a_region_that_is_formatted_anew_is_attached_to_anew_and_the_shell_goes_on() {
     assert_eq!(instance.run(7, "exit 7").ending, Some(Ending::Exited(7)));
     let first = instance.stats(|stats| stats.taken_ns > 0);
     instance.stats(|stats| stats.taken_ns > first.taken_ns);
-    // Nothing of the old region was taken for the new one's.
-    assert_eq!((instance.seen.discarded, instance.seen.seams), (0, 0));
+    // No record of the old region was received from the new one.
+    assert_eq!(
+        (instance.seen.discarded, instance.seen.restarts_seen),
+        (0, 0)
+    );
     instance.send(Command::Halt);
     let (output, seen) = instance.output();
     assert!(output.status.success() && seen.goodbye, "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("formats the region anew"), "{text}");
+    assert!(text.contains("KMON formats the region"), "{text}");
 }
 
 #[test]
-fn a_region_that_is_formatted_anew_under_a_flood_of_output_is_whole() {
+fn a_region_that_is_formatted_during_a_flood_of_output_is_intact() {
     let mut instance = Instance::empty();
     let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
     instance.daemon = Some(program.stderr(Stdio::null()).spawn().unwrap());
@@ -139,7 +142,7 @@ fn a_region_that_is_formatted_anew_under_a_flood_of_output_is_whole() {
     instance.type_in("yes flood\r");
     for _ in 0..5 {
         instance.until("flood", |seen| seen.has_printed("flood\r\nflood\r\n"));
-        instance = instance.format_anew();
+        instance = instance.format_again();
         instance.until("the next hello", |seen| seen.incarnation == Some(1));
     }
     instance.type_in("\x03");
@@ -149,7 +152,7 @@ fn a_region_that_is_formatted_anew_under_a_flood_of_output_is_whole() {
 }
 
 #[test]
-fn memory_that_was_wiped_is_no_other_daemons() {
+fn the_daemon_survives_zeroed_memory_and_attaches_again() {
     let mut instance = Instance::empty();
     let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
     instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
@@ -157,13 +160,13 @@ fn memory_that_was_wiped_is_no_other_daemons() {
     let window = instance.memory.window();
     window.write(0, &vec![0; window.len()]);
     // The incarnation is the same as before.
-    let mut instance = instance.format_anew();
+    let mut instance = instance.format_again();
     instance.until("the second hello", |seen| seen.incarnation == Some(1));
     assert_eq!(instance.run(1, "echo here").out, b"here\n");
 }
 
 #[test]
-fn a_daemon_that_polls_sleeps_by_the_clock_and_needs_nobody_to_wake_it() {
+fn a_polling_daemon_sleeps_with_a_time_out() {
     let mut instance = Instance::empty();
     let arguments = ["--poll", "--foreground", "--shell", SH];
     let mut program = instance.guestd(&arguments[usize::from(POLLS)..]);
@@ -173,7 +176,7 @@ fn a_daemon_that_polls_sleeps_by_the_clock_and_needs_nobody_to_wake_it() {
     instance.until("hello", |seen| seen.incarnation == Some(1));
     let deadline = Instant::now() + PATIENCE;
     while !fs::read_to_string(&place).unwrap().contains("poll") {
-        assert!(Instant::now() < deadline, "it never sleeps by the clock");
+        assert!(Instant::now() < deadline, "it never sleeps with a time-out");
         instance.take();
     }
     assert_eq!(instance.run(1, "echo here").out, b"here\n");

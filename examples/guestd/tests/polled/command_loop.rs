@@ -1,4 +1,4 @@
-//! The command loop reads the terminal, and gives it back.
+//! Tests that the command loop reads the terminal and returns it.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use kmon_protocol::Command;
 
 use crate::monitor::Instance;
 
-/// How often the console's own thread has slept.
+/// Returns how often the console's own thread has slept.
 fn sleeps(instance: &Instance) -> u64 {
     let daemon = instance.daemon.as_ref().unwrap().id();
     let tasks = fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
@@ -23,7 +23,7 @@ fn sleeps(instance: &Instance) -> u64 {
 }
 
 #[test]
-fn what_is_printed_wakes_no_other_thread() {
+fn output_wakes_no_other_thread() {
     let mut instance = Instance::start();
     instance.type_in("echo fi''rst\r");
     instance.until_printed("first");
@@ -36,7 +36,7 @@ fn what_is_printed_wakes_no_other_thread() {
 }
 
 #[test]
-fn a_shell_that_prints_more_than_a_terminal_holds_when_it_is_told_to_end_does() {
+fn a_shell_that_prints_much_while_it_is_halted_still_ends() {
     let mut instance = Instance::start();
     let program = "trap 'seq 20000 49999; exit' HUP; echo re''ady; while :; do sleep 0.05; done";
     instance.type_in(&format!("exec sh -c \"{program}\"\r"));

@@ -1,17 +1,17 @@
-//! The same as in `daemon`, of ends that look for records: there the command loop reads the
-//! console's terminal, too.
+//! The tests of `daemon` with ends that poll for records: there the command loop also reads the
+//! console's terminal.
 
+mod command_loop;
 #[path = "../daemon/console.rs"]
 mod console;
 #[path = "../daemon/deaths.rs"]
 mod deaths;
 #[path = "../daemon/exec.rs"]
 mod exec;
-mod here;
-#[path = "../daemon/incarnation.rs"]
-mod incarnation;
 #[path = "../daemon/kernel.rs"]
 mod kernel;
+#[path = "../daemon/lifecycle.rs"]
+mod lifecycle;
 #[path = "../daemon/monitor.rs"]
 mod monitor;
 #[path = "../daemon/output.rs"]
@@ -19,5 +19,5 @@ mod output;
 #[path = "../daemon/waiting.rs"]
 mod waiting;
 
-/// Whether both ends look for records, or wake each other.
+/// Both ends poll for records, instead of waking each other.
 const POLLS: bool = true;

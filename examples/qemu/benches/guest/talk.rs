@@ -55,7 +55,7 @@ pub(crate) struct RoundTrip {
 
 /// Sends text through each terminal, several times, while the others are idle.
 pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
-    let text = text::of(amount.flood_bytes);
+    let text = text::numbered_lines(amount.flood_bytes);
     let mut rates = vec![(Vec::new(), 0); rig.terminals.len()];
     for _ in 0..amount.floods {
         for (terminal, (rates, lost)) in rig.terminals.iter_mut().zip(&mut rates) {

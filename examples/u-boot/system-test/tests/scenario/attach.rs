@@ -77,7 +77,7 @@ fn a_region_that_is_formatted_anew_keeps_the_shell_of_its_instance() {
     let formatted = said.matches(": formatted").count();
     machine.console.check(formatted == 2, "both were formatted");
     for (guest, number) in guests.iter().zip([2, 3]) {
-        guest.see_log("KMON formats the region anew");
+        guest.see_log("KMON formats the region");
         machine.see_running(number);
     }
     machine.console.begin("kmconsole 2");
