@@ -43,6 +43,6 @@ pub(crate) fn open(resource: &Path) -> Option<(&'static Mapping, Bells)> {
     let [Some(records), Some(room)] = own else {
         return None;
     };
-    let bells = Bells::of_instance([records, room], Arc::new(Peers(device)));
+    let bells = Bells::for_instance([records, room], Arc::new(Peers(device)));
     Some((device.memory(), bells))
 }

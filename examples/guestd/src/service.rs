@@ -280,31 +280,32 @@ impl Service {
             memory_test_until,
             ..
         } = self;
-        let taken = commands.receive_beside(console_pump, timeout, |received| match received {
-            _ if *halted => {}
-            Received::Restarted => {
-                execs.kill_all(); // V1
-                *memory_test_until = Instant::now() + MEMORY_TEST_TIME;
-                outlet.greet();
-            }
-            Received::Message(Command::Input(bytes)) => input.enter(bytes),
-            Received::Message(Command::Resize { rows, columns }) => {
-                console.resize(Size { rows, columns });
-            }
-            Received::Message(Command::Exec {
-                stream,
-                timeout_ms,
-                arguments,
-            }) => {
-                execs.start(Request::new(stream, timeout_ms, &arguments));
-            }
-            Received::Message(Command::Kill { stream }) => execs.kill(stream),
-            Received::Message(Command::QueryIdle { stream }) => {
-                let idle = input.is_settled() && console.is_idle();
-                outlet.post(Event::Idle { stream, idle });
-            }
-            Received::Message(Command::Halt) => *halted = true,
-        });
+        let taken =
+            commands.receive_with_idle_task(console_pump, timeout, |received| match received {
+                _ if *halted => {}
+                Received::Restarted => {
+                    execs.kill_all(); // V1
+                    *memory_test_until = Instant::now() + MEMORY_TEST_TIME;
+                    outlet.greet();
+                }
+                Received::Message(Command::Input(bytes)) => input.enter(bytes),
+                Received::Message(Command::Resize { rows, columns }) => {
+                    console.resize(Size { rows, columns });
+                }
+                Received::Message(Command::Exec {
+                    stream,
+                    timeout_ms,
+                    arguments,
+                }) => {
+                    execs.start(Request::new(stream, timeout_ms, &arguments));
+                }
+                Received::Message(Command::Kill { stream }) => execs.kill(stream),
+                Received::Message(Command::QueryIdle { stream }) => {
+                    let idle = input.is_settled() && console.is_idle();
+                    outlet.post(Event::Idle { stream, idle });
+                }
+                Received::Message(Command::Halt) => *halted = true,
+            });
         Ok(taken? > 0)
     }
 
@@ -314,7 +315,7 @@ impl Service {
             return;
         };
         memory::faults(&verdict).for_each(crate::log);
-        if !memory::is_open(&verdict) {
+        if !memory::is_inconclusive(&verdict) {
             self.memory_test_until = Instant::now();
         }
     }

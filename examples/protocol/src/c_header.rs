@@ -1,4 +1,4 @@
-//! The numbers that U-Boot's KMON has in C are the ones here.
+//! Tests that the constants of U-Boot's KMON in C equal those in Rust.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -18,7 +18,7 @@ fn ms(time: Duration) -> usize {
     time.as_millis() as usize
 }
 
-/// What the header calls each, without `KMON_`.
+/// The constants by their names in the header, without `KMON_`.
 fn numbers() -> Vec<(&'static str, usize)> {
     let settings = Settings {
         partition: 2,
@@ -66,7 +66,7 @@ fn numbers() -> Vec<(&'static str, usize)> {
         ("COMMAND_BODY", COMMAND_BODY),
         ("EVENT_BODY", EVENT_BODY),
         ("SETTINGS_MAX_LEN", Settings::MAX_LEN),
-        // Behind the number, the period and the length.
+        // After the number, the period and the length.
         ("SETTINGS_NAME_LEN", encoded.len() - 10),
         ("STATS_MAX_CPUS", Stats::MAX_CPUS),
         ("STATS_MAX_INTERFACES", Stats::MAX_INTERFACES),
@@ -81,13 +81,13 @@ fn numbers() -> Vec<(&'static str, usize)> {
 }
 
 #[test]
-fn every_number_in_c_is_the_one_in_rust() {
+fn every_constant_in_c_equals_the_one_in_rust() {
     let header = std::fs::read_to_string(HEADER).unwrap();
     let defined = header.lines().filter_map(|line| {
         let name = line.strip_prefix("#define KMON_")?;
         name.split_whitespace().next()
     });
-    // The guard, and names of segments, without which nothing is found at all.
+    // The include guard and the names of segments are not numbers.
     let is_number = |name: &&str| *name != "PROTOCOL_H" && !name.starts_with("SEGMENT_");
     let defined: BTreeSet<_> = defined.filter(is_number).collect();
     let numbers = numbers();
@@ -108,6 +108,6 @@ fn every_number_in_c_is_the_one_in_rust() {
     input.write_all(program.as_bytes()).unwrap();
     drop(input);
     let output = compiler.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
 }

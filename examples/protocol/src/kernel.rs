@@ -1,8 +1,8 @@
-//! The records of the log ring: one line of the instance's kernel each.
+//! The records of the log ring: each is one line of the instance's kernel.
 //!
-//! 24 bytes, little-endian, then the text as the kernel has it: `sequence: u64`,
-//! `time_us: u64`, `lost: u32`, `priority: u8`, `facility: u8`, `reserved: u16`.
-//! A receiver gets [`Malformed`] for a record that ends early or is too long.
+//! A record has a header of 24 bytes, little-endian, and the text of the kernel: `sequence: u64`,
+//! `time_us: u64`, `lost: u32`, `priority: u8`, `facility: u8`, `reserved: u16`. Decoding a record
+//! that ends early or is too long returns [`Malformed`].
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -23,17 +23,17 @@ struct Header {
 /// One line of the kernel's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelLine<'a> {
-    /// Counts the lines of one boot from 0; a number that falls is of another boot.
+    /// Counts the lines of one boot from 0. A smaller number than before is from another boot.
     pub sequence: u64,
     /// Microseconds since the kernel booted.
     pub time_us: u64,
-    /// Lines in front of this one that the kernel overwrote before they were read.
+    /// How many lines before this one the kernel overwrote before they were read.
     pub lost: u32,
-    /// How grave it is: 0 emergency, 3 error, 6 information, 7 debugging.
+    /// Its severity: 0 emergency, 3 error, 6 information, 7 debugging.
     pub priority: u8,
-    /// Who said it: 0 the kernel, 1 and above programs.
+    /// Its source: 0 the kernel, 1 and above programs.
     pub facility: u8,
-    /// What it says: any bytes, line feeds and escape sequences too.
+    /// Its text: any bytes, including line feeds and escape sequences.
     pub text: &'a [u8],
 }
 
@@ -43,8 +43,8 @@ impl<'a> KernelLine<'a> {
     /// Bytes of the longest record.
     pub const MAX_LEN: usize = size_of::<Header>() + Self::MAX_TEXT;
 
-    /// Writes the record into `out`, replacing what was there; a text longer
-    /// than [`KernelLine::MAX_TEXT`] is cut.
+    /// Replaces the content of `out` by the record. A text longer than [`KernelLine::MAX_TEXT`] is
+    /// cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let header = Header {
             sequence: self.sequence.into(),
@@ -59,7 +59,7 @@ impl<'a> KernelLine<'a> {
         out.extend_from_slice(&self.text[..self.text.len().min(Self::MAX_TEXT)]);
     }
 
-    /// Reads a record.
+    /// Decodes a record.
     ///
     /// # Errors
     ///
@@ -85,13 +85,13 @@ impl<'a> KernelLine<'a> {
     }
 }
 
-/// Which boot of its kernel an instance is in, and how much of its log was told:
-/// what a next incarnation of the daemon goes on from.
+/// The boot of an instance's kernel, and how much of its log was sent, so that the next incarnation
+/// of the daemon can continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Mark {
     pub(crate) boot: [u8; 16],
-    /// Number of the first line that was not told.
+    /// Number of the first line that was not sent.
     next: U64,
 }
 
@@ -122,7 +122,7 @@ mod tests {
     };
 
     #[test]
-    fn a_line_comes_back_from_its_record_and_its_fields_are_where_they_are_said_to_be() {
+    fn a_line_is_decoded_as_it_was_encoded_with_fields_at_fixed_offsets() {
         let mut record = Vec::new();
         LINE.encode(&mut record);
         assert_eq!(record[..8], [8, 7, 6, 5, 4, 3, 2, 1]);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_too_long_is_cut() {
+    fn a_text_beyond_the_limit_is_cut() {
         let text = &[b'x'; KernelLine::MAX_TEXT + 1][..];
         let mut record = Vec::new();
         KernelLine { text, ..LINE }.encode(&mut record);

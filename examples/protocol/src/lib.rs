@@ -1,14 +1,14 @@
-//! What KMON and the guest daemon say to each other through a region.
+//! The protocol between KMON and the guest daemon in a region.
 //!
-//! One crate holds the message format, the statistics record and the way both
-//! ends find their rings, so that neither side has a copy of its own.
+//! Both ends share this crate: the message formats, the statistics, and the way in which they find
+//! their rings.
 //!
 //! | module      | one purpose                                              |
 //! |-------------|----------------------------------------------------------|
 //! | [`message`] | the records of the command and the result ring           |
 //! | [`kernel`]  | the records of the log ring                              |
-//! | [`stats`]   | the statistics an instance publishes                     |
-//! | [`settings`]| what KMON tells an instance about itself                 |
+//! | [`stats`]   | the statistics that an instance publishes                |
+//! | [`settings`]| the settings that KMON gives an instance                 |
 //! | [`link`]    | the two ends of an instance's region                     |
 
 #[cfg(test)]

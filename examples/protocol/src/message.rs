@@ -1,10 +1,10 @@
-//! The records of the command ring (KMON to instance) and of the result ring (back).
+//! The records of the command ring (KMON to instance) and of the result ring (instance to KMON).
 //!
-//! Every record starts with eight bytes, little-endian: `kind: u16`, `incarnation: u16`,
-//! `stream: u32`; the body follows. `incarnation` says for which of the instance's incarnations
-//! a command is, by the low half of its number, and is zero in an event. `stream`
-//! names one `exec` and is zero for the console. A receiver gets [`Malformed`]
-//! for a kind or a body it does not know: both ends skip such a record.
+//! Every record starts with eight bytes, little-endian: `kind: u16`, `incarnation: u16`, `stream:
+//! u32`; the body follows. `incarnation` is the low half of the number of the instance's
+//! incarnation that a command is for; it is zero in an event. `stream` identifies an `exec` and is
+//! zero for the console. Decoding an unknown kind or an invalid body returns [`Malformed`]; both
+//! ends skip such a record.
 
 use std::mem::offset_of;
 
@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub use crate::wire::Malformed;
 use crate::wire::{Reader, put_text};
 
-/// The eight bytes in front of every record.
+/// The first eight bytes of every record.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
@@ -23,10 +23,10 @@ struct Header {
     stream: U32,
 }
 
-/// Longest body of an event that carries bytes.
+/// Length of the longest body of an event that carries bytes.
 pub(crate) const EVENT_BODY: usize = 16 << 10;
 
-/// Bytes of the header in front of a record's body.
+/// Length of the header before a record's body.
 pub const HEADER_LEN: usize = size_of::<Header>();
 
 fn start(out: &mut Vec<u8>, kind: u16, stream: u32) {
@@ -47,23 +47,23 @@ fn split<'a>(what: &'static str, record: &'a [u8]) -> Result<(Header, Reader<'a>
     Ok((header, Reader::new(what, body)))
 }
 
-/// What KMON asks of an instance.
+/// A request of KMON to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// Bytes typed at the console.
     Input(&'a [u8]),
-    /// The console's terminal has this size now.
+    /// The console's terminal has this size.
     Resize { rows: u16, columns: u16 },
-    /// Run `arguments` (the program first) apart from the console.
+    /// Run a program separately from the console; `arguments` starts with the program.
     Exec {
         stream: u32,
-        /// Milliseconds after which its process group is killed; 0 is never.
+        /// Milliseconds after which its process group is killed; 0 means never.
         timeout_ms: u32,
         arguments: Vec<&'a [u8]>,
     },
     /// Kill the process group of an `Exec`.
     Kill { stream: u32 },
-    /// Ask whether the console's shell waits for a command; answered by [`Event::Idle`].
+    /// Ask whether the console's shell waits for a command; [`Event::Idle`] answers.
     QueryIdle { stream: u32 },
     /// End the shell and the daemon.
     Halt,
@@ -77,8 +77,8 @@ impl<'a> Command<'a> {
     pub(crate) const QUERY_IDLE: u16 = 5;
     pub(crate) const HALT: u16 = 6;
 
-    /// Writes the record for incarnation number `incarnation` of the instance into `out`,
-    /// replacing what was there.
+    /// Replaces the content of `out` by the record for incarnation number `incarnation` of the
+    /// instance.
     pub fn encode(&self, incarnation: u32, out: &mut Vec<u8>) {
         match self {
             Self::Input(bytes) => {
@@ -109,11 +109,10 @@ impl<'a> Command<'a> {
         out[at..at + 2].copy_from_slice(&(incarnation as u16).to_le_bytes());
     }
 
-    /// Reads a record, and the low half of the number of the incarnation that it is for.
+    /// Decodes a record. Also returns the low half of the number of the incarnation that it is for.
     ///
     /// # Errors
-    ///
-    /// [`Malformed`] if the kind is unknown or the body is not the kind's.
+    /// [`Malformed`] if the kind is unknown or its body is invalid.
     pub fn decode(record: &'a [u8]) -> Result<(u16, Self), Malformed> {
         let (header, body) = split("command", record)?;
         let command = Self::decode_body(header.kind.get(), header.stream.get(), body)?;
@@ -154,12 +153,12 @@ impl<'a> Command<'a> {
     }
 }
 
-/// How a command that `Exec` started came to its end.
+/// How a command of `Exec` ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It exited with this code.
     Exited(i32),
-    /// This signal ended it.
+    /// This signal killed it.
     Signalled(i32),
     /// It ran longer than its time-out, and its process group was killed.
     TimedOut,
@@ -167,31 +166,32 @@ pub enum Ending {
     NotStarted(String),
 }
 
-/// What an instance tells KMON.
+/// A report of an instance to KMON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The daemon is there, in its incarnation number `incarnation`: the first event of each
-    /// incarnation, and said again to each new incarnation of KMON.
+    /// The greeting: the daemon runs as incarnation number `incarnation`. It is the first event of
+    /// each incarnation, and is repeated for each new incarnation of KMON.
     Hello { version: u16, incarnation: u32 },
-    /// Bytes the console's terminal printed.
+    /// Output of the console's terminal.
     Output(&'a [u8]),
-    /// Bytes an `Exec` wrote to its standard output.
+    /// Standard output of an `Exec`.
     Stdout { stream: u32, bytes: &'a [u8] },
-    /// Bytes an `Exec` wrote to its standard error.
+    /// Standard error of an `Exec`.
     Stderr { stream: u32, bytes: &'a [u8] },
-    /// An `Exec` ended; nothing more comes from `stream`.
+    /// An `Exec` ended; this is the last event of `stream`.
     Ended { stream: u32, ending: Ending },
-    /// Answer to [`Command::QueryIdle`]: the shell itself is in the foreground, and all input was
-    /// read.
+    /// Answer to [`Command::QueryIdle`]: `idle` is true if the shell itself is in the foreground
+    /// and has read all input.
     Idle { stream: u32, idle: bool },
     /// The console's shell ended and a new one was started.
     ShellRestarted { status: i32 },
-    /// So many bytes of output were dropped, in all of this incarnation, because nobody took them.
+    /// The number of bytes of output that this incarnation has dropped because KMON did not receive
+    /// them.
     Dropped { bytes: u64 },
-    /// So many commands, since it was said last, were not for this incarnation of the
-    /// instance or not from this incarnation of KMON, and were not run.
+    /// The number of commands, since the last such event, that were not run because they were for
+    /// another incarnation of the instance or from another incarnation of KMON.
     Discarded { commands: u32 },
-    /// The daemon ends by itself.
+    /// The daemon is about to end.
     Goodbye,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Event<'a> {
     pub(crate) const TIMED_OUT: u32 = 2;
     pub(crate) const NOT_STARTED: u32 = 3;
 
-    /// Writes the record into `out`, replacing what was there.
+    /// Replaces the content of `out` by the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Hello {
@@ -237,7 +237,7 @@ impl<'a> Event<'a> {
             }
             Self::Ended { stream, ending } => {
                 start(out, Self::ENDED, *stream);
-                put_ending(out, ending);
+                encode_ending(out, ending);
             }
             Self::Idle { stream, idle } => {
                 start(out, Self::IDLE, *stream);
@@ -259,18 +259,17 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Reads a record.
+    /// Decodes a record.
     ///
     /// # Errors
-    ///
-    /// [`Malformed`] if the kind is unknown or the body is not the kind's.
+    /// [`Malformed`] if the kind is unknown or its body is invalid.
     pub fn decode(record: &'a [u8]) -> Result<Self, Malformed> {
         let (header, mut body) = split("event", record)?;
         let stream = header.stream.get();
         match header.kind.get() {
             Self::HELLO => Ok(Self::Hello {
                 version: body.u16()?,
-                // Another version may say less.
+                // Another version may send less.
                 incarnation: body.u32().unwrap_or(0),
             }),
             Self::OUTPUT => Ok(Self::Output(output(body)?)),
@@ -284,7 +283,7 @@ impl<'a> Event<'a> {
             }),
             Self::ENDED => Ok(Self::Ended {
                 stream,
-                ending: take_ending(&mut body)?,
+                ending: decode_ending(&mut body)?,
             }),
             Self::IDLE => Ok(Self::Idle {
                 stream,
@@ -306,7 +305,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Bytes of output: never more than an honest instance sends at once.
+/// Decodes output, whose length is limited to that of an honest instance.
 fn output(mut body: Reader<'_>) -> Result<&[u8], Malformed> {
     let malformed = body.malformed();
     let bytes = body.rest();
@@ -315,7 +314,7 @@ fn output(mut body: Reader<'_>) -> Result<&[u8], Malformed> {
         .ok_or(malformed)
 }
 
-fn put_ending(out: &mut Vec<u8>, ending: &Ending) {
+fn encode_ending(out: &mut Vec<u8>, ending: &Ending) {
     let (how, value, reason) = match ending {
         Ending::Exited(code) => (Event::EXITED, *code, ""),
         Ending::Signalled(signal) => (Event::SIGNALLED, *signal, ""),
@@ -327,7 +326,7 @@ fn put_ending(out: &mut Vec<u8>, ending: &Ending) {
     put_text(out, reason.as_bytes());
 }
 
-fn take_ending(body: &mut Reader<'_>) -> Result<Ending, Malformed> {
+fn decode_ending(body: &mut Reader<'_>) -> Result<Ending, Malformed> {
     let how = body.u32()?;
     let value = body.u32()?.cast_signed();
     let reason = body.text()?;
@@ -345,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_comes_back_as_it_was_sent() {
+    fn every_command_is_decoded_as_it_was_encoded() {
         let commands = [
             Command::Input(&[0, 0xff, 0x1d, b'\r']),
             Command::Input(b""),
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_comes_back_as_it_was_sent() {
+    fn every_event_is_decoded_as_it_was_encoded() {
         let events = [
             Event::Hello {
                 version: 2,
@@ -418,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_cut_anywhere_is_malformed_or_shorter_and_never_a_panic() {
+    fn a_truncated_or_garbled_record_is_malformed() {
         let mut record = Vec::new();
         Event::Ended {
             stream: 4,
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_no_honest_instance_sends_at_once_is_malformed() {
+    fn output_beyond_the_limit_is_malformed() {
         let mut record = Vec::new();
         for (len, is_event) in [(EVENT_BODY, true), (EVENT_BODY + 1, false)] {
             Event::Output(&vec![b'x'; len]).encode(&mut record);

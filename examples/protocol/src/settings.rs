@@ -1,8 +1,8 @@
-//! What KMON tells an instance about itself: a snapshot that KMON writes once.
+//! The settings that KMON gives an instance, in a snapshot.
 
 use crate::wire::{Malformed, Reader, put_text};
 
-/// An instance's own number and name, and how often it is to report.
+/// An instance's number and name, and the period of its statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The instance's partition number, from 2.
@@ -14,10 +14,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Bytes that the longest encoding needs.
+    /// Length of the longest encoding.
     pub const MAX_LEN: usize = 256;
 
-    /// Writes the settings into `out`, replacing what was there.
+    /// Replaces the content of `out` by the settings.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&u32::from(self.partition).to_le_bytes());
@@ -26,11 +26,10 @@ impl Settings {
         put_text(out, &name[..name.len().min(64)]);
     }
 
-    /// Reads settings.
+    /// Decodes settings.
     ///
     /// # Errors
-    ///
-    /// [`Malformed`] if the bytes end early or the number is none.
+    /// [`Malformed`] if the bytes end early or the number is invalid.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new("settings", bytes);
         let partition = u8::try_from(reader.u32()?).map_err(|_| reader.malformed())?;

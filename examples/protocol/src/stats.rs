@@ -1,5 +1,5 @@
-//! The statistics an instance publishes: raw counters, so that the reader makes
-//! the rates over whatever interval it likes.
+//! The statistics that an instance publishes. They are raw counters, so that the reader can compute
+//! rates over any interval.
 
 use crate::wire::{Malformed, Reader, put_text};
 
@@ -11,14 +11,14 @@ const MAX_INTERFACE_NAME: usize = 16;
 /// Time a CPU has spent, in clock ticks since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// Ticks in which it did something.
+    /// Ticks in which it was busy.
     pub busy: u64,
     /// All ticks.
     pub total: u64,
 }
 
 impl CpuTime {
-    /// Share of the ticks since `earlier` that were busy, in percent; 0 where no tick passed.
+    /// Returns the percentage of busy ticks since `earlier`; 0 if no tick has passed.
     pub fn percent_since(self, earlier: Self) -> f64 {
         let total = self.total.saturating_sub(earlier.total);
         let busy = self.busy.saturating_sub(earlier.busy).min(total);
@@ -51,7 +51,7 @@ pub struct Stats {
     pub memory_total_kb: u64,
     pub memory_free_kb: u64,
     pub memory_available_kb: u64,
-    /// Bytes of output dropped because nobody took them.
+    /// Bytes of output dropped because KMON did not receive them.
     pub dropped_bytes: u64,
     /// All CPUs together.
     pub cpu: CpuTime,
@@ -64,15 +64,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// CPUs that a snapshot has room for; more are left out.
+    /// The most CPUs in a snapshot; more are left out.
     pub const MAX_CPUS: usize = 256;
-    /// Interfaces that a snapshot has room for; more are left out.
+    /// The most interfaces in a snapshot; more are left out.
     pub const MAX_INTERFACES: usize = 64;
-    /// Bytes that the longest encoding needs.
+    /// Length of the longest encoding.
     pub const MAX_LEN: usize = 128 + 2 * 66 + 16 * Self::MAX_CPUS + 64 * Self::MAX_INTERFACES;
 
-    /// Writes the reading into `out`, replacing what was there; never longer than
-    /// [`Stats::MAX_LEN`].
+    /// Replaces the content of `out` by the reading, in at most [`Stats::MAX_LEN`] bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         let cpus = &self.cpus[..self.cpus.len().min(Self::MAX_CPUS)];
@@ -113,11 +112,10 @@ impl Stats {
         }
     }
 
-    /// Reads a reading.
+    /// Decodes a reading.
     ///
     /// # Errors
-    ///
-    /// [`Malformed`] if the bytes end early or count more than a snapshot has room for.
+    /// [`Malformed`] if the bytes end early or exceed a limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new("statistics", bytes);
         let mut stats = Self {
@@ -128,7 +126,7 @@ impl Stats {
             memory_free_kb: reader.u64()?,
             memory_available_kb: reader.u64()?,
             dropped_bytes: reader.u64()?,
-            cpu: take_cpu(&mut reader)?,
+            cpu: decode_cpu(&mut reader)?,
             hostname: reader.text_up_to(MAX_NAME)?,
             kernel: reader.text_up_to(MAX_NAME)?,
             ..Self::default()
@@ -139,7 +137,7 @@ impl Stats {
             return Err(reader.malformed());
         }
         for _ in 0..cpus {
-            stats.cpus.push(take_cpu(&mut reader)?);
+            stats.cpus.push(decode_cpu(&mut reader)?);
         }
         for _ in 0..interfaces {
             stats.interfaces.push(Interface {
@@ -154,7 +152,7 @@ impl Stats {
     }
 }
 
-fn take_cpu(reader: &mut Reader<'_>) -> Result<CpuTime, Malformed> {
+fn decode_cpu(reader: &mut Reader<'_>) -> Result<CpuTime, Malformed> {
     Ok(CpuTime {
         busy: reader.u64()?,
         total: reader.u64()?,
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_reading_fits_and_comes_back() {
+    fn the_largest_reading_fits_and_is_decoded_as_it_was_encoded() {
         let mut bytes = Vec::new();
         full().encode(&mut bytes);
         assert!(bytes.len() <= Stats::MAX_LEN, "{}", bytes.len());
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_cut_anywhere_is_malformed() {
+    fn a_truncated_reading_is_malformed() {
         let mut bytes = Vec::new();
         full().encode(&mut bytes);
         for len in 0..bytes.len() {
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_went_back_gives_no_negative_rate() {
+    fn a_counter_that_goes_back_gives_no_negative_rate() {
         let later = CpuTime { busy: 1, total: 10 };
         let earlier = CpuTime { busy: 9, total: 20 };
         assert_eq!(later.percent_since(earlier), 0.0);

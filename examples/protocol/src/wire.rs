@@ -1,11 +1,11 @@
-//! Reads and writes little-endian fields of a byte string whose length is not trusted.
+//! Reads and writes little-endian fields of a byte string of untrusted length.
 
 use core::fmt;
 
-/// Bytes that are not what the protocol says, and where.
+/// Bytes that do not follow the protocol, and their position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// What was being read.
+    /// What was being decoded.
     pub what: &'static str,
     /// Offset of the first byte that was missing or wrong.
     pub at: usize,
@@ -66,17 +66,17 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A `u16` length, then as many bytes of text; what is not UTF-8 is replaced.
+    /// Reads a `u16` length and text of this length. Invalid UTF-8 is replaced.
     pub(crate) fn text(&mut self) -> Result<String, Malformed> {
         let len = self.u16()?;
         let bytes = self.take(usize::from(len))?;
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// The same, of `max` bytes at most.
+    /// Reads text as [`Reader::text`], of at most `max` bytes.
     pub(crate) fn text_up_to(&mut self, max: usize) -> Result<String, Malformed> {
         let text = self.text()?;
-        // What is not UTF-8 is longer once it is replaced: three bytes for one.
+        // A replacement character has three bytes, for one byte of invalid UTF-8.
         match text.len() <= 3 * max {
             true => Ok(text),
             false => Err(self.malformed()),
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `text` with its `u16` length in front, cut at 65,535 bytes.
+/// Appends the `u16` length of `text` and `text`, cut at 65,535 bytes.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_le_bytes());

@@ -33,7 +33,7 @@ impl DoorbellClient {
         let number = client.id();
         let door = Arc::new(Self(Mutex::new(client)));
         let peers: Arc<Self> = Arc::clone(&door);
-        Ok((door, Waiting::Bells(Bells::of_monitor(number, own, peers))))
+        Ok((door, Waiting::Bells(Bells::for_monitor(number, own, peers))))
     }
 
     /// Notes whether the machine has joined or left, without waiting. Returns the error once when

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::memory::is_open;
+use kmon_protocol::link::memory::is_inconclusive;
 use kmon_protocol::link::{EventReceiver, Verdict};
 
 /// Attempts in one incarnation of guestd.
@@ -33,7 +33,7 @@ impl Trials {
         self.left -= 1;
         let verdict = receiver.try_memory();
         self.last = Some(Instant::now());
-        if !verdict.as_ref().is_some_and(is_open) {
+        if !verdict.as_ref().is_some_and(is_inconclusive) {
             self.left = 0;
         }
         verdict

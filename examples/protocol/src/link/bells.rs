@@ -1,19 +1,18 @@
-//! How an end waits for the other, and wakes it.
+//! How an end waits for the other one, and wakes it.
 //!
-//! Two ends on different kernels may interrupt each other, as peers of a device like
-//! QEMU's `ivshmem-doorbell` whose server gives each a number.
+//! Two ends on different kernels may interrupt each other as peers of a device such as QEMU's
+//! `ivshmem-doorbell`, whose server gives each peer a number.
 //!
-//! - **B1** A ring is a hint. Whoever waits looks again when its time is up, so a ring that
-//!   is lost costs that long, and one for nothing costs a look.
-//! - **B2** Each incarnation of KMON has a number of its own, and says it in the region before it
-//!   waits. The instance loads it for each ring: one that is stale or mad rings nobody, or
-//!   one who looks in vain.
-//!   One that says none polls: so does its instance, as long as it is so.
-//! - **B3** KMON rings all peers that it knows: it shares the region with its instance alone.
+//! - **B1** A ring is a hint. An end that waits checks again at its time-out. So a lost ring delays
+//!   it until then, and a needless ring costs one check.
+//! - **B2** Each incarnation of KMON has its own number, and stores it in the region before it
+//!   waits. The instance loads it for each ring: an outdated or invalid number rings no peer, or
+//!   causes a needless check. A KMON without a number polls, and its instance then polls, too.
+//! - **B3** KMON rings all peers that it knows: only its instance shares the region with it.
 //!
 //! | segment      | kind | bytes | word 0                                            |
 //! |--------------|------|-------|---------------------------------------------------|
-//! | `kmon.bells` | raw  | 128   | KMON's number + 1, stored by KMON; 0 says nothing |
+//! | `kmon.bells` | raw  | 128   | KMON's number + 1, stored by KMON; 0 if it has none |
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -33,30 +32,30 @@ use shmem_sync::EventBell;
 use super::idle_task::{Idle, IdleTask};
 use super::{LinkError, segment};
 
-/// Interrupts that each end has.
+/// The number of interrupts of each end.
 pub const VECTORS: u16 = 2;
-/// The one that says that records are there.
+/// The interrupt for new records.
 pub const RECORDS: u16 = 0;
-/// The one that says that there is room.
+/// The interrupt for new room.
 pub const ROOM: u16 = 1;
 
 const LEN: usize = 128;
-/// Between two looks for room, or for the end of an earlier incarnation, of one that polls.
+/// Pause between two checks, of a polling end, for room or for the end of an earlier incarnation.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How two ends wait for each other.
 #[derive(Clone, Debug)]
 pub enum Waiting {
-    /// They are processes of one kernel.
+    /// They are processes of one kernel and use futexes.
     Futex,
-    /// They share nothing but the memory.
+    /// They share only the memory, and poll.
     Poll,
     /// They interrupt each other.
     Bells(Bells),
 }
 
 impl From<&Place> for Waiting {
-    /// Over the memory at a place, where nothing else is known.
+    /// The default for the memory at a place.
     fn from(place: &Place) -> Self {
         match place.has_futex() {
             true => Self::Futex,
@@ -66,9 +65,9 @@ impl From<&Place> for Waiting {
 }
 
 impl Waiting {
-    /// Ends the other end's wait for records although there are none, where it can be rung:
-    /// so it sees at once what else is new, that its region is one no more for example.
-    pub fn disturb(&self) {
+    /// Ends the other end's wait for records, if it can be rung, although there are no records. So
+    /// it notices other changes at once, for example that its region is being formatted.
+    pub fn wake_peer(&self) {
         if let Self::Bells(bells) = self {
             bells.peers.ring(None, RECORDS);
         }
@@ -77,7 +76,7 @@ impl Waiting {
 
 /// Interrupts the other end.
 pub trait RingPeers: Send + Sync {
-    /// Interrupts peer number `peer` with `vector`; without a number, whoever is there (B3).
+    /// Interrupts peer number `peer` with `vector`; without a number, all peers (B3).
     fn ring(&self, peer: Option<u16>, vector: u16);
 }
 
@@ -90,8 +89,8 @@ pub struct Bells {
 }
 
 impl Bells {
-    /// KMON's, which is peer `number`; `own` ring for [`RECORDS`] and for [`ROOM`].
-    pub fn of_monitor(
+    /// Returns KMON's interrupts; KMON is peer `number`. `own` are for [`RECORDS`] and [`ROOM`].
+    pub fn for_monitor(
         number: u16,
         own: [Arc<EventBell>; VECTORS as usize],
         peers: Arc<dyn RingPeers>,
@@ -103,8 +102,11 @@ impl Bells {
         }
     }
 
-    /// An instance's.
-    pub fn of_instance(own: [Arc<EventBell>; VECTORS as usize], peers: Arc<dyn RingPeers>) -> Self {
+    /// Returns an instance's interrupts.
+    pub fn for_instance(
+        own: [Arc<EventBell>; VECTORS as usize],
+        peers: Arc<dyn RingPeers>,
+    ) -> Self {
         Self {
             number: None,
             own,
@@ -112,7 +114,7 @@ impl Bells {
         }
     }
 
-    /// What this end sleeps on.
+    /// Returns what this end sleeps on.
     pub(super) fn own(&self, vector: u16) -> &Arc<EventBell> {
         &self.own[usize::from(vector)]
     }
@@ -125,10 +127,10 @@ impl fmt::Debug for Bells {
     }
 }
 
-/// [`Waiting`] in a region: where an end runs, as its session needs to know it.
+/// [`Waiting`] in a region, as the platform of a session.
 pub(super) struct WakeMethod<'m> {
     waiting: Waiting,
-    /// KMON's number; nothing in a region of a KMON that has none.
+    /// KMON's number; not set in a region without the segment for it.
     number: OnceLock<Word<'m>>,
 }
 
@@ -138,7 +140,7 @@ impl<'m> WakeMethod<'m> {
         Self { waiting, number }
     }
 
-    /// Finds where KMON's number is said, once the session is there.
+    /// Finds the segment of KMON's number, after the session has attached.
     pub(super) fn find_number(
         &self,
         mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
@@ -153,29 +155,30 @@ impl<'m> WakeMethod<'m> {
         }
     }
 
-    /// Says KMON's number in the region, or that it has none.
-    pub(super) fn say_number(&self) {
+    /// Stores KMON's number in the region, or that it has none.
+    pub(super) fn store_number(&self) {
         let own = match &self.waiting {
             Waiting::Bells(bells) => bells.number,
             Waiting::Futex | Waiting::Poll => None,
         };
         if let Some(word) = self.number.get() {
-            // Relaxed: whoever rings the earlier incarnation meanwhile costs a look (B1).
+            // Relaxed: an instance that rings the earlier incarnation meanwhile loses one ring
+            // (B1).
             word.store(own.map_or(0, |own| u32::from(own) + 1), Relaxed);
         }
     }
 
-    /// KMON's number, as the region has it now.
+    /// Loads KMON's number from the region.
     fn peer(&self) -> Option<u16> {
-        // Relaxed: of a stale number see B2.
+        // Relaxed: the number may be outdated (B2).
         let word = self.number.get()?.load(Relaxed);
         u16::try_from(word.checked_sub(1)?).ok()
     }
 
-    /// How this end waits now.
+    /// Returns how this end waits now.
     pub(super) fn waiting(&self) -> &Waiting {
         match &self.waiting {
-            // Whom nobody would ring looks for itself (B2).
+            // An end that would not be rung polls (B2).
             Waiting::Bells(bells) if bells.number.is_none() && self.peer().is_none() => {
                 &Waiting::Poll
             }
@@ -183,7 +186,7 @@ impl<'m> WakeMethod<'m> {
         }
     }
 
-    /// What this end sleeps on, where it is rung.
+    /// Returns what this end sleeps on, if it is rung.
     pub(super) fn own_bell(&self, vector: u16) -> Option<Arc<EventBell>> {
         match &self.waiting {
             Waiting::Futex | Waiting::Poll => None,
@@ -201,7 +204,7 @@ impl Platform for WakeMethod<'_> {
         match self.waiting() {
             Waiting::Futex => SameKernel.sleep(rings, seen, longest),
             Waiting::Poll => thread::sleep(longest.min(PAUSE)),
-            // For room: who waits for records has its own way.
+            // For room: a wait for records does not use this function.
             Waiting::Bells(bells) => {
                 let bell = bells.own(ROOM);
                 if Idle.sleep(Some(bell.as_fd()), longest.min(RECHECK)) {

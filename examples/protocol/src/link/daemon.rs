@@ -12,8 +12,8 @@ use shmem_sync::litmus::Verdict;
 use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::idle_task::{Idle, IdleTask};
 use super::kernel::{KernelSegments, KernelSender};
-use super::look::{BackOff, Side};
-use super::memory::Trial;
+use super::memory::MemoryTest;
+use super::record_wait::{BackOff, Side};
 use super::{LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
@@ -30,17 +30,17 @@ pub struct DaemonLink<'m> {
 }
 
 impl<'m> DaemonLink<'m> {
-    /// Attaches to the region that KMON formatted in `memory`, as the instance's
-    /// next incarnation: at once where the earlier one left or its process is gone, and
-    /// where only its heartbeat tells, when that has stood still for 3 s.
+    /// Attaches to the region that KMON formatted in `memory`, as the instance's next incarnation:
+    /// at once if the earlier one has left or its process is gone, else after it was silent for 3
+    /// s.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Unformatted`] if KMON has still to format it; another if it is
-    /// no such region, or the earlier incarnation is still alive after 4 s.
+    /// [`LinkError::Unformatted`] if KMON has not formatted it completely; another error if it is
+    /// not such a region, or if the earlier incarnation is still alive after 4 s.
     pub fn attach(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
         let attached = Self::join(memory, waiting);
-        // A region that KMON began to format meanwhile is whatever it is.
+        // KMON began to format the region meanwhile, so the errors are not reliable.
         match attached {
             Err(LinkError::Formatted) => {
                 Err(LinkError::Unformatted(LinkError::Formatted.to_string()))
@@ -54,12 +54,16 @@ impl<'m> DaemonLink<'m> {
         let registry = found.registry;
         let segments = Segments::find(|request| registry.open(request))?;
         let settings = settings(&segments.settings)?;
-        // After the settings, which KMON tells last: what is missing now was never made.
+        // After the settings, which KMON writes last: a segment that is missing now was never made.
         let kernel = KernelSegments::find(|request| registry.open(request))?;
         let member = Membership::join(found, settings.partition, MONITOR, waiting)?;
         let member = Arc::new(member);
-        member.way.find_number(|request| registry.open(request))?;
-        let trial = Trial::new(member.way.waiting(), |request| registry.open(request))?;
+        member
+            .wake_method
+            .find_number(|request| registry.open(request))?;
+        let trial = MemoryTest::new(member.wake_method.waiting(), |request| {
+            registry.open(request)
+        })?;
         let kernel = kernel.map(|segments| segments.sender(&member));
         let back_off = BackOff::new(Side::Instance, None);
         let receiver = member.receiver(&segments.command, OnRestart::Discard, back_off)?;
@@ -68,9 +72,9 @@ impl<'m> DaemonLink<'m> {
             kernel: kernel.transpose()?,
             sender: EventSender { end: sender },
             receiver: CommandReceiver {
-                told: receiver.discarded(),
+                reported: receiver.discarded(),
                 end: receiver,
-                strays: 0,
+                misdirected: 0,
                 member: Arc::clone(&member),
                 trial,
             },
@@ -84,17 +88,18 @@ impl<'m> DaemonLink<'m> {
         })
     }
 
-    /// What KMON told this instance about itself.
+    /// Returns the settings that KMON gave this instance.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Which of the instance's incarnations it is.
+    /// Returns the incarnation as which this end is attached.
     pub fn incarnation(&self) -> Incarnation {
         self.receiver.member.incarnation()
     }
 
-    /// The parts, for a thread each; the last is missing where KMON made no log ring.
+    /// Splits the link into parts for separate threads. The last is `None` if KMON made no log
+    /// ring.
     pub fn split(
         self,
     ) -> (
@@ -112,29 +117,29 @@ fn settings(segment: &Segment<'_>) -> Result<Settings, LinkError> {
     let len = Reader::attach(segment.window())
         .map_err(|e| LinkError::new("kmon.settings", e))?
         .read(&mut bytes)
-        .map_err(|e| LinkError::due(e == ReadError::Empty, "kmon.settings", e))?;
+        .map_err(|e| LinkError::unformatted_if(e == ReadError::Empty, "kmon.settings", e))?;
     Settings::decode(&bytes[..len]).map_err(|e| LinkError::new("kmon.settings", e))
 }
 
-/// An instance's half that sends.
+/// The sending half of an instance.
 pub struct EventSender<'m> {
     end: Sender<'m>,
 }
 
 impl EventSender<'_> {
-    /// Bytes one event can carry.
+    /// The most bytes that one event can carry.
     pub const MAX_BODY: usize = EVENT_BODY;
 
-    /// Sends `event`, to whichever incarnation of KMON, and wakes it; `false` if there
-    /// is no room now.
+    /// Sends `event` to the current incarnation of KMON and wakes it. Returns `false` if there is
+    /// no room now.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
+    /// [`LinkError`] if KMON broke the ring, or another process has attached in place of this one.
     pub fn send(&mut self, event: &Event<'_>) -> Result<bool, LinkError> {
         event.encode(&mut self.end.record);
-        // Events are true whoever reads them. A KMON that restarts twice
-        // meanwhile gets this one with the next attempt.
+        // Events are valid for every incarnation of KMON. If KMON restarts twice meanwhile, the
+        // caller's next attempt sends this one.
         let mut sent = self.end.send()?;
         if sent == Sent::Restarted {
             sent = self.end.send()?;
@@ -149,51 +154,51 @@ impl EventSender<'_> {
     }
 }
 
-/// An instance's half that receives.
+/// The receiving half of an instance.
 pub struct CommandReceiver<'m> {
     end: Receiver<'m>,
     member: Arc<Membership<'m>>,
-    trial: Trial<'m>,
-    /// Commands for another incarnation that the ring could not tell from ours.
-    strays: u32,
-    /// Discarded commands that were told.
-    told: u32,
+    trial: MemoryTest<'m>,
+    /// Commands for another incarnation that the ring did not discard.
+    misdirected: u32,
+    /// Discarded commands that were already reported.
+    reported: u32,
 }
 
 impl CommandReceiver<'_> {
-    /// Waits up to `timeout` for a command, then hands what is there to
-    /// `handle`, a bounded number, each released before. Returns how many
-    /// records there were; those that are no command are skipped, those that
-    /// are not for this incarnation are discarded.
+    /// Waits up to `timeout` for a command, then passes a bounded number of available commands to
+    /// `handle`, each after its release. Returns the number of records. Skips records that are not
+    /// commands, and discards commands that are not for this incarnation.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
+    /// [`LinkError`] if KMON broke the ring, or another process has attached in place of this one.
     pub fn receive(
         &mut self,
         timeout: Duration,
         handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
-        self.receive_beside(&mut Idle, timeout, handle)
+        self.receive_with_idle_task(&mut Idle, timeout, handle)
     }
 
-    /// The same, attending to `idle_task` while it waits, unless that is for a futex.
+    /// Receives as [`CommandReceiver::receive`], and runs `idle_task` while it waits, unless it
+    /// waits for a futex.
     ///
     /// # Errors
     ///
     /// Those of [`CommandReceiver::receive`].
-    pub fn receive_beside(
+    pub fn receive_with_idle_task(
         &mut self,
         idle_task: &mut dyn IdleTask,
         timeout: Duration,
         mut handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
-        let (before, strays) = (Release::Before, &mut self.strays);
+        let (before, misdirected) = (Release::Before, &mut self.misdirected);
         let incarnation = self.member.incarnation().number();
         self.end.receive(timeout, idle_task, before, |_, received| {
             match received.map(Command::decode) {
                 Received::Message(Ok((meant_for, _))) if meant_for != incarnation as u16 => {
-                    *strays = strays.wrapping_add(1);
+                    *misdirected = misdirected.wrapping_add(1);
                 }
                 Received::Message(Ok((_, command))) => handle(Received::Message(command)),
                 Received::Message(Err(_)) => {}
@@ -202,45 +207,46 @@ impl CommandReceiver<'_> {
         })
     }
 
-    /// Whether KMON interrupts this instance now: otherwise it has to look.
+    /// Returns true if KMON interrupts this instance now; otherwise the instance polls.
     pub fn is_rung(&self) -> bool {
         self.end.is_rung()
     }
 
-    /// Commands discarded since the last call.
+    /// Returns the number of commands discarded since the last call.
     pub fn take_discarded(&mut self) -> u32 {
-        let now = self.end.discarded().wrapping_add(self.strays);
-        now.wrapping_sub(std::mem::replace(&mut self.told, now))
+        let now = self.end.discarded().wrapping_add(self.misdirected);
+        now.wrapping_sub(std::mem::replace(&mut self.reported, now))
     }
 
-    /// Whether KMON may ask what works across the region's memory.
+    /// Returns true if KMON may test what works across the region's memory.
     pub fn may_try_memory(&self) -> bool {
-        self.trial.is_due()
+        self.trial.is_useful()
     }
 
-    /// Finds out with KMON what works across the region's memory, in 50 ms at most, if it
-    /// asks for that. To be called whenever [`CommandReceiver::receive`] has returned.
+    /// Tests with KMON what works across the region's memory, in at most 50 ms, if KMON asks. Call
+    /// it each time [`CommandReceiver::receive`] returns.
     pub fn try_memory(&mut self) -> Option<Verdict> {
         self.trial.answer()
     }
 
-    /// Shows KMON that the instance incarnations; at least every second.
+    /// Stores the heartbeat, which shows KMON that the instance is alive. Call it at least every
+    /// second.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Evicted`]: another process has this instance's number;
-    /// nothing of the region is to be used any more.
+    /// [`LinkError::Evicted`] if another process has attached in place of this one; then the region
+    /// must not be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
         self.member.beat()
     }
 
-    /// KMON's heartbeat.
+    /// Returns KMON's heartbeat.
     pub fn peer_beat(&self) -> u32 {
         self.member.peer_beat()
     }
 }
 
-/// An instance's half that reports.
+/// The part of an instance that publishes statistics.
 pub struct StatsWriter<'m> {
     writer: Writer<'m>,
     bytes: Vec<u8>,
@@ -248,7 +254,7 @@ pub struct StatsWriter<'m> {
 }
 
 impl StatsWriter<'_> {
-    /// Makes `stats` the latest; nothing if the region is another by now (A4).
+    /// Publishes `stats`. Does nothing if the region was formatted again (A4).
     pub fn publish(&mut self, stats: &Stats) {
         if self.member.check().is_err() {
             return;

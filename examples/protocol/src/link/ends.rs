@@ -1,4 +1,4 @@
-//! What both ends of a link are made of: one that sends, one that receives, a session.
+//! The parts of both ends of a link: a sender, a receiver and a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use shmem_registry::{OpenError, Partition, Registry, Request, Segment};
 
 use super::bells::{RECORDS, WakeMethod};
 use super::idle_task::IdleTask;
-use super::look::{BackOff, Look};
+use super::record_wait::{BackOff, RecordWait};
 use super::{GEOMETRY, LinkError, Received, Sent, Waiting};
 
-/// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
+/// Limits of the records and bytes that one call of `receive` handles, so that it returns during a
+/// flood.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
-/// An earlier incarnation whose heartbeat stands still for so long is over, where nothing
-/// else tells: longer than a busy machine leaves one without a processor.
+/// An earlier incarnation that is silent for this long is presumed gone, if nothing else shows its
+/// end. A busy machine does not leave a process without a processor for so long.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
 /// How long joining waits for the end of an earlier incarnation.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(4);
@@ -32,16 +33,16 @@ impl From<Error> for LinkError {
     }
 }
 
-/// One end's membership of its region, and whom it shares that with.
+/// One end's membership of its region, and its peer.
 pub(super) struct Membership<'m> {
     session: Session<'m>,
     registry: Registry<'m>,
-    pub(super) way: Arc<WakeMethod<'m>>,
+    pub(super) wake_method: Arc<WakeMethod<'m>>,
     peer: u8,
 }
 
-/// KMON and each machine have a number of their own, and there is one of each: an earlier
-/// incarnation that is silent for long was another boot of the machine.
+/// KMON and each machine have their own number, and each exists only once: an earlier incarnation
+/// that is silent for long belongs to an earlier boot of the machine.
 fn options(own: u8) -> SessionOptions {
     let options = SessionOptions::new(own).geometry(GEOMETRY);
     options.patience(TAKE_OVER).presume_gone_after(STANDSTILL)
@@ -55,38 +56,38 @@ impl<'m> Membership<'m> {
         peer: u8,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let way = Arc::new(WakeMethod::new(waiting));
-        let session = options(own).create(memory, Arc::clone(&way))?;
-        Self::over(session, Found::attach(memory)?, way, peer)
+        let wake_method = Arc::new(WakeMethod::new(waiting));
+        let session = options(own).create(memory, Arc::clone(&wake_method))?;
+        Self::from_session(session, Found::attach(memory)?, wake_method, peer)
     }
 
-    /// Joins the region that was `found` as partition `own`, at once if its earlier
-    /// incarnation left or its process is gone.
+    /// Joins the region `found` as partition `own`, at once if its earlier incarnation has left or
+    /// its process is gone.
     pub(super) fn join(
         found: Found<'m>,
         own: u8,
         peer: u8,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let way = Arc::new(WakeMethod::new(waiting));
-        let session = options(own).join(found.region.memory(), Arc::clone(&way));
-        Self::over(session.map_err(early)?, found, way, peer)
+        let wake_method = Arc::new(WakeMethod::new(waiting));
+        let session = options(own).join(found.region.memory(), Arc::clone(&wake_method));
+        Self::from_session(session.map_err(join_error)?, found, wake_method, peer)
     }
 
-    fn over(
+    fn from_session(
         session: Session<'m>,
         found: Found<'m>,
-        way: Arc<WakeMethod<'m>>,
+        wake_method: Arc<WakeMethod<'m>>,
         peer: u8,
     ) -> Result<Self, LinkError> {
-        // What was found and what was joined are one region.
+        // The region must not have been formatted between finding and joining it.
         if found.region.is_stale() {
             return Err(LinkError::Formatted);
         }
         Ok(Self {
             session,
             registry: found.registry,
-            way,
+            wake_method,
             peer,
         })
     }
@@ -95,7 +96,7 @@ impl<'m> Membership<'m> {
         self.session.incarnation()
     }
 
-    /// What this end makes of a request.
+    /// Opens or creates the segment of a request.
     pub(super) fn open_or_create(&self, request: &Request) -> Result<Segment<'m>, OpenError> {
         self.registry
             .open_or_create(self.session.attachment(), request)
@@ -109,7 +110,7 @@ impl<'m> Membership<'m> {
         Ok(self.session.check()?)
     }
 
-    /// What is known of the peer; nothing if its slot is no slot any more.
+    /// Returns the peer's entry in the registry; `None` if it cannot be read.
     pub(super) fn peer(&self) -> Option<Partition> {
         self.registry.partition(self.peer).ok()
     }
@@ -121,8 +122,8 @@ impl<'m> Membership<'m> {
     pub(super) fn sender(&self, segment: &Segment<'m>) -> Result<Sender<'m>, LinkError> {
         let end = self.session.sender_on(ring(segment)?);
         Ok(Sender {
-            end: end.map_err(|error| of_segment(segment, error))?,
-            way: Arc::clone(&self.way),
+            end: end.map_err(|error| with_segment_name(segment, error))?,
+            wake_method: Arc::clone(&self.wake_method),
             record: Vec::new(),
         })
     }
@@ -135,8 +136,8 @@ impl<'m> Membership<'m> {
     ) -> Result<Receiver<'m>, LinkError> {
         let end = self.session.receiver_on(ring(segment)?, unread);
         Ok(Receiver {
-            end: end.map_err(|error| of_segment(segment, error))?,
-            way: Arc::clone(&self.way),
+            end: end.map_err(|error| with_segment_name(segment, error))?,
+            wake_method: Arc::clone(&self.wake_method),
             record: Vec::new(),
             back_off,
         })
@@ -147,14 +148,14 @@ fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
     Ring::attach(segment.window()).map_err(|e| LinkError::new(segment.name().as_str(), e))
 }
 
-fn of_segment(segment: &Segment<'_>, error: Error) -> LinkError {
+fn with_segment_name(segment: &Segment<'_>, error: Error) -> LinkError {
     match error.into() {
         LinkError::Broken(why) => LinkError::new(segment.name().as_str(), why),
         error => error,
     }
 }
 
-/// A region that is there, before it is joined.
+/// An existing region, before it is joined.
 #[derive(Clone, Copy)]
 pub(super) struct Found<'m> {
     region: Region<'m>,
@@ -163,25 +164,25 @@ pub(super) struct Found<'m> {
 
 impl<'m> Found<'m> {
     pub(super) fn attach(memory: Window<'m>) -> Result<Self, LinkError> {
-        let region = Region::attach(memory).map_err(|error| early(Error::Region(error)))?;
+        let region = Region::attach(memory).map_err(|error| join_error(Error::Region(error)))?;
         let registry = Registry::attach(region);
-        let registry = registry.map_err(|error| early(Error::Registry(error)))?;
+        let registry = registry.map_err(|error| join_error(Error::Registry(error)))?;
         Ok(Self { region, registry })
     }
 }
 
-/// Why a region cannot be joined: what KMON has still to format is due.
-fn early(error: Error) -> LinkError {
+/// Converts an error of joining: a region that is not formatted completely is `Unformatted`.
+fn join_error(error: Error) -> LinkError {
     match error.is_early() {
         true => LinkError::Unformatted(error.to_string()),
         false => error.into(),
     }
 }
 
-/// The producing end of either ring.
+/// The producing end of a ring.
 pub(super) struct Sender<'m> {
     end: shmem_channel::Sender<'m>,
-    way: Arc<WakeMethod<'m>>,
+    wake_method: Arc<WakeMethod<'m>>,
     /// The record to send.
     pub(super) record: Vec<u8>,
 }
@@ -198,31 +199,31 @@ impl Sender<'_> {
 
     /// Waits for room for a record of `len` bytes.
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
-        // A broken ring has room: the next `send` says what is wrong.
-        let mut wait = Waiter::new(&*self.way, timeout);
+        // A corrupt ring counts as having room: the next `send` reports the error.
+        let mut wait = Waiter::new(&*self.wake_method, timeout);
         self.end.wait_for_room(len, &mut wait);
     }
 }
 
-/// When a record is given back to its producer.
+/// When a record is released to its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Release {
-    /// Before it is handled: whoever dies at it leaves it handled, or half.
+    /// Before it is handled: if this end dies meanwhile, the record counts as handled.
     Before,
-    /// After that: whoever dies at it leaves it to the next incarnation.
+    /// After it was handled: if this end dies meanwhile, the next incarnation handles it.
     After,
 }
 
-/// The consuming end of either ring.
+/// The consuming end of a ring.
 pub(super) struct Receiver<'m> {
     end: shmem_channel::Receiver<'m>,
-    way: Arc<WakeMethod<'m>>,
+    wake_method: Arc<WakeMethod<'m>>,
     record: Vec<u8>,
     back_off: BackOff,
 }
 
 impl Receiver<'_> {
-    /// Waits for records, attending to `idle_task`, and hands a copy of each of a batch to
+    /// Waits for records while running `idle_task`, then passes a copy of each record of a batch to
     /// `handle`, with its position.
     pub(super) fn receive(
         &mut self,
@@ -242,7 +243,7 @@ impl Receiver<'_> {
                     Received::Message(())
                 }
             };
-            // What is discarded lies before it.
+            // Discarded records lie before this position.
             let position = self.end.position();
             if release == Release::Before {
                 self.end.release()?;
@@ -255,41 +256,41 @@ impl Receiver<'_> {
         Ok(count)
     }
 
-    /// Records that were discarded, by all incarnations of this end.
+    /// Returns how many records all incarnations of this end have discarded.
     pub(super) fn discarded(&self) -> u32 {
         self.end.discarded()
     }
 
-    /// Whether the other end interrupts this one now.
+    /// Returns true if the other end interrupts this one now.
     pub(super) fn is_rung(&self) -> bool {
-        matches!(self.way.waiting(), Waiting::Bells(_))
+        matches!(self.wake_method.waiting(), Waiting::Bells(_))
     }
 
-    /// Passes over the next record if it is the one at `position`.
+    /// Skips the next record if it is the one at `position`.
     pub(super) fn skip(&mut self, position: u32) {
         if self.end.position() == position && matches!(self.end.peek(), Ok(Some(_))) {
-            // The next call says if it is another's.
+            // The next call reports it if this end was evicted.
             let _ = self.end.release();
         }
     }
 
     fn wait(&mut self, timeout: Duration, idle_task: &mut dyn IdleTask) {
-        let bell = match self.way.waiting() {
+        let bell = match self.wake_method.waiting() {
             Waiting::Futex => {
-                let wait = Waiter::new(&*self.way, timeout);
+                let wait = Waiter::new(&*self.wake_method, timeout);
                 self.end.wait(&mut wait.recheck(timeout));
                 return;
             }
             Waiting::Poll => None,
             Waiting::Bells(bells) => Some(&**bells.own(RECORDS)),
         };
-        // Where records are always there, no wait gives it a turn.
+        // If records are always available, no wait runs the idle task.
         if !self.end.is_empty() {
             idle_task.step();
         }
-        let mut look = Look::new(&mut self.back_off, idle_task, bell, timeout);
-        if self.end.wait(&mut look) {
-            look.found();
+        let mut wait = RecordWait::new(&mut self.back_off, idle_task, bell, timeout);
+        if self.end.wait(&mut wait) {
+            wait.note_record();
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What an end does besides, on the thread that waits for records.
+//! Work that an end does on the thread that waits for records.
 //!
-//! Another thread for it would cost a change of threads for each thing that there is to do:
-//! for a translated processor, a fifth of a line's way through a console.
+//! A separate thread would need a change of threads for each piece of work: on a translated
+//! processor, a fifth of the time that a line takes through a console.
 
 use std::os::fd::BorrowedFd;
 use std::thread;
@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What an end does besides. None of it is called where an end sleeps on a futex
-/// ([`Waiting::Futex`](super::Waiting::Futex)), which nothing but the other end's record ends.
+/// Work that an end does while it waits for records. It is not called when an end sleeps on a futex
+/// ([`Waiting::Futex`](super::Waiting::Futex)): only a record of the other end ends such a sleep.
 pub trait IdleTask {
-    /// Does some of what there is to do, a bounded part, and never waits. Called between two
-    /// looks.
+    /// Does a bounded part of the work, and never waits. Called between two checks for records.
     fn step(&mut self);
 
-    /// Sleeps until there is something to do, until `bell` can be read, or until `timeout` has
-    /// passed; it may return at any time. Says whether `bell` can be read.
+    /// Sleeps until there is work, until `bell` is readable, or until the time-out. It may return
+    /// earlier. Returns true if `bell` is readable.
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool;
 }
 
-/// Nothing.
+/// No work.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Idle;
 
@@ -33,7 +32,7 @@ impl IdleTask for Idle {
             thread::sleep(timeout);
             return false;
         };
-        // One that the kernel has no number for is as good as none.
+        // A time-out that the kernel cannot represent counts as none.
         let timeout = Timespec::try_from(timeout).ok();
         let mut event = [PollFd::from_borrowed_fd(bell, PollFlags::IN)];
         poll(&mut event, timeout.as_ref()) == Ok(1)

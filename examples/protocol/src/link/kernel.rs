@@ -1,8 +1,8 @@
-//! The log ring: the lines of an instance's kernel, from the first.
+//! The log ring: the lines of an instance's kernel, from the first one on.
 //!
-//! A region that U-Boot's KMON formatted has none: then both ends go without.
-//! Beside the ring lies the mark, which says how far the log was told, so that
-//! the next incarnation of a daemon that died tells no line twice.
+//! A region that U-Boot's KMON formatted has no log ring; then both ends do without. The mark
+//! records how much of the log was sent, so that the next incarnation of the daemon sends no line
+//! twice.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::ends::{Membership, Receiver, Release, Sender};
 use super::idle_task::Idle;
-use super::look::{BackOff, Side};
+use super::record_wait::{BackOff, Side};
 use super::{LinkError, Received, Sent, segment};
 use crate::kernel::{KernelLine, Mark};
 
@@ -26,7 +26,7 @@ pub(super) struct KernelSegments<'m> {
 }
 
 impl<'m> KernelSegments<'m> {
-    /// Finds or makes the segments; nothing if `open` finds none.
+    /// Finds or makes the segments. Returns `None` if `open` does not find them.
     pub(super) fn find(
         mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
     ) -> Result<Option<Self>, LinkError> {
@@ -49,7 +49,7 @@ impl<'m> KernelSegments<'m> {
         let error = |e| LinkError::new("kmon.kernel-mark", e);
         Ok(KernelSender {
             end: member.sender(&self.log)?,
-            told: told(&self.mark),
+            last_sent: read_mark(&self.mark),
             mark: Writer::attach(self.mark.window()).map_err(error)?,
             boot: [0; 16],
         })
@@ -66,8 +66,9 @@ impl<'m> KernelSegments<'m> {
     }
 }
 
-/// The mark of an earlier incarnation; none if it cannot be read: then the log is told anew.
-fn told(segment: &Segment<'_>) -> Option<Mark> {
+/// Reads the mark of an earlier incarnation; `None` if it cannot be read. Then the log is sent from
+/// its start.
+fn read_mark(segment: &Segment<'_>) -> Option<Mark> {
     let mut bytes = [0; Mark::LEN];
     let len = Reader::attach(segment.window())
         .ok()?
@@ -76,29 +77,29 @@ fn told(segment: &Segment<'_>) -> Option<Mark> {
     Mark::read_from_bytes(&bytes[..len]).ok()
 }
 
-/// An instance's half that tells its kernel's log.
+/// The part of an instance that sends its kernel's log.
 pub struct KernelSender<'m> {
     end: Sender<'m>,
     mark: Writer<'m>,
-    told: Option<Mark>,
+    last_sent: Option<Mark>,
     boot: [u8; 16],
 }
 
 impl KernelSender<'_> {
-    /// Says which boot of the kernel the lines are from, and returns the number
-    /// of the first that no incarnation has told KMON in this region.
+    /// Sets the boot of the kernel that the lines are from. Returns the number of the first line
+    /// that no incarnation has sent in this region.
     pub fn resume(&mut self, boot: [u8; 16]) -> u64 {
         self.boot = boot;
-        let same_boot = self.told.filter(|mark| mark.boot == boot);
+        let same_boot = self.last_sent.filter(|mark| mark.boot == boot);
         same_boot.map_or(0, |mark| mark.next())
     }
 
-    /// Sends `line`, to whichever incarnation of KMON, and wakes it; `false` if there
-    /// is no room now.
+    /// Sends `line` to the current incarnation of KMON and wakes it. Returns `false` if there is no
+    /// room now.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
+    /// [`LinkError`] if KMON broke the ring, or another process has attached in place of this one.
     pub fn send(&mut self, line: &KernelLine<'_>) -> Result<bool, LinkError> {
         line.encode(&mut self.end.record);
         let sent = match self.end.send()? {
@@ -111,22 +112,23 @@ impl KernelSender<'_> {
         let mark = Mark::new(self.boot, line.sequence.saturating_add(1));
         let written = self.mark.write(mark.as_bytes());
         written.expect("the segment has room for a mark");
-        self.told = Some(mark);
+        self.last_sent = Some(mark);
         Ok(true)
     }
 }
 
-/// KMON's half that hears an instance's kernel.
+/// The part of KMON that receives an instance's kernel lines.
 pub struct KernelReceiver<'m>(Receiver<'m>);
 
 impl KernelReceiver<'_> {
-    /// Waits up to `timeout` for a line, then hands what is there to `handle`, a
-    /// bounded number, each with its position and released behind it. Returns
-    /// how many records there were; those that are no line are skipped.
+    /// Waits up to `timeout` for a line, then passes a bounded number of available lines to
+    /// `handle`, each with its position; releases each one afterwards. Returns the number of
+    /// records. Skips records that are not lines.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
+    /// [`LinkError`] if the instance broke the ring, or another KMON has attached in place of this
+    /// one.
     pub fn receive(
         &mut self,
         timeout: Duration,
@@ -142,8 +144,8 @@ impl KernelReceiver<'_> {
         })
     }
 
-    /// Passes over the next record if it is the one at `position`: an earlier
-    /// incarnation has handled it, and died before it released it.
+    /// Skips the next record if it is the one at `position`: an earlier incarnation has handled it,
+    /// but died before it released it.
     pub fn skip(&mut self, position: u32) {
         self.0.skip(position);
     }

@@ -1,9 +1,9 @@
-//! What works across the region's memory: the two ends try it when they meet.
+//! Tests what works across the region's memory when both ends are attached.
 //!
-//! The rings, the snapshots and the heartbeats do without read-modify-write, so that a link
-//! works where it is broken. Whoever puts more into the region has to know.
+//! The rings, the snapshots and the heartbeats do not use read-modify-write operations, so a link
+//! works even if these are broken. Programs that use the region for more need to know.
 //!
-//! KMON asks and the instance answers, [`PATIENCE`] long at most.
+//! KMON asks and the instance answers, within [`PATIENCE`].
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use shmem_sync::litmus::{Finding, Litmus, Unfit, Verdict};
 
 use super::{LinkError, Waiting, segment};
 
-/// How long one end waits for the other in a trial: less than a heartbeat may take.
+/// How long one end waits for the other in a test: shorter than the interval of heartbeats.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What is known to be broken, in words.
+/// Returns descriptions of what is known to be broken.
 pub fn faults(verdict: &Verdict) -> impl Iterator<Item = Unfit> {
     let unfit = [
         verdict.require_read_modify_write(),
@@ -29,21 +29,21 @@ pub fn faults(verdict: &Verdict) -> impl Iterator<Item = Unfit> {
     faults.filter_map(|(unfit, is_broken)| unfit.err().filter(|_| is_broken))
 }
 
-/// Whether another trial could tell more.
-pub fn is_open(verdict: &Verdict) -> bool {
+/// Returns true if another test could find out more.
+pub fn is_inconclusive(verdict: &Verdict) -> bool {
     let findings = [verdict.read_modify_write, verdict.fences];
     findings.contains(&Finding::Unknown) && faults(verdict).next().is_none()
 }
 
-/// One end of the trials.
+/// One end of the tests.
 #[derive(Clone)]
-pub(super) struct Trial<'m> {
-    /// Nothing in a region of a KMON that makes no trials.
+pub(super) struct MemoryTest<'m> {
+    /// `None` in a region of a KMON that makes no tests.
     litmus: Option<Litmus<'m>>,
     waiting: Waiting,
 }
 
-impl<'m> Trial<'m> {
+impl<'m> MemoryTest<'m> {
     pub(super) fn new(
         waiting: &Waiting,
         mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
@@ -61,40 +61,40 @@ impl<'m> Trial<'m> {
         })
     }
 
-    /// Nothing where there is nothing to be tried, either: of one kernel it is known.
+    /// Returns the test, unless both ends run on one kernel, where everything works.
     fn litmus(&self) -> Option<Litmus<'m>> {
         let apart = !matches!(self.waiting, Waiting::Futex);
         self.litmus.filter(|_| apart)
     }
 
-    /// Whether there is anything to be tried.
-    pub(super) fn is_due(&self) -> bool {
+    /// Returns true if a test is useful.
+    pub(super) fn is_useful(&self) -> bool {
         self.litmus().is_some()
     }
 
     pub(super) fn ask(&self) -> Option<Verdict> {
-        Some(self.litmus()?.ask(&mut Rousing {
+        Some(self.litmus()?.ask(&mut WakeThenSpin {
             spin: SpinYield::timeout(PATIENCE),
             sleeper: Some(&self.waiting),
         }))
     }
 
-    /// Answers, if it is asked for.
+    /// Answers if the other end asks.
     pub(super) fn answer(&self) -> Option<Verdict> {
         self.litmus()?.answer(&mut SpinYield::timeout(PATIENCE))
     }
 }
 
-/// Wakes the other end first: it may sleep for longer than this one waits.
-struct Rousing<'w> {
+/// Wakes the other end before it waits: the other end may sleep for longer than the wait.
+struct WakeThenSpin<'w> {
     spin: SpinYield,
     sleeper: Option<&'w Waiting>,
 }
 
-impl Wait for Rousing<'_> {
+impl Wait for WakeThenSpin<'_> {
     fn pause(&mut self) -> Pause {
         if let Some(sleeper) = self.sleeper.take() {
-            sleeper.disturb();
+            sleeper.wake_peer();
         }
         self.spin.pause()
     }
@@ -124,19 +124,21 @@ mod tests {
     }
 
     #[test]
-    fn two_ends_find_out_that_memory_of_this_machine_works() {
+    fn two_ends_find_that_the_memory_of_this_machine_works() {
         let heap = Heap::new(MonitorLink::REGION_LEN);
         let (monitor, daemon) = ends(&heap, &Waiting::Poll);
         let (_commands, mut events, _) = monitor.split();
         let (_out, mut orders, ..) = daemon.split();
         assert!(orders.may_try_memory());
-        assert_eq!(orders.try_memory(), None, "nobody has asked");
+        assert_eq!(orders.try_memory(), None, "KMON has not asked yet");
         let asked = std::thread::scope(|scope| {
             let asks = scope.spawn(move || {
-                // On a busy machine the two seldom run at the same time.
+                // On a busy machine the two ends seldom run at the same time.
                 let deadline = std::time::Instant::now() + Duration::from_secs(60);
                 let mut trials = std::iter::from_fn(|| events.try_memory());
-                trials.find(|verdict| !is_open(verdict) || std::time::Instant::now() > deadline)
+                trials.find(|verdict| {
+                    !is_inconclusive(verdict) || std::time::Instant::now() > deadline
+                })
             });
             while !asks.is_finished() {
                 if let Some(verdict) = orders.try_memory() {
@@ -145,13 +147,13 @@ mod tests {
             }
             asks.join().unwrap()
         });
-        let verdict = asked.expect("somebody asks");
+        let verdict = asked.expect("KMON asks");
         assert_eq!(verdict.read_modify_write, Finding::Works);
         assert_eq!(faults(&verdict).count(), 0);
     }
 
     #[test]
-    fn of_one_kernel_nothing_is_asked() {
+    fn ends_on_one_kernel_make_no_test() {
         let heap = Heap::new(MonitorLink::REGION_LEN);
         let (monitor, daemon) = ends(&heap, &Waiting::Futex);
         let (_commands, mut events, _) = monitor.split();
@@ -161,25 +163,25 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_does_not_answer_costs_a_moment_and_tells_nothing() {
+    fn without_an_answer_the_test_ends_soon_and_stays_inconclusive() {
         let heap = Heap::new(MonitorLink::REGION_LEN);
         let (monitor, _daemon) = ends(&heap, &Waiting::Poll);
         let (_commands, mut events, _) = monitor.split();
         let verdict = events.try_memory().unwrap();
-        assert!(is_open(&verdict), "{verdict}");
+        assert!(is_inconclusive(&verdict), "{verdict}");
     }
 
     #[test]
-    fn what_is_broken_is_said_and_not_tried_again() {
+    fn a_broken_operation_is_described_and_not_tested_again() {
         let verdict = Verdict {
             read_modify_write: Finding::Broken { wrong: 1, of: 2 },
             fences: Finding::Unknown,
         };
-        assert!(!is_open(&verdict));
-        let said: Vec<_> = faults(&verdict).map(|fault| fault.to_string()).collect();
+        assert!(!is_inconclusive(&verdict));
+        let faults: Vec<_> = faults(&verdict).map(|fault| fault.to_string()).collect();
         assert!(
-            matches!(&said[..], [one] if one.contains("1 of 2")),
-            "{said:?}"
+            matches!(&faults[..], [one] if one.contains("1 of 2")),
+            "{faults:?}"
         );
     }
 }

@@ -11,34 +11,32 @@
 //! | `kmon.bells`       | raw      | 128                | KMON               |
 //! | `kmon.litmus`      | litmus   | [`Litmus::segment_len`](shmem_sync::litmus::Litmus::segment_len) | both |
 //!
-//! The last four may be missing: then the kernel's log is not told, KMON not rung, and the
-//! memory not tried.
+//! The last four may be missing: then the kernel's log is not sent, KMON is not rung, and the
+//! memory is not tested.
 //!
-//! KMON formats the region and creates the segments before an instance sees
-//! it; the instance attaches and formats nothing. Either end may die and come
-//! back as a new incarnation:
+//! KMON formats the region and creates the segments before an instance sees it. The instance
+//! attaches and formats nothing. Either end may die and attach again as a new incarnation:
 //!
-//! - **A1** Of two incarnations of one end only the later one uses the rings: it attaches
-//!   when the earlier one is over, and one that was wrongly thought so ends with
-//!   [`LinkError::Evicted`].
-//! - **A2** No command is run but by the incarnation of the instance that it was meant
-//!   for, and none of an earlier incarnation of KMON: unread ones are discarded, and counted.
-//! - **A3** Events and kernel lines are kept whoever dies. Each is released behind its handling,
-//!   so that KMON, which notes the position of the last one it handled, handles
-//!   each once over all its incarnations.
-//! - **A4** An end uses nothing of a region that was formatted anew under it: it
-//!   looks before each record and each beat, and ends with [`LinkError::Formatted`].
-//!   KMON, before it formats a region with a living instance, removes the magic
-//!   and gives the instance [`LET_GO`] to look.
+//! - **A1** Only the latest incarnation of an end uses the rings. It attaches when the earlier one
+//!   is gone. An earlier one that was wrongly presumed gone ends with [`LinkError::Evicted`].
+//! - **A2** A command runs only in the incarnation of the instance that it is for, and only if the
+//!   current incarnation of KMON has sent it. Other commands are discarded and counted.
+//! - **A3** Events and kernel lines are kept when either end dies. KMON releases each one after it
+//!   has handled it, and notes the position of the last one. So all its incarnations together
+//!   handle each one once.
+//! - **A4** An end uses nothing of a region that was formatted after it attached: it checks before
+//!   each record and each heartbeat, and ends with [`LinkError::Formatted`]. Before KMON formats a
+//!   region whose instance may be alive, it removes the magic number and waits for [`LET_GO`], so
+//!   that the instance notices this.
 
 pub mod bells;
 mod daemon;
 pub(crate) mod ends;
 mod idle_task;
 mod kernel;
-mod look;
 pub mod memory;
 mod monitor;
+mod record_wait;
 
 use std::fmt;
 use std::time::Duration;
@@ -58,7 +56,7 @@ use crate::LAST_PARTITION;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
-/// Version of the messages, said in [`crate::Event::Hello`].
+/// Version of the messages, which [`crate::Event::Hello`] reports.
 pub const VERSION: u16 = 2;
 
 pub(crate) const COMMAND_RING: usize = 32 << 10;
@@ -69,22 +67,22 @@ pub(crate) const GEOMETRY: Geometry = Geometry {
     block: 128,
 };
 
-/// Longest body of a command that carries bytes.
+/// Length of the longest body of a command that carries bytes.
 pub(crate) const COMMAND_BODY: usize = 4 << 10;
 
-/// Time between two heartbeats of an instance that is not rung, at most.
+/// The longest time between two heartbeats of an instance that is not rung.
 pub const BEAT: Duration = Duration::from_millis(200);
 
-/// How long an instance may take to see that its region is one no more: it looks with each
-/// beat, and when it is rung ([`Waiting::disturb`]).
+/// How long an instance may take to notice that its region is being formatted: it checks with each
+/// heartbeat, and when it is rung ([`Waiting::wake_peer`]).
 pub const LET_GO: Duration = Duration::from_millis(600);
 
-/// What comes out of a ring.
+/// What an end receives from a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<T> {
-    /// What the peer sent.
+    /// A message of the peer.
     Message(T),
-    /// The peer was restarted: what follows is from its new incarnation. Said once.
+    /// The peer was restarted: the following messages are from its new incarnation. Reported once.
     Restarted,
 }
 
@@ -97,27 +95,27 @@ impl<T> Received<T> {
     }
 }
 
-/// What became of an attempt to send.
+/// The result of an attempt to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is on its way.
+    /// The message was sent.
     Whole,
     /// There is no room now.
     Full,
-    /// The peer was restarted, and nothing was sent. Said once.
+    /// The peer was restarted, and nothing was sent. Reported once.
     Restarted,
 }
 
-/// Why a link cannot be made or used any more: one line.
+/// Why a link cannot be made or used any more, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
-    /// Another process has attached in this one's place: the rings are its.
+    /// Another process has attached in place of this one and uses the rings.
     Evicted,
-    /// The region was formatted anew, or is about to be: what was attached to is gone.
+    /// The region was formatted again, or is about to be formatted.
     Formatted,
-    /// KMON has not formatted the region yet, or not all of it, in words.
+    /// KMON has not formatted the region completely yet; with the details.
     Unformatted(String),
-    /// Whatever else, in words.
+    /// Another failure; with the details.
     Broken(String),
 }
 
@@ -126,10 +124,10 @@ impl LinkError {
         Self::Broken(format!("{what}: {why}"))
     }
 
-    /// What KMON has still to make, if `is_due`.
-    fn due(is_due: bool, what: &str, why: impl fmt::Display) -> Self {
+    /// Returns `Unformatted` if `is_unformatted`, else `Broken`.
+    fn unformatted_if(is_unformatted: bool, what: &str, why: impl fmt::Display) -> Self {
         match Self::new(what, why) {
-            Self::Broken(why) if is_due => Self::Unformatted(why),
+            Self::Broken(why) if is_unformatted => Self::Unformatted(why),
             other => other,
         }
     }
@@ -138,8 +136,8 @@ impl LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Evicted => f.write_str("another process has attached in this one's place"),
-            Self::Formatted => f.write_str("the region was formatted anew"),
+            Self::Evicted => f.write_str("another process has attached in place of this one"),
+            Self::Formatted => f.write_str("the region was formatted again"),
             Self::Unformatted(why) | Self::Broken(why) => f.write_str(why),
         }
     }
@@ -147,7 +145,7 @@ impl fmt::Display for LinkError {
 
 impl std::error::Error for LinkError {}
 
-/// The four segments that each region has.
+/// The four segments that every region has.
 struct Segments<'m> {
     settings: Segment<'m>,
     command: Segment<'m>,
@@ -171,7 +169,7 @@ impl<'m> Segments<'m> {
     }
 }
 
-/// What `open` finds or makes; what it does not find is due.
+/// Finds or makes a segment by `open`. A segment that is not found counts as unformatted.
 fn segment<'m>(
     open: &mut impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
     name: &str,
@@ -179,7 +177,7 @@ fn segment<'m>(
     len: usize,
 ) -> Result<Segment<'m>, LinkError> {
     let request = Request::named(name, kind, len).map_err(|e| LinkError::new(name, e))?;
-    open(&request).map_err(|e| LinkError::due(e == OpenError::NotFound, name, e))
+    open(&request).map_err(|e| LinkError::unformatted_if(e == OpenError::NotFound, name, e))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use super::bells::RECORDS;
 use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::idle_task::Idle;
 use super::kernel::{KernelReceiver, KernelSegments};
-use super::look::{BackOff, Nudge, Side};
-use super::memory::Trial;
+use super::memory::MemoryTest;
+use super::record_wait::{BackOff, Nudge, Side};
 use super::{COMMAND_BODY, LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -30,7 +30,7 @@ pub struct MonitorLink<'m> {
 }
 
 impl<'m> MonitorLink<'m> {
-    /// Bytes a region must have.
+    /// The minimum length of a region.
     pub const REGION_LEN: usize = 416 << 10;
 
     /// Formats `memory` as the region of the instance that `settings` names.
@@ -46,22 +46,22 @@ impl<'m> MonitorLink<'m> {
         let member = Membership::create(memory, MONITOR, settings.partition, waiting)?;
         let segments = Segments::find(|request| member.open_or_create(request))?;
         let kernel = KernelSegments::find(|request| member.open_or_create(request))?;
-        let way = &member.way;
-        way.find_number(|request| member.open_or_create(request))?;
-        let trial = Trial::new(way.waiting(), |request| member.open_or_create(request))?;
-        // Last: an instance that sees them finds all else.
-        tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, member, trial)
+        let wake_method = &member.wake_method;
+        wake_method.find_number(|request| member.open_or_create(request))?;
+        let trial = MemoryTest::new(wake_method.waiting(), |request| {
+            member.open_or_create(request)
+        })?;
+        // Last: an instance that finds the settings finds everything else.
+        write_settings(&segments.settings, settings)?;
+        Self::from_parts(&segments, kernel, member, trial)
     }
 
-    /// Attaches as KMON's next incarnation to a region that an earlier one formatted.
-    /// What was not released in the result ring is there again; what was not
-    /// taken from the command ring never runs. `settings` hold from the
-    /// instance's next incarnation on.
+    /// Attaches as KMON's next incarnation to a region that an earlier one formatted. Records that
+    /// were not released in the result ring are received again. Commands that the instance has not
+    /// received never run. `settings` apply from the instance's next incarnation on.
     ///
     /// # Errors
-    ///
-    /// [`LinkError`] if it is no such region, or KMON's earlier incarnation is still alive.
+    /// [`LinkError`] if it is not such a region, or KMON's earlier incarnation is still alive.
     pub fn attach(
         memory: Window<'m>,
         settings: &Settings,
@@ -72,21 +72,21 @@ impl<'m> MonitorLink<'m> {
         let segments = Segments::find(|request| registry.open(request))?;
         let kernel = KernelSegments::find(|request| registry.open(request))?;
         let member = Membership::join(found, MONITOR, settings.partition, waiting)?;
-        let way = &member.way;
-        way.find_number(|request| registry.open(request))?;
-        let trial = Trial::new(way.waiting(), |request| registry.open(request))?;
-        tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, member, trial)
+        let wake_method = &member.wake_method;
+        wake_method.find_number(|request| registry.open(request))?;
+        let trial = MemoryTest::new(wake_method.waiting(), |request| registry.open(request))?;
+        write_settings(&segments.settings, settings)?;
+        Self::from_parts(&segments, kernel, member, trial)
     }
 
-    fn over(
+    fn from_parts(
         segments: &Segments<'m>,
         kernel: Option<KernelSegments<'m>>,
         member: Membership<'m>,
-        trial: Trial<'m>,
+        trial: MemoryTest<'m>,
     ) -> Result<Self, LinkError> {
-        let way = &member.way;
-        let bell = match way.own_bell(RECORDS) {
+        let wake_method = &member.wake_method;
+        let bell = match wake_method.own_bell(RECORDS) {
             Some(bell) => bell,
             None => Arc::new(EventBell::new().map_err(|e| LinkError::new("a bell", e))?),
         };
@@ -95,9 +95,9 @@ impl<'m> MonitorLink<'m> {
         let back_off = BackOff::new(Side::Monitor, Some(nudge.clone()));
         let receiver = member.receiver(&segments.result, OnRestart::Keep, back_off)?;
         let kernel = kernel.map(|segments| segments.receiver(&member));
-        way.say_number();
-        // So that an instance that sleeps greets this incarnation now.
-        way.waiting().disturb();
+        wake_method.store_number();
+        // So that a sleeping instance greets this incarnation now.
+        wake_method.waiting().wake_peer();
         Ok(Self {
             kernel: kernel.transpose()?,
             sender: CommandSender { end: sender, nudge },
@@ -111,12 +111,12 @@ impl<'m> MonitorLink<'m> {
         })
     }
 
-    /// Which of KMON's incarnations in this region it is.
+    /// Returns KMON's incarnation in this region.
     pub fn incarnation(&self) -> Incarnation {
         self.receiver.member.incarnation()
     }
 
-    /// The parts, for a thread each; the last is missing where the KMON that
+    /// Splits the link into parts for separate threads. The last is `None` if the KMON that
     /// formatted the region made no log ring.
     pub fn split(
         self,
@@ -129,7 +129,7 @@ impl<'m> MonitorLink<'m> {
     }
 }
 
-fn tell(segment: &Segment<'_>, settings: &Settings) -> Result<(), LinkError> {
+fn write_settings(segment: &Segment<'_>, settings: &Settings) -> Result<(), LinkError> {
     let mut bytes = Vec::new();
     settings.encode(&mut bytes);
     let mut writer =
@@ -138,28 +138,29 @@ fn tell(segment: &Segment<'_>, settings: &Settings) -> Result<(), LinkError> {
     written.map_err(|e| LinkError::new("kmon.settings", e))
 }
 
-/// KMON's half that sends.
+/// The sending half of KMON.
 pub struct CommandSender<'m> {
     end: Sender<'m>,
-    /// Lets the half that receives look for the answer.
+    /// Makes the receiving half check for the answer.
     nudge: Nudge,
 }
 
 impl CommandSender<'_> {
-    /// Bytes one [`Command::Input`] can carry.
+    /// The most bytes that one [`Command::Input`] can carry.
     pub const MAX_BODY: usize = COMMAND_BODY;
 
-    /// Sends `command`, which is for incarnation number `incarnation` of the instance and
-    /// discarded by any other, and wakes the instance.
+    /// Sends `command` to incarnation number `incarnation` of the instance, and wakes it. Any other
+    /// incarnation discards the command.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
+    /// [`LinkError`] if the instance broke the ring, or another KMON has attached in place of this
+    /// one.
     pub fn send(&mut self, command: &Command<'_>, incarnation: u32) -> Result<Sent, LinkError> {
         command.encode(incarnation, &mut self.end.record);
         let sent = self.end.send();
         if sent == Ok(Sent::Whole) {
-            self.nudge.give();
+            self.nudge.send();
         }
         sent
     }
@@ -171,22 +172,23 @@ impl CommandSender<'_> {
     }
 }
 
-/// KMON's half that receives.
+/// The receiving half of KMON.
 pub struct EventReceiver<'m> {
     end: Receiver<'m>,
     member: Membership<'m>,
-    trial: Trial<'m>,
+    trial: MemoryTest<'m>,
     stats: Reader<'m>,
 }
 
 impl EventReceiver<'_> {
-    /// Waits up to `timeout` for an event, then hands what is there to
-    /// `handle`, a bounded number, each with its position and released behind
-    /// it. Returns how many records there were; those that are no event are skipped.
+    /// Waits up to `timeout` for an event, then passes a bounded number of available events to
+    /// `handle`, each with its position; releases each one afterwards. Returns the number of
+    /// records. Skips records that are not events.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
+    /// [`LinkError`] if the instance broke the ring, or another KMON has attached in place of this
+    /// one.
     pub fn receive(
         &mut self,
         timeout: Duration,
@@ -202,46 +204,47 @@ impl EventReceiver<'_> {
         })
     }
 
-    /// Passes over the next record if it is the one at `position`: an earlier
-    /// incarnation has handled it, and died before it released it.
+    /// Skips the next record if it is the one at `position`: an earlier incarnation has handled it,
+    /// but died before it released it.
     pub fn skip(&mut self, position: u32) {
         self.end.skip(position);
     }
 
-    /// The latest statistics; `None` if there are none, or none that can be read.
+    /// Returns the latest statistics; `None` if there are none, or if they cannot be read.
     pub fn stats(&mut self) -> Option<Stats> {
         let mut bytes = vec![0; Stats::MAX_LEN];
         let len = self.stats.read(&mut bytes).ok()?;
         Stats::decode(&bytes[..len]).ok()
     }
 
-    /// Finds out with the instance what works across the region's memory, in 50 ms at
-    /// most; `None` where both are of one kernel, or the region is an earlier KMON's.
+    /// Tests with the instance what works across the region's memory, in at most 50 ms. Returns
+    /// `None` if both run on one kernel, or if the region has no segment for the test.
     pub fn try_memory(&mut self) -> Option<Verdict> {
         self.trial.ask()
     }
 
-    /// Shows the instance that KMON lives; at least every second.
+    /// Stores the heartbeat, which shows the instance that KMON is alive. Call it at least every
+    /// second.
     ///
     /// # Errors
-    ///
-    /// [`LinkError::Evicted`]: another KMON has the region; nothing of it is to be used any more.
+    /// [`LinkError::Evicted`] if another KMON has attached in place of this one; then the region
+    /// must not be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
         self.member.beat()
     }
 
-    /// The instance's heartbeat; 0 before it attached.
+    /// Returns the instance's heartbeat; 0 before it has attached.
     pub fn peer_beat(&self) -> u32 {
         self.member.peer_beat()
     }
 
-    /// The number of the instance's incarnation that attached last; 0 before the first.
+    /// Returns the number of the instance's incarnation that attached last; 0 before the first.
     pub fn peer_incarnation(&self) -> u32 {
         let peer = self.member.peer().and_then(|peer| peer.incarnation);
         peer.map_or(0, Incarnation::number)
     }
 
-    /// The instance's process, as its kernel knows it.
+    /// Returns the instance's process, as numbered by its kernel.
     pub fn peer_process(&self) -> Process {
         self.member
             .peer()

@@ -24,17 +24,17 @@ fn input(bytes: &[u8]) -> Command<'_> {
     Command::Input(bytes)
 }
 
-/// What the instance is told now.
-fn told(orders: &mut CommandReceiver<'_>) -> Vec<Received<Vec<u8>>> {
-    let mut told = Vec::new();
+/// Returns the commands that the instance receives now.
+fn received_by(orders: &mut CommandReceiver<'_>) -> Vec<Received<Vec<u8>>> {
+    let mut commands = Vec::new();
     let taken = orders.receive(AT_ONCE, |received| {
-        told.push(received.map(|command| match command {
+        commands.push(received.map(|command| match command {
             Command::Input(bytes) => bytes.to_vec(),
             other => panic!("{other:?}"),
         }));
     });
     taken.unwrap();
-    told
+    commands
 }
 
 fn message(text: &str) -> Received<Vec<u8>> {
@@ -42,7 +42,7 @@ fn message(text: &str) -> Received<Vec<u8>> {
 }
 
 #[test]
-fn every_partition_number_gets_a_region_and_both_ends_of_it() {
+fn every_partition_number_can_have_a_region_with_both_ends() {
     for partition in [2, LAST_PARTITION] {
         let heap = Heap::new(MonitorLink::REGION_LEN);
         let settings = settings(partition);
@@ -53,7 +53,7 @@ fn every_partition_number_gets_a_region_and_both_ends_of_it() {
         let (mut out, mut orders, mut stats, _) = daemon.split();
 
         assert_eq!(commands.send(&input(b"ls\r"), 1), Ok(Sent::Whole));
-        assert_eq!(told(&mut orders), [message("ls\r")]);
+        assert_eq!(received_by(&mut orders), [message("ls\r")]);
         assert_eq!(out.send(&Event::Goodbye), Ok(true));
         assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
         assert!(events.stats().is_none());
@@ -63,7 +63,7 @@ fn every_partition_number_gets_a_region_and_both_ends_of_it() {
 }
 
 #[test]
-fn a_new_incarnation_of_the_instance_runs_no_old_command_and_what_it_said_is_kept() {
+fn a_new_incarnation_of_the_instance_runs_no_old_command_and_old_events_are_kept() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let (mut commands, mut events, _) = monitor.split();
@@ -77,11 +77,11 @@ fn a_new_incarnation_of_the_instance_runs_no_old_command_and_what_it_said_is_kep
     assert_eq!(second.incarnation().number(), 2);
     let (mut out, mut orders, ..) = second.split();
     assert_eq!(out.send(&Event::Output(b"first words")), Ok(true));
-    // Told once that the instance is another, and not obeyed for who was meant.
+    // The restart is reported once, and commands for the first incarnation are discarded.
     assert_eq!(commands.send(&input(b"late"), 1), Ok(Sent::Restarted));
     assert_eq!(commands.send(&input(b"late"), 1), Ok(Sent::Whole));
     assert_eq!(commands.send(&input(b"new"), 2), Ok(Sent::Whole));
-    assert_eq!(told(&mut orders), [message("new")]);
+    assert_eq!(received_by(&mut orders), [message("new")]);
     assert_eq!((orders.take_discarded(), orders.take_discarded()), (2, 0));
 
     let mut heard = Vec::new();
@@ -100,7 +100,7 @@ fn a_new_incarnation_of_the_instance_runs_no_old_command_and_what_it_said_is_kep
 }
 
 #[test]
-fn a_new_incarnation_of_kmon_hears_what_the_old_one_had_not_handled_and_nothing_twice() {
+fn a_new_incarnation_of_kmon_receives_each_unhandled_event_once() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let first = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
@@ -110,7 +110,7 @@ fn a_new_incarnation_of_kmon_hears_what_the_old_one_had_not_handled_and_nothing_
         assert_eq!(out.send(&Event::Output(bytes)), Ok(true));
     }
     assert_eq!(commands.send(&input(b"old"), 1), Ok(Sent::Whole));
-    // It handles one, notes its position, and dies before it releases it.
+    // It handles one record, notes its position, and dies before it releases it.
     let mut noted = None;
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         events.receive(AT_ONCE, |at, _| {
@@ -136,18 +136,21 @@ fn a_new_incarnation_of_kmon_hears_what_the_old_one_had_not_handled_and_nothing_
         (Ok(2), vec![b"two".to_vec(), b"six".to_vec()])
     );
     assert_eq!(commands.send(&input(b"new"), 1), Ok(Sent::Whole));
-    assert_eq!(told(&mut orders), [Received::Restarted, message("new")]);
+    assert_eq!(
+        received_by(&mut orders),
+        [Received::Restarted, message("new")]
+    );
     assert_eq!(orders.take_discarded(), 1);
     assert_eq!(out.send(&Event::Goodbye), Ok(true));
     assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
 }
 
 #[test]
-fn an_incarnation_that_was_replaced_uses_its_rings_no_more() {
+fn an_evicted_incarnation_uses_its_rings_no_more() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let _monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let asleep = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-    // Its process lives, but its heart stands still.
+    // Its process is alive, but it is silent.
     let second = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
     assert_eq!(second.incarnation().number(), 2);
     let (mut out, mut orders, ..) = asleep.split();
@@ -158,7 +161,7 @@ fn an_incarnation_that_was_replaced_uses_its_rings_no_more() {
 }
 
 #[test]
-fn an_incarnation_that_is_replaced_while_it_handles_a_record_is_told() {
+fn an_incarnation_that_is_replaced_while_it_handles_a_record_is_received_by() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let first = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
@@ -171,21 +174,21 @@ fn an_incarnation_that_is_replaced_while_it_handles_a_record_is_told() {
         second = Some(attached.unwrap());
     });
     assert_eq!(heard, Err(LinkError::Evicted));
-    // What was not given back is its successor's.
+    // Its successor receives the record that was not released.
     let (_commands, mut events, _) = second.unwrap().split();
     assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
 }
 
 #[test]
-fn a_region_is_due_until_kmon_has_made_all_of_it() {
+fn a_region_counts_as_unformatted_until_it_is_complete() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let attach = || DaemonLink::attach(heap.window(), Waiting::Poll).err();
-    let is_due = || matches!(attach(), Some(LinkError::Unformatted(_)));
-    assert!(is_due());
+    let is_unformatted = || matches!(attach(), Some(LinkError::Unformatted(_)));
+    assert!(is_unformatted());
     let region = Region::format(heap.window()).unwrap();
-    assert!(is_due());
+    assert!(is_unformatted());
     Registry::format(region, GEOMETRY).unwrap();
-    assert!(is_due());
+    assert!(is_unformatted());
     let _monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     assert_eq!(attach(), None);
     heap.window().word(4).store(99, Relaxed);
@@ -193,7 +196,7 @@ fn a_region_is_due_until_kmon_has_made_all_of_it() {
 }
 
 #[test]
-fn an_end_uses_nothing_of_a_region_that_was_formatted_anew() {
+fn an_end_uses_nothing_of_a_region_that_was_formatted_again() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let create = || MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let (_commands, _events, _kernel) = create().split();
@@ -210,7 +213,7 @@ fn an_end_uses_nothing_of_a_region_that_was_formatted_anew() {
 }
 
 #[test]
-fn memory_that_is_no_region_is_one_line() {
+fn memory_that_is_not_a_region_is_reported_in_one_line() {
     let heap = Heap::new(4096);
     let error = DaemonLink::attach(heap.window(), Waiting::Poll)
         .err()
@@ -228,8 +231,8 @@ fn line(sequence: u64, text: &[u8]) -> KernelLine<'_> {
     }
 }
 
-/// The numbers of the lines that are there now; nothing for a restart.
-fn heard(kernel: &mut KernelReceiver<'_>) -> Vec<Option<u64>> {
+/// Receives the available lines and returns their numbers; `None` stands for a restart.
+fn received_lines(kernel: &mut KernelReceiver<'_>) -> Vec<Option<u64>> {
     let mut heard = Vec::new();
     let taken = kernel.receive(AT_ONCE, |_, received| match received {
         Received::Message(line) => heard.push(Some(line.sequence)),
@@ -240,21 +243,21 @@ fn heard(kernel: &mut KernelReceiver<'_>) -> Vec<Option<u64>> {
 }
 
 #[test]
-fn the_kernels_lines_arrive_as_they_are_and_in_order() {
+fn the_kernels_lines_arrive_unchanged_and_in_order() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-    let (_, _, hears) = monitor.split();
-    let (.., tells) = daemon.split();
-    let (mut hears, mut tells) = (hears.unwrap(), tells.unwrap());
-    assert_eq!(tells.resume([1; 16]), 0);
+    let (_, _, receiver) = monitor.split();
+    let (.., sender) = daemon.split();
+    let (mut receiver, mut sender) = (receiver.unwrap(), sender.unwrap());
+    assert_eq!(sender.resume([1; 16]), 0);
     let longest = [b'x'; KernelLine::MAX_TEXT];
     let texts: [&[u8]; 4] = [b"Linux version", b"", b"a\nb\xff", &longest];
     for (sequence, text) in (7..).zip(texts) {
-        assert_eq!(tells.send(&line(sequence, text)), Ok(true));
+        assert_eq!(sender.send(&line(sequence, text)), Ok(true));
     }
     let mut expected = (7..).zip(texts);
-    let taken = hears.receive(AT_ONCE, |_, received| {
+    let taken = receiver.receive(AT_ONCE, |_, received| {
         let (sequence, text) = expected.next().unwrap();
         assert_eq!(received, Received::Message(line(sequence, text)));
     });
@@ -262,92 +265,95 @@ fn the_kernels_lines_arrive_as_they_are_and_in_order() {
 }
 
 #[test]
-fn a_full_log_ring_takes_no_line_and_loses_none() {
+fn a_full_log_ring_accepts_no_line_and_loses_none() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-    let (_, _, hears) = monitor.split();
-    let (.., tells) = daemon.split();
-    let (mut hears, mut tells) = (hears.unwrap(), tells.unwrap());
+    let (_, _, receiver) = monitor.split();
+    let (.., sender) = daemon.split();
+    let (mut receiver, mut sender) = (receiver.unwrap(), sender.unwrap());
     let mut sequence = 0;
-    while tells.send(&line(sequence, &[b'x'; 1000])).unwrap() {
+    while sender.send(&line(sequence, &[b'x'; 1000])).unwrap() {
         sequence += 1;
     }
     assert!(sequence > 40);
     let mut next = 0;
     while next < sequence {
-        for number in heard(&mut hears) {
+        for number in received_lines(&mut receiver) {
             assert_eq!(number, Some(next));
             next += 1;
         }
     }
-    assert_eq!(tells.send(&line(sequence, b"room again")), Ok(true));
-    assert_eq!(heard(&mut hears), [Some(sequence)]);
+    assert_eq!(sender.send(&line(sequence, b"room again")), Ok(true));
+    assert_eq!(received_lines(&mut receiver), [Some(sequence)]);
 }
 
 #[test]
-fn a_next_incarnation_goes_on_behind_the_last_line_unless_the_kernel_or_the_region_is_another() {
+fn the_next_incarnation_continues_after_the_last_line_unless_the_boot_or_the_region_is_new() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let create = || MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let attach = || {
         let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-        let (.., tells) = daemon.split();
-        tells.unwrap()
+        let (.., sender) = daemon.split();
+        sender.unwrap()
     };
-    let (_commands, _events, hears) = create().split();
-    let mut hears = hears.unwrap();
-    let mut tells = attach();
-    assert_eq!(tells.resume([1; 16]), 0);
+    let (_commands, _events, receiver) = create().split();
+    let mut receiver = receiver.unwrap();
+    let mut sender = attach();
+    assert_eq!(sender.resume([1; 16]), 0);
     for sequence in 40..42 {
-        assert_eq!(tells.send(&line(sequence, b"")), Ok(true));
+        assert_eq!(sender.send(&line(sequence, b"")), Ok(true));
     }
-    assert_eq!(tells.resume([1; 16]), 42);
-    drop(tells);
+    assert_eq!(sender.resume([1; 16]), 42);
+    drop(sender);
 
-    let mut tells = attach();
-    assert_eq!(tells.resume([2; 16]), 0);
-    assert_eq!(tells.resume([1; 16]), 42);
-    assert_eq!(tells.send(&line(42, b"")), Ok(true));
-    assert_eq!(heard(&mut hears), [Some(40), Some(41), None, Some(42)]);
-    drop((tells, hears));
+    let mut sender = attach();
+    assert_eq!(sender.resume([2; 16]), 0);
+    assert_eq!(sender.resume([1; 16]), 42);
+    assert_eq!(sender.send(&line(42, b"")), Ok(true));
+    assert_eq!(
+        received_lines(&mut receiver),
+        [Some(40), Some(41), None, Some(42)]
+    );
+    drop((sender, receiver));
 
     let _monitor = create();
     assert_eq!(attach().resume([1; 16]), 0);
 }
 
 #[test]
-fn a_new_incarnation_of_kmon_hears_each_line_once() {
+fn a_new_incarnation_of_kmon_receives_each_line_once() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let first = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-    let (.., tells) = daemon.split();
-    let (mut tells, (commands, events, hears)) = (tells.unwrap(), first.split());
+    let (.., sender) = daemon.split();
+    let (mut sender, (commands, events, receiver)) = (sender.unwrap(), first.split());
     for sequence in 0..3 {
-        assert_eq!(tells.send(&line(sequence, b"")), Ok(true));
+        assert_eq!(sender.send(&line(sequence, b"")), Ok(true));
     }
-    // It handles one, notes its position, and dies before it releases it.
-    let (mut hears, mut noted) = (hears.unwrap(), None);
+    // It handles one record, notes its position, and dies before it releases it.
+    let (mut receiver, mut noted) = (receiver.unwrap(), None);
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        hears.receive(AT_ONCE, |at, _| {
+        receiver.receive(AT_ONCE, |at, _| {
             noted = Some(at);
             std::panic::resume_unwind(Box::new("killed"));
         })
     }));
     assert!(died.is_err());
-    drop((commands, events, hears));
+    drop((commands, events, receiver));
 
     let second = MonitorLink::attach(heap.window(), &settings(2), Waiting::Poll).unwrap();
-    let (.., hears) = second.split();
-    let mut hears = hears.unwrap();
-    hears.skip(noted.unwrap());
-    assert_eq!(heard(&mut hears), [Some(1), Some(2)]);
-    // The restart is no reason to lose the line.
-    assert_eq!(tells.send(&line(3, b"")), Ok(true));
-    assert_eq!(heard(&mut hears), [Some(3)]);
+    let (.., receiver) = second.split();
+    let mut receiver = receiver.unwrap();
+    receiver.skip(noted.unwrap());
+    assert_eq!(received_lines(&mut receiver), [Some(1), Some(2)]);
+    // The restart of KMON loses no line.
+    assert_eq!(sender.send(&line(3, b"")), Ok(true));
+    assert_eq!(received_lines(&mut receiver), [Some(3)]);
 }
 
 #[test]
-fn a_region_without_a_log_ring_is_used_without_it() {
+fn a_region_without_a_log_ring_is_usable() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     // As U-Boot's KMON formats it.
     let kmon = Membership::create(heap.window(), crate::MONITOR, 2, Waiting::Poll).unwrap();
@@ -355,15 +361,15 @@ fn a_region_without_a_log_ring_is_used_without_it() {
     drop(kmon);
     let monitor = MonitorLink::attach(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
-    let (_commands, mut events, hears) = monitor.split();
-    let (mut out, .., tells) = daemon.split();
-    assert!(hears.is_none() && tells.is_none());
+    let (_commands, mut events, receiver) = monitor.split();
+    let (mut out, .., sender) = daemon.split();
+    assert!(receiver.is_none() && sender.is_none());
     assert_eq!(out.send(&Event::Goodbye), Ok(true));
     assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
 }
 
 #[test]
-fn an_old_incarnation_tells_no_line_into_a_region_that_is_anothers() {
+fn an_evicted_incarnation_sends_no_line() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let create = || MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let _first = create();
@@ -372,10 +378,10 @@ fn an_old_incarnation_tells_no_line_into_a_region_that_is_anothers() {
     let (_out, _orders, _stats, late) = asleep.split();
     let late = late.unwrap().send(&line(0, b""));
     assert_eq!(late, Err(LinkError::Evicted));
-    let (_out, _orders, _stats, tells) = second.split();
-    let _anew = create();
+    let (_out, _orders, _stats, sender) = second.split();
+    let _again = create();
     assert_eq!(
-        tells.unwrap().send(&line(0, b"")),
+        sender.unwrap().send(&line(0, b"")),
         Err(LinkError::Formatted)
     );
 }

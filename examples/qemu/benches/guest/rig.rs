@@ -178,7 +178,7 @@ fn connect_peer(socket: &Path) -> Result<(Arc<DoorbellPeer>, Waiting)> {
     let number = client.id();
     let peer = Arc::new(DoorbellPeer(Mutex::new(client)));
     let peers: Arc<DoorbellPeer> = Arc::clone(&peer);
-    Ok((peer, Waiting::Bells(Bells::of_monitor(number, own, peers))))
+    Ok((peer, Waiting::Bells(Bells::for_monitor(number, own, peers))))
 }
 
 fn plan(home: &Path, server: &Path, second: &Mapping) -> Result<Plan> {

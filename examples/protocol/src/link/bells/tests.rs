@@ -1,4 +1,4 @@
-//! Two ends that ring each other, over eventfds instead of a device.
+//! Tests two ends that ring each other through eventfds instead of a device.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
@@ -14,10 +14,10 @@ use super::*;
 use crate::link::{DaemonLink, MonitorLink};
 use crate::{Command, Event, Settings};
 
-/// Longer than anything here takes: a wait of this length was ended by a ring.
+/// Longer than a test: only a ring ends a wait of this length.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Rings the other end's eventfds, as a device does, and notes who was rung.
+/// Rings the other end's eventfds, as a device does, and records the rings.
 struct Wire {
     other: [Arc<EventBell>; 2],
     rung: Mutex<Vec<(Option<u16>, u16)>>,
@@ -37,7 +37,7 @@ impl Wire {
     }
 }
 
-/// The interrupts of both ends, and what they ring.
+/// The interrupts of both ends, and the wires between them.
 struct Wires {
     own: [[Arc<EventBell>; 2]; 2],
     wires: [Arc<Wire>; 2],
@@ -57,14 +57,14 @@ impl Wires {
         Self { own, wires }
     }
 
-    fn of_monitor(&self, number: u16) -> Waiting {
+    fn for_monitor(&self, number: u16) -> Waiting {
         let (own, wire) = (self.own[0].clone(), self.wires[0].clone());
-        Waiting::Bells(Bells::of_monitor(number, own, wire))
+        Waiting::Bells(Bells::for_monitor(number, own, wire))
     }
 
-    fn of_instance(&self) -> Waiting {
+    fn for_instance(&self) -> Waiting {
         let (own, wire) = (self.own[1].clone(), self.wires[1].clone());
-        Waiting::Bells(Bells::of_instance(own, wire))
+        Waiting::Bells(Bells::for_instance(own, wire))
     }
 }
 
@@ -76,8 +76,8 @@ fn settings() -> Settings {
     }
 }
 
-/// Runs `wait` again and again, and `act` beside it with this pause, until that rings: what
-/// the wait gives that was ended by it.
+/// Repeats `wait` in one thread and `act` with this pause in another, until `act` rings. Resteps
+/// the result of the wait that the ring has ended.
 fn until_rung<T: Send>(
     wire: &Wire,
     pause: Duration,
@@ -106,14 +106,14 @@ fn until_rung<T: Send>(
 }
 
 #[test]
-fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
+fn only_a_sleeping_end_is_rung() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
-    let monitor = MonitorLink::create(heap.window(), &settings(), wires.of_monitor(7));
+    let monitor = MonitorLink::create(heap.window(), &settings(), wires.for_monitor(7));
     let (mut commands, mut events, _) = monitor.unwrap().split();
-    let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
+    let daemon = DaemonLink::attach(heap.window(), wires.for_instance());
     let (mut out, mut orders, ..) = daemon.unwrap().split();
-    // Whoever is there is to greet KMON.
+    // An attached instance is woken to greet KMON.
     assert_eq!(wires.wires[0].rung(), [(None, RECORDS)]);
 
     assert!(commands.send(&Command::Halt, 1).is_ok());
@@ -122,7 +122,7 @@ fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
 
     let heard = until_rung(
         &wires.wires[0],
-        // Longer than an instance looks for itself behind a command.
+        // Longer than an instance polls after a command.
         Duration::from_millis(300),
         || orders.receive(LONG, |_| {}),
         || assert!(commands.send(&Command::Halt, 1).is_ok()),
@@ -141,14 +141,14 @@ fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
 }
 
 #[test]
-fn the_next_incarnation_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_nobody() {
+fn the_next_incarnation_of_kmon_is_rung_by_its_number_and_an_invalid_number_rings_no_peer() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
-    let create = || MonitorLink::create(heap.window(), &settings(), wires.of_monitor(7));
+    let create = || MonitorLink::create(heap.window(), &settings(), wires.for_monitor(7));
     drop(create().unwrap().split());
-    let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
+    let daemon = DaemonLink::attach(heap.window(), wires.for_instance());
     let (_out, mut orders, ..) = daemon.unwrap().split();
-    let monitor = MonitorLink::attach(heap.window(), &settings(), wires.of_monitor(0));
+    let monitor = MonitorLink::attach(heap.window(), &settings(), wires.for_monitor(0));
     let (_commands, mut events, _) = monitor.unwrap().split();
     let region = shmem_core::Region::attach(heap.window()).unwrap();
     let registry = Registry::attach(region).unwrap();
@@ -156,28 +156,30 @@ fn the_next_incarnation_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_no
     let word = registry.open(&request).unwrap().window().word(0);
     assert_eq!(word.load(Relaxed), 1);
 
-    let way = WakeMethod::new(wires.of_instance());
-    way.find_number(|request| registry.open(request)).unwrap();
-    let knock = || way.wake(&AtomicU32::new(0), Reason::Room);
-    knock();
+    let wake_method = WakeMethod::new(wires.for_instance());
+    wake_method
+        .find_number(|request| registry.open(request))
+        .unwrap();
+    let ring = || wake_method.wake(&AtomicU32::new(0), Reason::Room);
+    ring();
     assert_eq!(wires.wires[1].rung(), [(Some(0), ROOM)]);
-    for mad in [0, u32::from(u16::MAX) + 2, u32::MAX] {
-        word.store(mad, Relaxed);
-        knock();
-        assert!(wires.wires[1].rung().is_empty(), "{mad}");
-        assert!(matches!(way.waiting(), Waiting::Poll), "{mad}");
+    for invalid in [0, u32::from(u16::MAX) + 2, u32::MAX] {
+        word.store(invalid, Relaxed);
+        ring();
+        assert!(wires.wires[1].rung().is_empty(), "{invalid}");
+        assert!(matches!(wake_method.waiting(), Waiting::Poll), "{invalid}");
     }
-    assert_eq!(orders.receive(Duration::ZERO, |_| {}), Ok(1)); // restarted
+    assert_eq!(orders.receive(Duration::ZERO, |_| {}), Ok(1)); // The restart.
     assert_eq!(events.receive(Duration::ZERO, |_, _| {}), Ok(0));
 }
 
 #[test]
-fn an_instance_with_interrupts_looks_for_itself_while_kmon_polls() {
+fn an_instance_with_interrupts_polls_while_kmon_polls() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
-    let create = || MonitorLink::create(heap.window(), &settings(), wires.of_monitor(7));
+    let create = || MonitorLink::create(heap.window(), &settings(), wires.for_monitor(7));
     drop(create().unwrap().split());
-    let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
+    let daemon = DaemonLink::attach(heap.window(), wires.for_instance());
     let (_out, mut orders, ..) = daemon.unwrap().split();
     assert!(orders.is_rung());
     let monitor = MonitorLink::attach(heap.window(), &settings(), Waiting::Poll);
@@ -187,7 +189,8 @@ fn an_instance_with_interrupts_looks_for_itself_while_kmon_polls() {
     let started = Instant::now();
     let heard = thread::scope(|scope| {
         let waits = scope.spawn(|| {
-            // Of the rings for KMON's earlier incarnation; that it was restarted; the command.
+            // Needless rings for KMON's earlier incarnation count 0; the restart and the command
+            // count 1.
             let mut heard = 0;
             while heard < 2 {
                 heard += orders.receive(LONG, |_| {}).unwrap();
@@ -203,15 +206,15 @@ fn an_instance_with_interrupts_looks_for_itself_while_kmon_polls() {
 }
 
 #[test]
-fn a_ring_for_nothing_ends_a_wait_and_breaks_nothing() {
+fn a_needless_ring_ends_a_wait_and_has_no_other_effect() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
-    let kmon = wires.of_monitor(7);
+    let kmon = wires.for_monitor(7);
     let monitor = MonitorLink::create(heap.window(), &settings(), kmon.clone());
     let (mut commands, ..) = monitor.unwrap().split();
-    let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
+    let daemon = DaemonLink::attach(heap.window(), wires.for_instance());
     let (_out, mut orders, ..) = daemon.unwrap().split();
-    kmon.disturb();
+    kmon.wake_peer();
     let started = Instant::now();
     assert_eq!(orders.receive(LONG, |_| {}), Ok(0));
     assert!(started.elapsed() < LONG);
@@ -220,7 +223,7 @@ fn a_ring_for_nothing_ends_a_wait_and_breaks_nothing() {
 }
 
 #[test]
-fn a_region_that_says_no_number_is_used_without() {
+fn a_region_without_a_number_is_used_by_polling() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
     let monitor = MonitorLink::create(heap.window(), &settings(), Waiting::Poll);
@@ -232,7 +235,7 @@ fn a_region_that_says_no_number_is_used_without() {
     let request = Request::named("kmon.bells", Kind::RAW, LEN).unwrap();
     let word = registry.open(&request).unwrap();
     assert_eq!(registry.remove(incarnation, &word), Ok(()));
-    let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
+    let daemon = DaemonLink::attach(heap.window(), wires.for_instance());
     let (mut out, mut orders, ..) = daemon.unwrap().split();
     assert!(commands.send(&Command::Halt, 1).is_ok());
     assert_eq!(orders.receive(LONG, |_| {}), Ok(1));
@@ -241,15 +244,15 @@ fn a_region_that_says_no_number_is_used_without() {
     assert!(wires.wires[1].rung().is_empty());
 }
 
-/// Something to do, as long as nobody takes `work`.
+/// A task that has work until `work` is taken.
 struct Job {
     work: EventBell,
-    turns: usize,
+    steps: usize,
 }
 
 impl IdleTask for Job {
     fn step(&mut self) {
-        self.turns += 1;
+        self.steps += 1;
     }
 
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
@@ -264,14 +267,14 @@ impl IdleTask for Job {
 }
 
 #[test]
-fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
+fn the_idle_task_runs_and_does_not_delay_commands() {
     const SPAN: Duration = Duration::from_millis(50);
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
     for rung in [false, true] {
         let [kmon, own] = match rung {
             false => [Waiting::Poll, Waiting::Poll],
-            true => [wires.of_monitor(7), wires.of_instance()],
+            true => [wires.for_monitor(7), wires.for_instance()],
         };
         let monitor = MonitorLink::create(heap.window(), &settings(), kmon.clone());
         let (mut commands, ..) = monitor.unwrap().split();
@@ -279,28 +282,28 @@ fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
         let incarnation = daemon.incarnation().number();
         let (_out, mut orders, ..) = daemon.split();
         let work = EventBell::new().unwrap();
-        let mut job = Job { work, turns: 0 };
-        let mut turns_of = |job: &mut Job, timeout| {
-            let before = job.turns;
-            let heard = orders.receive_beside(job, timeout, |_| {});
-            (heard, job.turns - before)
+        let mut job = Job { work, steps: 0 };
+        let mut steps_of = |job: &mut Job, timeout| {
+            let before = job.steps;
+            let heard = orders.receive_with_idle_task(job, timeout, |_| {});
+            (heard, job.steps - before)
         };
         // Of the ring for whoever is there.
-        let _ = turns_of(&mut job, Duration::from_millis(1));
+        let _ = steps_of(&mut job, Duration::from_millis(1));
         // Asleep, and woken by it alone, again and again.
         job.work.ring(&AtomicU32::new(0));
         let started = Instant::now();
-        let (heard, turns) = turns_of(&mut job, SPAN);
-        assert!(heard == Ok(0) && turns > 10 && started.elapsed() >= SPAN);
+        let (heard, steps) = steps_of(&mut job, SPAN);
+        assert!(heard == Ok(0) && steps > 10 && started.elapsed() >= SPAN);
         job.work.take();
         if rung {
-            kmon.disturb();
-            assert!(matches!(turns_of(&mut job, LONG), (Ok(0), 1)));
+            kmon.wake_peer();
+            assert!(matches!(steps_of(&mut job, LONG), (Ok(0), 1)));
         }
         // Records that are there leave it a turn, and so do looks without a sleep.
         assert!(commands.send(&Command::Halt, incarnation).is_ok());
-        assert_eq!(turns_of(&mut job, LONG), (Ok(1), 1));
-        assert!(turns_of(&mut job, SPAN).1 > 10);
+        assert_eq!(steps_of(&mut job, LONG), (Ok(1), 1));
+        assert!(steps_of(&mut job, SPAN).1 > 10);
         assert!(started.elapsed() < LONG);
     }
 }

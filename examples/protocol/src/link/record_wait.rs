@@ -1,22 +1,22 @@
-//! Looking for records: how often where nobody rings, at what cost, and when at once.
+//! Waits for records: decides when an end polls, how often, and when it sleeps until it is rung.
 //!
-//! For [`LINGER`] after a command that it sent or was sent an end looks without a sleep, and
-//! gives way between two looks: the answer is on its way, and who reads it often sends the next
-//! command at once; a sleep, or an interrupt, costs more than to look. Then it looks the more
-//! rarely the longer ago the command is: after *age*² / 1000 s, from 100 µs to 200 ms.
+//! For [`LINGER`] after a command that it has sent or received, an end polls without a sleep and
+//! yields between two checks. The answer arrives soon, and the next command often follows at once;
+//! a sleep or an interrupt costs more than a check. After that, the interval between checks grows
+//! with the age of the command: it is *age*² / 1000 s, from 100 µs to 200 ms.
 //!
-//! | last command | delay  | for                                          |
+//! | last command | delay  | meanwhile                                    |
 //! |--------------|--------|----------------------------------------------|
-//! | 0.3 s ago    | 100 µs | somebody types                               |
-//! | 1 s          | 1 ms   | somebody types, and thinks                   |
-//! | 3 s          | 10 ms  | somebody may type again                      |
-//! | 14 s         | 200 ms | nobody does, and each look wakes a processor |
+//! | 0.3 s ago    | 100 µs | a person types                               |
+//! | 1 s          | 1 ms   | a person types, and thinks                   |
+//! | 3 s          | 10 ms  | a person may type again                      |
+//! | 14 s         | 200 ms | no one types, and each check wakes a processor |
 //!
-//! KMON takes output for a command of 3 s ago. An end that is rung looks for itself only while
-//! that takes less than to be rung, and then sleeps until it is.
+//! For KMON, output counts like a command of 3 s ago. An end that can be rung polls only while
+//! polling costs less than a ring; after that it sleeps until it is rung.
 //!
-//! Where reading the clock is slow, as for a virtual machine whose time comes from an emulated
-//! device, it costs more than the look: it is read once for each.
+//! Reading the clock can cost more than a check, as in a virtual machine with an emulated clock. So
+//! the clock is read once for each check.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -32,16 +32,16 @@ use shmem_sync::EventBell;
 
 use super::idle_task::IdleTask;
 
-/// How long an end looks without a sleep after a command.
+/// How long an end polls without a sleep after a command.
 const LINGER: Duration = Duration::from_millis(1);
 const SHORTEST: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_millis(200);
-/// How long ago the command is for which KMON takes output.
+/// The age of the command as which output counts for KMON.
 const OUTPUT: Duration = Duration::from_secs(3);
-/// The longest wait: a clock has an end.
+/// The longest wait, so that the deadline does not overflow.
 const FOREVER: Duration = Duration::from_secs(1 << 20);
 
-/// Which end it is.
+/// The end that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// It receives output.
@@ -50,35 +50,35 @@ pub(super) enum Side {
     Instance,
 }
 
-/// Ends a sleep of the half of an end that receives, in the same process: the other half has
-/// sent a command, to which an answer is expected.
+/// Ends a sleep of the receiving half of an end, in the same process, when the sending half has
+/// sent a command and expects an answer.
 #[derive(Clone)]
 pub(super) struct Nudge {
-    given: Arc<AtomicBool>,
+    is_sent: Arc<AtomicBool>,
     bell: Arc<EventBell>,
 }
 
 impl Nudge {
-    /// For an end that sleeps on `bell`.
+    /// Creates a nudge for an end that sleeps on `bell`.
     pub(super) fn new(bell: Arc<EventBell>) -> Self {
-        let given = Arc::default();
-        Self { given, bell }
+        let is_sent = Arc::default();
+        Self { is_sent, bell }
     }
 
-    pub(super) fn give(&self) {
-        self.given.swap(true, AcqRel);
+    pub(super) fn send(&self) {
+        self.is_sent.swap(true, AcqRel);
         self.bell.ring(&AtomicU32::new(0));
     }
 
     fn take(&self) -> bool {
-        self.given.swap(false, AcqRel)
+        self.is_sent.swap(false, AcqRel)
     }
 }
 
-/// How often one end looks, from one wait to the next.
+/// The intervals of an end's checks, across waits.
 pub(super) struct BackOff {
     side: Side,
-    /// When the last command was sent, or came.
+    /// When the last command was sent or received.
     since: Instant,
     nudge: Option<Nudge>,
 }
@@ -89,8 +89,8 @@ impl BackOff {
         Self { side, since, nudge }
     }
 
-    /// Notes a record that was found at `now`.
-    fn found(&mut self, now: Instant) {
+    /// Notes a record that was received at `now`.
+    fn note_record(&mut self, now: Instant) {
         self.since = match self.side {
             Side::Monitor => self.since.max(before(now, OUTPUT)),
             Side::Instance => now,
@@ -101,16 +101,17 @@ impl BackOff {
         now.saturating_duration_since(self.since)
     }
 
-    /// How long after a command an end that is rung looks for itself.
-    fn awake(&self) -> Duration {
+    /// Returns how long after a command an end that can be rung polls.
+    fn poll_time(&self) -> Duration {
         match self.side {
             Side::Monitor => Duration::from_millis(5),
-            // While somebody types: to look takes a machine less than an interrupt that wakes it.
+            // While a person types: for a machine, polling costs less than an interrupt that wakes
+            // it.
             Side::Instance => Duration::from_millis(200),
         }
     }
 
-    /// How long to sleep between two looks.
+    /// Returns how long to sleep between two checks.
     fn delay(&self, now: Instant) -> Duration {
         let age = self.age(now).min(FOREVER).as_micros() as u64;
         // age² / 1000 s, in microseconds.
@@ -124,20 +125,20 @@ fn before(now: Instant, span: Duration) -> Instant {
 }
 
 /// One wait for records.
-pub(super) struct Look<'p> {
+pub(super) struct RecordWait<'p> {
     back_off: &'p mut BackOff,
     idle_task: &'p mut dyn IdleTask,
-    /// What rings this end, if anything does.
+    /// The bell that rings this end, if it can be rung.
     bell: Option<&'p EventBell>,
     deadline: Instant,
-    /// When the clock was read last.
+    /// When the clock was last read.
     now: Instant,
     has_slept: bool,
-    /// It was rung: the wait is over whatever for.
+    /// It was rung: the wait ends, whatever the reason.
     is_rung: bool,
 }
 
-impl<'p> Look<'p> {
+impl<'p> RecordWait<'p> {
     pub(super) fn new(
         back_off: &'p mut BackOff,
         idle_task: &'p mut dyn IdleTask,
@@ -156,12 +157,13 @@ impl<'p> Look<'p> {
         }
     }
 
-    /// Ends the wait, which has found a record.
-    pub(super) fn found(self) {
-        self.back_off.found(self.now);
+    /// Ends the wait after a record was found.
+    pub(super) fn note_record(self) {
+        self.back_off.note_record(self.now);
     }
 
-    /// The end has slept, or given way. Returns whether it has sent a command meanwhile.
+    /// Updates the time after a sleep or a yield. Returns true if this end has sent a command
+    /// meanwhile.
     fn wake(&mut self) -> bool {
         self.now = Instant::now();
         let nudge = self.back_off.nudge.as_ref();
@@ -177,9 +179,9 @@ impl<'p> Look<'p> {
     }
 }
 
-impl Wait for Look<'_> {
+impl Wait for RecordWait<'_> {
     fn pause(&mut self) -> Pause {
-        // Here, where the bell is not armed: who is awake need not be rung.
+        // Here, where the bell is not armed: an end that is awake need not be rung.
         if std::mem::take(&mut self.has_slept) {
             self.idle_task.step();
         }
@@ -189,7 +191,7 @@ impl Wait for Look<'_> {
         let age = self.back_off.age(self.now);
         if age < LINGER {
             thread::yield_now();
-        } else if self.bell.is_some() && age >= self.back_off.awake() {
+        } else if self.bell.is_some() && age >= self.back_off.poll_time() {
             return Pause::Sleep;
         } else {
             let delay = self.back_off.delay(self.now).min(self.left());
@@ -205,16 +207,16 @@ impl Wait for Look<'_> {
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
         let Some(bell) = self.bell else {
-            return; // It was not asked for.
+            return; // `pause` does not request a sleep without a bell.
         };
-        // Relaxed: a ring that is not seen here has left its event.
+        // Relaxed: a ring that is not seen here has signalled the eventfd.
         self.is_rung = rings.load(Relaxed) != seen;
         if self.is_rung {
             return;
         }
         let is_rung = self.idle_task.sleep(Some(bell.as_fd()), self.left()) && bell.take();
         self.has_slept = true;
-        // The end's own command is no ring.
+        // A command of this end itself is not a ring.
         self.is_rung = !self.wake() && is_rung;
     }
 }
@@ -236,22 +238,22 @@ mod tests {
         BackOff::new(Side::Monitor, Some(nudge()))
     }
 
-    /// How long a wait for something that does not come takes.
+    /// Returns how long a wait without a record takes.
     fn wait(back_off: &mut BackOff, bell: Option<&EventBell>, timeout: Duration) -> Duration {
         let started = Instant::now();
         let idle = &mut Idle;
-        let mut look = Look::new(back_off, idle, bell, timeout);
+        let mut wait = RecordWait::new(back_off, idle, bell, timeout);
         loop {
-            match look.pause() {
+            match wait.pause() {
                 Pause::Again => {}
-                Pause::Sleep => look.sleep(&AtomicU32::new(0), 0),
+                Pause::Sleep => wait.sleep(&AtomicU32::new(0), 0),
                 Pause::TimedOut => return started.elapsed(),
             }
         }
     }
 
     #[test]
-    fn looks_become_rarer_the_longer_nothing_comes() {
+    fn intervals_grow_while_no_record_arrives() {
         let back_off = instance();
         let ages = [0, 5, 300, 1000, 3000, 5000, 14_000, 14_200, 1 << 30];
         let delays = [100, 100, 100, 1000, 9000, 25_000, 196_000, 200_000, 200_000];
@@ -262,33 +264,33 @@ mod tests {
     }
 
     #[test]
-    fn a_command_makes_either_end_look_at_once_and_output_does_not() {
+    fn a_command_shortens_the_interval_and_output_does_not() {
         let now = Instant::now();
         let mut taken = instance();
         assert!(taken.age(now) > LINGER);
-        taken.found(now);
+        taken.note_record(now);
         assert_eq!(taken.age(now), Duration::ZERO);
 
         let mut sent = monitor();
-        sent.found(now + OUTPUT);
+        sent.note_record(now + OUTPUT);
         assert_eq!(sent.age(now + OUTPUT), OUTPUT);
         sent.since = now;
-        sent.found(now + LINGER);
-        assert_eq!(sent.since, now, "output is no older command");
-        sent.nudge.as_ref().unwrap().give();
+        sent.note_record(now + LINGER);
+        assert_eq!(sent.since, now, "output does not count as a newer command");
+        sent.nudge.as_ref().unwrap().send();
         wait(&mut sent, None, Duration::from_millis(1));
         assert!(sent.since > now);
     }
 
     #[test]
-    fn a_command_ends_a_sleep_and_the_wait_goes_on() {
+    fn a_command_ends_a_sleep_but_not_the_wait() {
         let timeout = Duration::from_millis(100);
         for is_rung in [false, true] {
             let mut back_off = monitor();
             let nudge = back_off.nudge.clone().unwrap();
             back_off.since = before(Instant::now(), Duration::from_secs(60));
             let earlier = back_off.since;
-            nudge.give();
+            nudge.send();
             let bell = is_rung.then_some(&*nudge.bell);
             assert!(wait(&mut back_off, bell, timeout) >= timeout);
             assert!(back_off.since > earlier);
@@ -301,24 +303,24 @@ mod tests {
         let mut back_off = instance();
         bell.ring(&AtomicU32::new(0));
         assert!(wait(&mut back_off, Some(&bell), FOREVER) < FOREVER);
-        assert!(!bell.take(), "the next sleep is one");
-        // A ring that came before the sleep is seen by its count.
+        assert!(!bell.take(), "the ring was consumed");
+        // The count shows a ring that preceded the sleep.
         let idle = &mut Idle;
-        let mut look = Look::new(&mut back_off, idle, Some(&bell), FOREVER);
-        look.sleep(&AtomicU32::new(1), 0);
-        assert_eq!(look.pause(), Pause::TimedOut);
+        let mut wait = RecordWait::new(&mut back_off, idle, Some(&bell), FOREVER);
+        wait.sleep(&AtomicU32::new(1), 0);
+        assert_eq!(wait.pause(), Pause::TimedOut);
     }
 
     #[test]
-    fn an_end_that_is_rung_looks_for_itself_while_somebody_types() {
+    fn an_end_that_can_be_rung_polls_while_a_person_types() {
         let bell = EventBell::new().unwrap();
         for (mut back_off, awake) in [(monitor(), 5), (instance(), 200)] {
             let awake = Duration::from_millis(awake);
             back_off.since = before(Instant::now(), awake / 2);
             let sleeps = |back_off: &mut BackOff| {
                 let idle = &mut Idle;
-                let mut look = Look::new(back_off, idle, Some(&bell), FOREVER);
-                look.pause() == Pause::Sleep
+                let mut wait = RecordWait::new(back_off, idle, Some(&bell), FOREVER);
+                wait.pause() == Pause::Sleep
             };
             assert!(!sleeps(&mut back_off));
             back_off.since = before(Instant::now(), awake);
