@@ -129,7 +129,7 @@ enum km_state km_look(struct km_instance *k, u32 *incarnation)
 	if (!slot.attached)
 		return KM_GONE;
 
-	return k->moved && km_stale_ms(k) <= KMON_STANDSTILL_MS ?
+	return k->moved && km_stale_ms(k) <= KMON_SILENCE_LIMIT_MS ?
 		KM_RUNNING : KM_STALE;
 }
 

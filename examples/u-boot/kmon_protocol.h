@@ -81,10 +81,10 @@
 					 64 * KMON_STATS_MAX_INTERFACES)
 
 /* An earlier incarnation whose heartbeat stands still for so long is over. */
-#define KMON_STANDSTILL_MS		3000
+#define KMON_SILENCE_LIMIT_MS		3000
 /* How long attaching waits for that. */
 #define KMON_TAKE_OVER_MS		4000
 /* How long an instance may take to see that its region is one no more. */
-#define KMON_LET_GO_MS			600
+#define KMON_RELEASE_MS			600
 
 #endif /* KMON_PROTOCOL_H */

@@ -209,7 +209,7 @@ static int join(struct km_instance *k)
 	static const struct shmr_session_options options = {
 		.partition = KMON_MONITOR,
 		.patience = KMON_TAKE_OVER_MS * NS_PER_MS,
-		.presume_gone_after = KMON_STANDSTILL_MS * NS_PER_MS,
+		.presume_gone_after = KMON_SILENCE_LIMIT_MS * NS_PER_MS,
 	};
 	enum shmr_status status;
 	bool interrupted;
@@ -241,7 +241,7 @@ static void end_region(struct km_instance *k)
 		return;
 	/* Its first word is the magic. */
 	*(volatile u32 *)k->memory.base = 0;
-	while (get_timer(start) < KMON_LET_GO_MS) {
+	while (get_timer(start) < KMON_RELEASE_MS) {
 		km_breathe();
 		udelay(1000);
 	}

@@ -112,16 +112,16 @@ fn other_descriptors() -> Vec<RawFd> {
 
 /// The parent waits here for the daemon's result, prints its error, and returns the exit status.
 fn wait_for_result(result: OwnedFd) -> i32 {
-    let mut said = Vec::new();
-    let read = File::from(result).read_to_end(&mut said);
-    match (read, said.as_slice()) {
+    let mut message = Vec::new();
+    let read = File::from(result).read_to_end(&mut message);
+    match (read, message.as_slice()) {
         (Ok(_), [STARTED]) => 0,
         (Ok(_), []) => {
             crate::log("the daemon ended during its start; --log FILE keeps its messages");
             1
         }
         _ => {
-            crate::log(String::from_utf8_lossy(&said));
+            crate::log(String::from_utf8_lossy(&message));
             1
         }
     }

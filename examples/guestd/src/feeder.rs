@@ -333,12 +333,12 @@ mod tests {
         let region = Region::new();
         let feeder = Feeder::new().unwrap();
         feeder.feed(region.sender());
-        let said = feeder
+        let error = feeder
             .run(|| Err(rustix::io::Errno::PERM.into()))
             .unwrap_err();
         assert!(
-            said.contains("not permitted") && !said.contains('\n'),
-            "{said}"
+            error.contains("not permitted") && !error.contains('\n'),
+            "{error}"
         );
     }
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
-use crate::link::ends::{STANDSTILL, TAKE_OVER};
+use crate::link::ends::{SILENCE_LIMIT, TAKE_OVER};
 use crate::link::{
-    COMMAND_BODY, COMMAND_RING, GEOMETRY, LET_GO, MonitorLink, RESULT_RING, VERSION,
+    COMMAND_BODY, COMMAND_RING, GEOMETRY, MonitorLink, RELEASE_TIME, RESULT_RING, VERSION,
 };
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
 use crate::{LAST_PARTITION, MONITOR, Settings, Stats};
@@ -71,9 +71,9 @@ fn numbers() -> Vec<(&'static str, usize)> {
         ("STATS_MAX_CPUS", Stats::MAX_CPUS),
         ("STATS_MAX_INTERFACES", Stats::MAX_INTERFACES),
         ("STATS_MAX_LEN", Stats::MAX_LEN),
-        ("STANDSTILL_MS", ms(STANDSTILL)),
+        ("SILENCE_LIMIT_MS", ms(SILENCE_LIMIT)),
         ("TAKE_OVER_MS", ms(TAKE_OVER)),
-        ("LET_GO_MS", ms(LET_GO)),
+        ("RELEASE_MS", ms(RELEASE_TIME)),
     ];
     numbers.extend(commands.map(|(name, number)| (name, usize::from(number))));
     numbers.extend(endings.map(|(name, number)| (name, number as usize)));

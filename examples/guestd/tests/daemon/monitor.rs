@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Program, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::{CommandSender, EventReceiver, KernelReceiver, LET_GO, Waiting};
+use kmon_protocol::link::{CommandSender, EventReceiver, KernelReceiver, RELEASE_TIME, Waiting};
 use kmon_protocol::{Command, Ending, Event, MonitorLink, Received, Sent, Settings, Stats};
 use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
@@ -160,7 +160,7 @@ impl Instance {
         // The ends of the old region must not be used after this.
         drop(self);
         memory.window().write(0, &[0; 4]);
-        std::thread::sleep(LET_GO);
+        std::thread::sleep(RELEASE_TIME);
         let mut instance = Self::with_memory(memory);
         instance.daemon = daemon;
         instance

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use kmon_protocol::link::LET_GO;
+use kmon_protocol::link::RELEASE_TIME;
 use shmem_core::region::Place;
 use shmem_core::{Mapping, Region};
 
@@ -89,7 +89,7 @@ pub(super) fn prepare(external: &External) -> anyhow::Result<Mapping> {
     if Region::attach(window).is_ok() {
         // The first word of a region is its magic number.
         window.write(0, &[0; 4]);
-        std::thread::sleep(LET_GO);
+        std::thread::sleep(RELEASE_TIME);
     }
     Ok(memory)
 }

@@ -239,8 +239,8 @@ impl Backend for Running {
 
     fn has_rebooted(&self) -> bool {
         let events = std::iter::from_fn(|| self.machine.poll_event());
-        events.fold(false, |anew, event| {
-            anew | matches!(event, Event::Reset { .. })
+        events.fold(false, |has_rebooted, event| {
+            has_rebooted | matches!(event, Event::Reset { .. })
         })
     }
 

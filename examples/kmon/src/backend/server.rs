@@ -82,8 +82,8 @@ impl Server {
         while UnixStream::connect(socket).is_err() {
             let has_ended = server.0.as_ref().is_none_or(|one| one.0.has_ended());
             if has_ended || Instant::now() > deadline {
-                let said = fs::read_to_string(log).unwrap_or_default();
-                let last = said
+                let messages = fs::read_to_string(log).unwrap_or_default();
+                let last = messages
                     .lines()
                     .last()
                     .unwrap_or("it did not start to serve in time");

@@ -120,8 +120,8 @@ fn an_external_instance_names_the_place_of_its_memory() {
 
 #[track_caller]
 fn assert_refused(text: &str, expected: &str) {
-    let said = error(text);
-    assert!(said.starts_with(expected), "{said}");
+    let message = error(text);
+    assert!(message.starts_with(expected), "{message}");
 }
 
 #[test]

@@ -22,14 +22,14 @@ const MAX_LINE: usize = 1024;
 pub(super) fn listen(messages: File, mut report: impl FnMut(String) + Send + 'static) {
     std::thread::spawn(move || {
         let mut messages = BufReader::new(messages);
-        let mut said = HashMap::<String, Instant>::new();
+        let mut recent = HashMap::<String, Instant>::new();
         let (mut allowance, mut left_out) = (Allowance::default(), 0_u64);
         while let Some(line) = read_line(&mut messages) {
-            said.retain(|_, at| at.elapsed() < REPEATED);
-            if said.len() > MANY {
-                said.clear();
+            recent.retain(|_, at| at.elapsed() < REPEATED);
+            if recent.len() > MANY {
+                recent.clear();
             }
-            if said.insert(line.clone(), Instant::now()).is_some() {
+            if recent.insert(line.clone(), Instant::now()).is_some() {
                 continue;
             }
             if !allowance.take() {
@@ -105,12 +105,12 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1200));
         std::io::Write::write_all(&mut writer, b"later\n").unwrap();
         drop(writer);
-        let said: Vec<String> = lines.iter().collect();
-        assert!(said.len() < 30, "{}", said.len());
-        let count = said.iter().find(|line| line.ends_with("are not shown"));
+        let lines: Vec<String> = lines.iter().collect();
+        assert!(lines.len() < 30, "{}", lines.len());
+        let count = lines.iter().find(|line| line.ends_with("are not shown"));
         assert!(
-            count.is_some() && said.last().unwrap() == "later",
-            "{said:?}"
+            count.is_some() && lines.last().unwrap() == "later",
+            "{lines:?}"
         );
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct Pump<'m> {
     pub(super) flags: Arc<Flags>,
     pub(super) watch: Watch,
     pub(super) trials: Trials,
-    /// Notices that are due at the end of the turn, when the state is as they say.
+    /// Notices to post at the end of the step, when the state agrees with them.
     pub(super) lines: Vec<String>,
     /// Time between two statistics of the instance.
     pub(super) period: Duration,

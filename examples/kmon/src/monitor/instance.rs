@@ -67,7 +67,7 @@ impl Instance {
         }
     }
 
-    /// Starts it anew, or continues with the backend that an earlier KMON left.
+    /// Starts a new run, or continues with the backend that an earlier KMON left.
     pub(super) fn start(
         &mut self,
         common: &Common,

@@ -290,7 +290,7 @@ impl Monitor {
 
     /// Leaves all instances running for the next KMON.
     pub(crate) fn leave_all(&mut self) {
-        // The destructors wait, so all runs are told first.
+        // The destructors wait, so all runs get the request first.
         self.instances.values_mut().for_each(|instance| {
             instance.run.as_ref().inspect(|run| run.leave());
         });

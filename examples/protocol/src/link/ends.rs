@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
 /// An earlier incarnation that is silent for this long is presumed gone, if nothing else shows its
 /// end. A busy machine does not leave a process without a processor for so long.
-pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 /// How long joining waits for the end of an earlier incarnation.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(4);
 
@@ -45,7 +45,9 @@ pub(super) struct Membership<'m> {
 /// that is silent for long belongs to an earlier boot of the machine.
 fn options(own: u8) -> SessionOptions {
     let options = SessionOptions::new(own).geometry(GEOMETRY);
-    options.patience(TAKE_OVER).presume_gone_after(STANDSTILL)
+    options
+        .patience(TAKE_OVER)
+        .presume_gone_after(SILENCE_LIMIT)
 }
 
 impl<'m> Membership<'m> {

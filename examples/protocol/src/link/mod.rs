@@ -26,7 +26,7 @@
 //!   handle each one once.
 //! - **A4** An end uses nothing of a region that was formatted after it attached: it checks before
 //!   each record and each heartbeat, and ends with [`LinkError::Formatted`]. Before KMON formats a
-//!   region whose instance may be alive, it removes the magic number and waits for [`LET_GO`], so
+//!   region whose instance may be alive, it removes the magic number and waits for [`RELEASE_TIME`], so
 //!   that the instance notices this.
 
 pub mod bells;
@@ -75,7 +75,7 @@ pub const BEAT: Duration = Duration::from_millis(200);
 
 /// How long an instance may take to notice that its region is being formatted: it checks with each
 /// heartbeat, and when it is rung ([`Waiting::wake_peer`]).
-pub const LET_GO: Duration = Duration::from_millis(600);
+pub const RELEASE_TIME: Duration = Duration::from_millis(600);
 
 /// What an end receives from a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

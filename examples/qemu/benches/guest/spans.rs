@@ -100,7 +100,11 @@ fn measure_host(rig: &Rig, times: Times, monitor: Option<i32>) -> Result<(Share,
     thread::sleep(times.settle + MARGIN);
     let qemu = rig.machine.pid();
     let own = nix::unistd::getpid().as_raw();
-    let before = (Instant::now(), threads::of_process(qemu)?, threads::of_process(own)?);
+    let before = (
+        Instant::now(),
+        threads::of_process(qemu)?,
+        threads::of_process(own)?,
+    );
     thread::sleep(times.span.saturating_sub(MARGIN * 2));
     let seconds = before.0.elapsed().as_secs_f64();
     let qemu = threads::since(&before.1, threads::of_process(qemu)?);

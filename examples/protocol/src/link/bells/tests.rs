@@ -288,9 +288,9 @@ fn the_idle_task_runs_and_does_not_delay_commands() {
             let heard = orders.receive_with_idle_task(job, timeout, |_| {});
             (heard, job.steps - before)
         };
-        // Of the ring for whoever is there.
+        // Consumes the ring that asks for a greeting.
         let _ = steps_of(&mut job, Duration::from_millis(1));
-        // Asleep, and woken by it alone, again and again.
+        // Its work alone ends the sleep, repeatedly.
         job.work.ring(&AtomicU32::new(0));
         let started = Instant::now();
         let (heard, steps) = steps_of(&mut job, SPAN);
@@ -300,7 +300,7 @@ fn the_idle_task_runs_and_does_not_delay_commands() {
             kmon.wake_peer();
             assert!(matches!(steps_of(&mut job, LONG), (Ok(0), 1)));
         }
-        // Records that are there leave it a turn, and so do looks without a sleep.
+        // It also runs while records are available, and between checks without a sleep.
         assert!(commands.send(&Command::Halt, incarnation).is_ok());
         assert_eq!(steps_of(&mut job, LONG), (Ok(1), 1));
         assert!(steps_of(&mut job, SPAN).1 > 10);
