@@ -92,7 +92,7 @@ pub(crate) trait Backend: Send + Sync {
     fn resume(&self) -> anyhow::Result<()>;
 }
 
-/// A backend that was just made. The processes of an embedded instance wait until they are told to
+/// A backend that was just made. The processes of an embedded instance wait for the call to
 /// start.
 pub(crate) enum Spawned {
     Waiting(embedded::Spawned),
