@@ -1,13 +1,13 @@
 //! The device: registers, memory, interrupts.
 //!
-//! - **D1** Nobody rings by a number that the device has not: a register takes any, and
-//!   the device drops what is no peer's.
-//! - **D2** The device goes back to its driver when nobody has its memory any more; if
-//!   somebody still has, it stays with vfio-pci, where the next one finds it.
+//! - **D1** A ring cannot reach anything but a peer: the register accepts any number, and the
+//!   device discards a number that no peer has.
+//! - **D2** The device goes back to its driver only if nothing maps its memory any more.
+//!   Otherwise it stays bound to vfio-pci, where the next program finds it.
 //!
-//! Registers are written by system calls and not through a mapping: a BAR that is shorter than
-//! a page can be mapped only where the firmware gave it a page of its own, and a device
-//! that was unplugged is an error and no signal.
+//! Registers are written by system calls and not through a mapping. A BAR that is shorter than
+//! a page can be mapped only if the firmware gave it a page of its own, and access to an
+//! unplugged device is an error here instead of a signal.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,18 +23,18 @@ use vfio_bindings::bindings::vfio::{
 
 use crate::address::Address;
 use crate::error::OpenError;
-use crate::sysfs::Loan;
+use crate::sysfs::VfioBinding;
 use crate::vfio::{self, Opened, Range};
 
-/// Our number.
+/// Offset of the register with our number.
 const IV_POSITION: u64 = 8;
-/// The peer above, its vector below.
+/// Offset of the register that rings: the peer in the upper half, the vector in the lower.
 const DOORBELL: u64 = 12;
-/// Bytes of registers that the above needs.
+/// Bytes of registers that these offsets need.
 const REGISTERS: u64 = 16;
 
-/// The command register of PCI, and what is set there: the memory answers, and the
-/// device may write, which is what its interrupts are.
+/// PCI's command register and the bits that are set in it: the memory responds, and the
+/// device may write to memory, as its interrupts do.
 const COMMAND: u64 = 4;
 const MEMORY_SPACE: u16 = 1 << 1;
 const BUS_MASTER: u16 = 1 << 2;
@@ -42,25 +42,25 @@ const BUS_MASTER: u16 = 1 << 2;
 /// An `ivshmem-doorbell` device of this machine.
 #[derive(Debug)]
 pub struct Device {
-    // The order in which they are dropped: `loan` is the last (its S2).
+    // The order of the drops: `binding` is dropped last (its S2).
     memory: Arc<Mapping>,
     opened: Opened,
     registers: Range,
     own: Vec<Arc<EventBell>>,
-    loan: Loan,
+    binding: VfioBinding,
 }
 
 impl Device {
-    /// Takes the device at `address` over, with an eventfd for each of its first
-    /// `vectors` interrupts (0 counts as 1). Until it is dropped nobody else has it.
+    /// Takes over the device at `address`, with an eventfd for each of its first `vectors`
+    /// interrupts (0 counts as 1). No other process can use it until it is dropped.
     ///
     /// # Errors
     ///
-    /// [`OpenError`], after which the device has the driver that it had before.
+    /// [`OpenError`]; the device then has its previous driver again.
     pub fn open(address: &Address, vectors: u16) -> Result<Self, OpenError> {
         let wanted = vectors.max(1);
-        let loan = Loan::of(address)?;
-        let opened = vfio::open(address, &loan.group)?;
+        let binding = VfioBinding::bind(address)?;
+        let opened = vfio::open(address, &binding.group)?;
         let registers = opened.region(VFIO_PCI_BAR0_REGION_INDEX)?;
         if registers.len < REGISTERS {
             return Err(OpenError::Missing(address.clone()));
@@ -79,16 +79,16 @@ impl Device {
             opened,
             registers,
             own: own.into_iter().map(Arc::new).collect(),
-            loan,
+            binding,
         })
     }
 
-    /// Our number, by which others ring us. The server gives each incarnation of the machine
-    /// another.
+    /// Returns our number, by which other peers ring us. The server gives each incarnation of the
+    /// machine another number.
     ///
     /// # Errors
     ///
-    /// The kernel's reason, or that the server has not given one.
+    /// The kernel's reason, or that the server has not given a number.
     pub fn number(&self) -> io::Result<u16> {
         let mut bytes = [0; 4];
         let at = self.registers.offset + IV_POSITION;
@@ -97,17 +97,17 @@ impl Device {
             .map_err(|_| io::Error::other("the server has given the device no number"))
     }
 
-    /// The memory that all share.
+    /// Returns the memory that all peers share.
     pub fn memory(&self) -> &Arc<Mapping> {
         &self.memory
     }
 
-    /// What rings us for `vector`: for [`shmem_sync::EventWait`].
+    /// Returns the eventfd of our interrupt `vector`, for [`shmem_sync::EventWait`].
     pub fn own(&self, vector: u16) -> Option<&Arc<EventBell>> {
         self.own.get(usize::from(vector))
     }
 
-    /// Interrupts a peer; nothing if it is not there, or has no such vector (D1).
+    /// Interrupts a peer. Does nothing if the peer or the vector does not exist (D1).
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Device {
         self.opened.device.write_all_at(&value.to_le_bytes(), at)
     }
 
-    /// The doorbell of a peer, as `notify` takes it.
+    /// Returns the doorbell of a peer, as `notify` takes it.
     pub fn bell(&self, peer: u16, vector: u16) -> PeerBell<'_> {
         PeerBell {
             device: self,
@@ -131,7 +131,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         if Arc::get_mut(&mut self.memory).is_none() {
-            self.loan.keep(); // D2
+            self.binding.leave_bound(); // D2
         }
     }
 }
@@ -146,7 +146,7 @@ pub struct PeerBell<'d> {
 
 impl Doorbell for PeerBell<'_> {
     fn ring(&self, _: &AtomicU32) {
-        // A device that is gone rings nobody: its peers look again by themselves.
+        // If the device is gone, no peer is rung; peers also check by themselves.
         let _ = self.device.ring(self.peer, self.vector);
     }
 }
@@ -160,7 +160,7 @@ fn map(opened: &Opened) -> Result<Mapping, OpenError> {
         .map_err(|error| failed(io::Error::from_raw_os_error(error.raw_os_error())))
 }
 
-/// Lets the device's memory answer and its interrupts come.
+/// Enables the device's memory and its interrupts.
 fn enable(opened: &Opened) -> Result<(), OpenError> {
     let at = opened.region(VFIO_PCI_CONFIG_REGION_INDEX)?.offset + COMMAND;
     let mut bytes = [0; 2];

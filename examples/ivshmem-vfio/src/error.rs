@@ -1,33 +1,33 @@
-//! Why a device cannot be had: one line that says what to do.
+//! Why a device cannot be opened: one line that says what to do.
 
 use std::fmt;
 use std::io;
 
 use crate::address::Address;
 
-/// Why a device cannot be had.
+/// Why a device cannot be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// It is not there, or is no ivshmem device.
+    /// It does not exist, or it is not an ivshmem device.
     Missing(Address),
     /// It is ivshmem without interrupts.
     Plain(Address),
     /// A module of the kernel is missing.
     Module(&'static str),
-    /// No IOMMU stands between it and the memory.
+    /// There is no IOMMU for it.
     Iommu(Address),
     /// The IOMMU does not remap interrupts.
     Remapping,
-    /// vfio-pci did not take it.
+    /// vfio-pci did not bind to it.
     Refused(Address),
-    /// Devices that it cannot be told apart from have drivers.
+    /// Other devices in its IOMMU group have drivers.
     Shared {
         /// The device.
         device: Address,
-        /// The number of the group of all of them.
+        /// The number of its IOMMU group.
         group: String,
     },
-    /// Another process has it.
+    /// Another process uses it.
     Busy(Address),
     /// It has fewer interrupts than are wanted.
     Vectors {
@@ -36,9 +36,9 @@ pub enum OpenError {
         /// How many are wanted.
         wanted: u16,
     },
-    /// Whatever else the kernel says.
+    /// Any other error of the kernel.
     System {
-        /// What was to be done.
+        /// What failed, as a verb phrase.
         what: String,
         /// The kernel's reason.
         why: io::Error,
@@ -46,7 +46,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What `what` has come to: the kernel's reason.
+    /// An error of the kernel in `what`, a verb phrase.
     pub(crate) fn system(what: impl Into<String>, why: impl Into<io::Error>) -> Self {
         let (what, why) = (what.into(), why.into());
         Self::System { what, why }
@@ -56,7 +56,7 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(device) => write!(f, "{device} is no ivshmem device (1af4:1110)"),
+            Self::Missing(device) => write!(f, "{device} is not an ivshmem device (1af4:1110)"),
             Self::Plain(device) => write!(
                 f,
                 "{device} has no interrupts: give QEMU -device ivshmem-doorbell"
@@ -67,7 +67,7 @@ impl fmt::Display for OpenError {
             ),
             Self::Iommu(device) => write!(
                 f,
-                "no IOMMU stands before {device}: start QEMU with -machine q35 \
+                "there is no IOMMU for {device}: start QEMU with -machine q35 \
                  -device intel-iommu,intremap=on, and the kernel with intel_iommu=on"
             ),
             Self::Remapping => f.write_str(
@@ -76,14 +76,14 @@ impl fmt::Display for OpenError {
             ),
             Self::Refused(device) => write!(
                 f,
-                "vfio-pci did not take {device}: the kernel's log (dmesg) has its reason"
+                "vfio-pci did not bind to {device}: see the kernel's log (dmesg)"
             ),
             Self::Shared { device, group } => write!(
                 f,
                 "{device} shares IOMMU group {group} with devices that have drivers: \
                  unbind them, or put it on a bus of its own"
             ),
-            Self::Busy(device) => write!(f, "another process has {device}: end it first"),
+            Self::Busy(device) => write!(f, "another process uses {device}: end it first"),
             Self::Vectors { has, wanted } => write!(
                 f,
                 "the device has {has} vectors, {wanted} are wanted: \
@@ -92,7 +92,7 @@ impl fmt::Display for OpenError {
             Self::System { what, why } => {
                 write!(f, "cannot {what}: {why}")?;
                 match why.kind() {
-                    io::ErrorKind::PermissionDenied => f.write_str("; run with the right to it"),
+                    io::ErrorKind::PermissionDenied => f.write_str("; run it as root"),
                     _ => Ok(()),
                 }
             }

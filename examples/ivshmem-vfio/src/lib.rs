@@ -1,22 +1,22 @@
 //! Interrupts of QEMU's `ivshmem-doorbell` device in a Linux guest, through vfio-pci.
 //!
-//! A guest without a kernel module of its own for the device takes it over by vfio, the
-//! kernel's way to drive a device from a program: the shared memory is mapped, each of
-//! its interrupts is an eventfd, and a peer is rung by a store to the doorbell register.
-//! On the host `ivshmem-server` has the other end.
+//! A guest without its own kernel module for the device takes it over by vfio, the
+//! kernel's interface for drivers in user space: the shared memory is mapped, each of
+//! its interrupts is an eventfd, and a store to the doorbell register rings a peer.
+//! On the host `ivshmem-server` is the other side.
 //!
-//! | module    | one purpose                                     |
-//! |-----------|-------------------------------------------------|
-//! | `sysfs`   | which devices there are, and whose they are     |
-//! | `vfio`    | vfio's calls                                    |
-//! | `device`  | the device: registers, memory, interrupts       |
-//! | `error`   | why it cannot be had, and what to do            |
-//! | `program` | the program `ivshmem-vfio`, a peer to try with  |
+//! | module    | purpose                                          |
+//! |-----------|--------------------------------------------------|
+//! | `sysfs`   | the devices of the machine and their drivers     |
+//! | `vfio`    | vfio's ioctls                                    |
+//! | `device`  | the device: registers, memory, interrupts        |
+//! | `error`   | why it cannot be opened, and what to do          |
+//! | `program` | the program `ivshmem-vfio`, for trying a device  |
 //!
-//! What the guest needs: an IOMMU that remaps interrupts (QEMU: `-machine q35 -device
+//! The guest needs an IOMMU that remaps interrupts (QEMU: `-machine q35 -device
 //! intel-iommu,intremap=on`, kernel: `intel_iommu=on`), the modules `vfio_iommu_type1` and
-//! `vfio-pci`, the right to `/dev/vfio` and to sysfs. Where the kernel has `CONFIG_VFIO_NOIOMMU`
-//! and was told `vfio.enable_unsafe_noiommu_mode=1`, it goes without an IOMMU.
+//! `vfio-pci`, and access to `/dev/vfio` and sysfs. It works without an IOMMU if the kernel
+//! has `CONFIG_VFIO_NOIOMMU` and the parameter `vfio.enable_unsafe_noiommu_mode=1`.
 //!
 //! ```no_run
 //! use ivshmem_vfio::Device;
@@ -40,7 +40,7 @@ mod program;
 mod sysfs;
 mod vfio;
 
-pub use address::{Address, NoAddress};
+pub use address::{Address, InvalidAddress};
 pub use device::{Device, PeerBell};
 pub use error::OpenError;
 #[cfg(feature = "program")]

@@ -1,4 +1,4 @@
-//! The program `ivshmem-vfio`: a peer in a guest, to look and to try with.
+//! The program `ivshmem-vfio`: a peer in a guest, for trying the device.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,16 +16,16 @@ use crate::address::Address;
 use crate::device::Device;
 use crate::sysfs;
 
-/// A peer in a guest, to try interrupts and memory of an ivshmem-doorbell device with: what
-/// `ivshmem-peer` is on the host.
+/// A peer in a guest, for trying the interrupts and memory of an ivshmem-doorbell device. It does
+/// what `ivshmem-peer` does on the host.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "ivshmem-vfio", version, after_help = AFTER_HELP)]
 struct Args {
-    /// The device, as in 0000:00:03.0 [default: the only one there is]
+    /// The device, as in 0000:00:03.0 [default: the only one]
     #[arg(long, value_name = "ADDRESS")]
     device: Option<Address>,
 
-    /// How many vectors to have: at most as many as the device has
+    /// How many vectors to use: at most as many as the device has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=2048))]
     vectors: u16,
 
@@ -36,14 +36,14 @@ struct Args {
 const AFTER_HELP: &str = "\
 It needs the modules vfio_iommu_type1 and vfio-pci, and an IOMMU: QEMU's
   -machine q35 -device intel-iommu,intremap=on
-and intel_iommu=on for the kernel. While it runs vfio-pci has the device; at its end the
-driver that had it before.
+and intel_iommu=on for the kernel. While it runs, the device is bound to vfio-pci; at its end it
+goes back to its previous driver.
 
-A guest is not told who else is there: a ring for nobody is lost in silence.";
+The device does not report which peers exist: it discards a ring for a number that no peer has.";
 
 /// Runs the `ivshmem-vfio` program.
 pub fn run() -> ExitCode {
-    match act(&Args::parse()) {
+    match run_command(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "ivshmem-vfio: {error:#}");
@@ -52,15 +52,15 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn act(args: &Args) -> Result<()> {
-    let address = args.device.clone().map_or_else(the_only_one, Ok)?;
+fn run_command(args: &Args) -> Result<()> {
+    let address = args.device.clone().map_or_else(find_only_one, Ok)?;
     let device = Device::open(&address, args.vectors)?;
-    let id = device.number().context("cannot ask for our number")?;
+    let id = device.number().context("cannot read our number")?;
     args.verb.run(Guest { id, device }, io::stdin().as_fd())
 }
 
-fn the_only_one() -> Result<Address> {
-    match &sysfs::find().context("cannot look for devices")?[..] {
+fn find_only_one() -> Result<Address> {
+    match &sysfs::find().context("cannot list devices")?[..] {
         [one] => Ok(one.clone()),
         [] => {
             bail!("there is no ivshmem device with interrupts: give QEMU -device ivshmem-doorbell")

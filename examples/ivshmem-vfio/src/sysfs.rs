@@ -1,9 +1,9 @@
-//! Which devices there are, and whose they are, as sysfs shows it.
+//! The devices of the machine and their drivers, as sysfs shows them.
 //!
-//! - **S1** A device is lent from the driver that had it, and given back to it when the
-//!   [`Loan`] ends; one that vfio-pci had already stays with it.
-//! - **S2** A loan ends only when nothing of the device is open in this process: the
-//!   kernel keeps who unbinds a device that is in use waiting for its end.
+//! - **S1** When a [`VfioBinding`] ends, the device goes back to the driver that it had. A
+//!   device that was bound to vfio-pci already stays bound to it.
+//! - **S2** A binding ends only when nothing of the device is open in this process: the
+//!   kernel blocks an unbind until the device is not in use.
 
 use std::fs;
 use std::io;
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use crate::address::Address;
 use crate::error::OpenError;
 
-/// Where the kernel shows its devices.
+/// Where sysfs is mounted.
 const SYS: &str = "/sys";
-/// The driver that programs drive devices through.
+/// The kernel's driver for drivers in user space.
 const VFIO_PCI: &str = "vfio-pci";
-/// Vendor and device of ivshmem, as sysfs writes them.
+/// Vendor and device number of ivshmem, as sysfs writes them.
 const IVSHMEM: (&str, &str) = ("0x1af4", "0x1110");
 
-/// The ivshmem devices with interrupts, in the order of their addresses.
+/// Returns the ivshmem devices with interrupts, in the order of their addresses.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ fn find_in(sys: &Path) -> io::Result<Vec<Address>> {
         let Some(Ok(address)) = name.to_str().map(str::parse) else {
             continue;
         };
-        if Place::new(sys, &address).check().is_ok() {
+        if DeviceDir::new(sys, &address).check().is_ok() {
             found.push(address);
         }
     }
@@ -49,42 +49,42 @@ fn find_in(sys: &Path) -> io::Result<Vec<Address>> {
     Ok(found)
 }
 
-/// A device in sysfs.
-struct Place<'a> {
+/// A device's directory in sysfs.
+struct DeviceDir<'a> {
     sys: &'a Path,
     address: &'a Address,
-    directory: PathBuf,
+    path: PathBuf,
 }
 
-impl<'a> Place<'a> {
+impl<'a> DeviceDir<'a> {
     fn new(sys: &'a Path, address: &'a Address) -> Self {
         Self {
             sys,
             address,
-            directory: sys.join("bus/pci/devices").join(address.as_str()),
+            path: sys.join("bus/pci/devices").join(address.as_str()),
         }
     }
 
-    /// An error unless it is ivshmem with interrupts.
+    /// Returns an error unless it is ivshmem with interrupts.
     fn check(&self) -> Result<(), OpenError> {
         let has = |name: &str, value: &str| {
-            let text = fs::read_to_string(self.directory.join(name));
+            let text = fs::read_to_string(self.path.join(name));
             text.is_ok_and(|text| text.trim() == value)
         };
         let (vendor, device) = IVSHMEM;
         if !has("vendor", vendor) || !has("device", device) {
             return Err(OpenError::Missing(self.address.clone()));
         }
-        // Its second BAR is the table of its interrupts.
-        if !self.directory.join("resource1").exists() {
+        // Its second BAR, resource1, is the table of its interrupts.
+        if !self.path.join("resource1").exists() {
             return Err(OpenError::Plain(self.address.clone()));
         }
         Ok(())
     }
 
-    /// The last part of what the link `name` points to.
+    /// Returns the last part of the target of the link `name`.
     fn link(&self, name: &str) -> Option<String> {
-        let target = fs::read_link(self.directory.join(name)).ok()?;
+        let target = fs::read_link(self.path.join(name)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
     }
 
@@ -92,89 +92,89 @@ impl<'a> Place<'a> {
         self.link("driver")
     }
 
-    /// Whether vfio does without an IOMMU.
+    /// Returns true if vfio works without an IOMMU.
     fn is_unsafe_allowed(&self) -> bool {
         let switch = "module/vfio/parameters/enable_unsafe_noiommu_mode";
         let text = fs::read_to_string(self.sys.join(switch));
         text.is_ok_and(|text| text.trim() == "Y")
     }
 
-    fn write(&self, file: &Path, what: &str) -> Result<(), OpenError> {
-        let written = fs::write(file, what);
+    fn write(&self, file: &Path, text: &str) -> Result<(), OpenError> {
+        let written = fs::write(file, text);
         written.map_err(|why| OpenError::system(format!("write to {}", file.display()), why))
     }
 
-    /// Takes the device from its driver, which is `driver`, and gives it to the one that
+    /// Unbinds the device from its driver, which is `driver`, and binds it to the driver that
     /// its `driver_override` names.
-    fn hand_over(&self, driver: Option<&str>) -> Result<(), OpenError> {
+    fn rebind(&self, driver: Option<&str>) -> Result<(), OpenError> {
         if driver.is_some() {
-            self.write(&self.directory.join("driver/unbind"), self.address.as_str())?;
+            self.write(&self.path.join("driver/unbind"), self.address.as_str())?;
         }
         let probe = self.sys.join("bus/pci/drivers_probe");
         self.write(&probe, self.address.as_str())
     }
 }
 
-/// A device that vfio-pci has for our sake (S1).
+/// A device that is bound to vfio-pci (S1).
 #[derive(Debug)]
-pub(crate) struct Loan {
+pub(crate) struct VfioBinding {
     sys: PathBuf,
     address: Address,
-    /// It had another driver, or none: it is to be given back.
-    is_due: bool,
+    /// The device had another driver, or none, and goes back to it.
+    must_restore: bool,
     /// Number of its group in `/dev/vfio`.
     pub(crate) group: String,
 }
 
-impl Loan {
-    pub(crate) fn of(address: &Address) -> Result<Self, OpenError> {
-        Self::of_in(Path::new(SYS), address)
+impl VfioBinding {
+    pub(crate) fn bind(address: &Address) -> Result<Self, OpenError> {
+        Self::bind_in(Path::new(SYS), address)
     }
 
-    fn of_in(sys: &Path, address: &Address) -> Result<Self, OpenError> {
-        let place = Place::new(sys, address);
-        place.check()?;
+    fn bind_in(sys: &Path, address: &Address) -> Result<Self, OpenError> {
+        let device = DeviceDir::new(sys, address);
+        device.check()?;
         if !sys.join("bus/pci/drivers").join(VFIO_PCI).exists() {
             return Err(OpenError::Module(VFIO_PCI));
         }
-        if place.link("iommu_group").is_none() && !place.is_unsafe_allowed() {
+        if device.link("iommu_group").is_none() && !device.is_unsafe_allowed() {
             return Err(OpenError::Iommu(address.clone()));
         }
-        let before = place.driver();
-        let mut loan = Self {
+        let before = device.driver();
+        let mut binding = Self {
             sys: sys.to_owned(),
             address: address.clone(),
-            is_due: before.as_deref() != Some(VFIO_PCI),
+            must_restore: before.as_deref() != Some(VFIO_PCI),
             group: String::new(),
         };
-        if loan.is_due {
-            place.write(&place.directory.join("driver_override"), VFIO_PCI)?;
-            place.hand_over(before.as_deref())?;
+        if binding.must_restore {
+            device.write(&device.path.join("driver_override"), VFIO_PCI)?;
+            device.rebind(before.as_deref())?;
         }
-        if place.driver().as_deref() != Some(VFIO_PCI) {
+        if device.driver().as_deref() != Some(VFIO_PCI) {
             return Err(OpenError::Refused(address.clone()));
         }
-        // Without an IOMMU there is one only now.
-        let group = place.link("iommu_group");
-        loan.group = group.ok_or_else(|| OpenError::Iommu(address.clone()))?;
-        Ok(loan)
+        // Without an IOMMU the group exists only from now on.
+        let group = device.link("iommu_group");
+        binding.group = group.ok_or_else(|| OpenError::Iommu(address.clone()))?;
+        Ok(binding)
     }
 
-    /// Leaves the device with vfio-pci for ever: it is in use beyond this loan (S2).
-    pub(crate) fn keep(&mut self) {
-        self.is_due = false;
+    /// Leaves the device bound to vfio-pci: it stays in use after this binding (S2).
+    pub(crate) fn leave_bound(&mut self) {
+        self.must_restore = false;
     }
 }
 
-impl Drop for Loan {
+impl Drop for VfioBinding {
     fn drop(&mut self) {
-        if !self.is_due {
+        if !self.must_restore {
             return;
         }
-        let place = Place::new(&self.sys, &self.address);
-        // Whatever fails: the device stays where it is, and who wants it can take it.
-        let _ = place.write(&place.directory.join("driver_override"), "\n");
-        let _ = place.hand_over(place.driver().as_deref());
+        let device = DeviceDir::new(&self.sys, &self.address);
+        // After an error the device keeps its driver, and the next program can take it from there.
+        let _ = device.write(&device.path.join("driver_override"), "\n");
+        let _ = device.rebind(device.driver().as_deref());
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A sysfs of plain files, where nothing happens by itself.
+    /// A sysfs of plain files, which only the test changes.
     struct Fake(TempDir);
 
     impl Fake {
@@ -219,12 +219,12 @@ mod tests {
             directory
         }
 
-        fn borrow(&self) -> Result<Loan, OpenError> {
-            Loan::of_in(self.sys(), &"0000:00:03.0".parse().unwrap())
+        fn bind(&self) -> Result<VfioBinding, OpenError> {
+            VfioBinding::bind_in(self.sys(), &"0000:00:03.0".parse().unwrap())
         }
 
-        fn says(&self) -> String {
-            let text = self.borrow().unwrap_err().to_string();
+        fn error(&self) -> String {
+            let text = self.bind().unwrap_err().to_string();
             assert!(!text.contains('\n'));
             text
         }
@@ -250,41 +250,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_in_the_order_in_which_one_mends_it() {
+    fn errors_name_what_is_missing_in_the_order_of_the_repairs() {
         let fake = Fake::new();
-        assert!(fake.says().contains("is no ivshmem device"));
+        assert!(fake.error().contains("is not an ivshmem device"));
         let plain = [("vendor", "0x1af4"), ("device", "0x1110")];
         fake.device("0000:00:03.0", &plain);
-        assert!(fake.says().contains("-device ivshmem-doorbell"));
+        assert!(fake.error().contains("-device ivshmem-doorbell"));
         let device = fake.doorbell("0000:00:03.0");
-        assert!(fake.says().contains("modprobe vfio-pci"));
+        assert!(fake.error().contains("modprobe vfio-pci"));
         fake.driver(VFIO_PCI);
-        assert!(fake.says().contains("intel_iommu=on"));
+        assert!(fake.error().contains("intel_iommu=on"));
         symlink("../groups/7", device.join("iommu_group")).unwrap();
-        assert!(fake.says().contains("did not take"));
+        assert!(fake.error().contains("did not bind"));
     }
 
     #[test]
-    fn a_device_that_vfio_pci_has_already_stays_as_it_is() {
+    fn a_device_that_is_bound_to_vfio_pci_stays_bound() {
         let fake = Fake::new();
         let device = fake.doorbell("0000:00:03.0");
         symlink(fake.driver(VFIO_PCI), device.join("driver")).unwrap();
         symlink("../groups/7", device.join("iommu_group")).unwrap();
-        let loan = fake.borrow().unwrap();
-        assert_eq!(loan.group, "7");
-        drop(loan);
+        let binding = fake.bind().unwrap();
+        assert_eq!(binding.group, "7");
+        drop(binding);
         assert!(!device.join("driver_override").exists());
     }
 
     #[test]
-    fn a_device_is_taken_from_its_driver_and_given_back() {
+    fn a_device_is_unbound_from_its_driver_and_bound_to_it_again() {
         let fake = Fake::new();
         let device = fake.doorbell("0000:00:03.0");
         fake.driver(VFIO_PCI);
         let driver = fake.driver("uio_ivshmem");
         symlink(&driver, device.join("driver")).unwrap();
         symlink("../groups/7", device.join("iommu_group")).unwrap();
-        assert!(matches!(fake.borrow(), Err(OpenError::Refused(_))));
+        assert!(matches!(fake.bind(), Err(OpenError::Refused(_))));
         let read = |path: &Path| fs::read_to_string(path).unwrap();
         assert_eq!(read(&driver.join("unbind")), "0000:00:03.0");
         assert_eq!(read(&device.join("driver_override")), "\n");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_iommu_it_goes_where_the_kernel_was_told_so() {
+    fn without_an_iommu_it_works_only_if_the_kernel_allows_the_unsafe_mode() {
         let fake = Fake::new();
         let device = fake.doorbell("0000:00:03.0");
         symlink(fake.driver(VFIO_PCI), device.join("driver")).unwrap();
@@ -301,10 +301,10 @@ mod tests {
         fs::create_dir_all(&parameters).unwrap();
         let switch = parameters.join("enable_unsafe_noiommu_mode");
         fs::write(&switch, "N\n").unwrap();
-        assert!(matches!(fake.borrow(), Err(OpenError::Iommu(_))));
+        assert!(matches!(fake.bind(), Err(OpenError::Iommu(_))));
         fs::write(&switch, "Y\n").unwrap();
-        // The group that vfio makes.
+        // The group that vfio creates.
         symlink("../groups/0", device.join("iommu_group")).unwrap();
-        assert_eq!(fake.borrow().unwrap().group, "0");
+        assert_eq!(fake.bind().unwrap().group, "0");
     }
 }

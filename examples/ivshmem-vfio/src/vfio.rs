@@ -1,8 +1,8 @@
-//! vfio's calls, as the kernel's `Documentation/driver-api/vfio.rst` has them.
+//! vfio's ioctls, as the kernel's `Documentation/driver-api/vfio.rst` describes them.
 //!
 //! - **F1** A structure that is passed begins with its own length and outlives the call,
 //!   which keeps no pointer to it.
-//! - **F2** The descriptors live as long as the calls on them.
+//! - **F2** The descriptors stay open during the calls on them.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -30,7 +30,7 @@ mod call {
         request_code_none,
     };
 
-    /// vfio's numbers count from its base and say nothing of what is passed.
+    /// vfio's numbers count from its base and do not encode the argument's size or direction.
     const fn number(which: u32) -> nix::sys::ioctl::ioctl_num_type {
         request_code_none!(VFIO_TYPE, VFIO_BASE + which)
     }
@@ -46,7 +46,7 @@ mod call {
     ioctl_write_ptr_bad!(device_set_irqs, number(10), vfio_irq_set);
 }
 
-/// A device, and what has to stay open for it.
+/// A device and the files that have to stay open for it.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) device: File,
@@ -61,7 +61,7 @@ pub(crate) struct Range {
     pub(crate) len: u64,
 }
 
-/// Opens a device that vfio-pci has, in the group of number `group`.
+/// Opens a device that is bound to vfio-pci, in group `group`.
 pub(crate) fn open(address: &Address, group: &str) -> Result<Opened, OpenError> {
     let container = open_file(Path::new("/dev/vfio/vfio"))?;
     // SAFETY: F2; nothing is passed.
@@ -81,7 +81,7 @@ pub(crate) fn open(address: &Address, group: &str) -> Result<Opened, OpenError> 
     })
 }
 
-/// The group, and the kind of IOMMU that is before it.
+/// Opens the group, and returns the kind of IOMMU that protects memory from it.
 fn open_group(address: &Address, group: &str) -> Result<(File, u32), OpenError> {
     let guarded = Path::new("/dev/vfio").join(group);
     let bare = Path::new("/dev/vfio").join(format!("noiommu-{group}"));
@@ -91,7 +91,9 @@ fn open_group(address: &Address, group: &str) -> Result<(File, u32), OpenError> 
         (guarded, VFIO_TYPE1v2_IOMMU)
     };
     let file = open_file(&path).map_err(|error| match error {
-        OpenError::System { why, .. } if is(&why, Errno::EBUSY) => OpenError::Busy(address.clone()),
+        OpenError::System { why, .. } if has_errno(&why, Errno::EBUSY) => {
+            OpenError::Busy(address.clone())
+        }
         error => error,
     })?;
     Ok((file, iommu))
@@ -102,7 +104,7 @@ fn open_file(path: &Path) -> Result<File, OpenError> {
     opened.map_err(|why| OpenError::system(format!("open {}", path.display()), why))
 }
 
-fn is(error: &io::Error, errno: Errno) -> bool {
+fn has_errno(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
@@ -123,7 +125,7 @@ fn check_viable(address: &Address, group: &str, file: &File) -> Result<(), OpenE
     Ok(())
 }
 
-/// Puts the group behind an IOMMU: only then the device can be had.
+/// Attaches the group to an IOMMU; only then its device can be opened.
 fn join(container: &File, group: &File, iommu: u32) -> Result<(), OpenError> {
     // SAFETY: F2; a number is passed.
     let can = unsafe { call::check_extension(container.as_raw_fd(), iommu as i32) };
@@ -138,21 +140,21 @@ fn join(container: &File, group: &File, iommu: u32) -> Result<(), OpenError> {
     match set {
         Ok(_) => Ok(()),
         Err(Errno::EPERM) => Err(OpenError::Remapping),
-        Err(why) => Err(OpenError::system("put the device behind its IOMMU", why)),
+        Err(why) => Err(OpenError::system("attach the device to its IOMMU", why)),
     }
 }
 
 fn get_device(address: &Address, group: &File) -> Result<OwnedFd, OpenError> {
     let name = CString::new(address.to_string()).expect("an address is digits and colons");
-    // SAFETY: F2; a text that outlives the call.
+    // SAFETY: F2; the text outlives the call.
     let fd = unsafe { call::group_get_device_fd(group.as_raw_fd(), name.as_ptr()) };
     let fd = fd.map_err(|why| OpenError::system(format!("open {address} through vfio"), why))?;
-    // SAFETY: the kernel made it for us just now, and it closes on exec.
+    // SAFETY: the kernel has just made it for us, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl Opened {
-    /// Where in the descriptor region `index` of the device is.
+    /// Returns where region `index` of the device is in the descriptor.
     pub(crate) fn region(&self, index: u32) -> Result<Range, OpenError> {
         let mut info = vfio_region_info {
             argsz: size_of::<vfio_region_info>() as u32,
@@ -168,7 +170,7 @@ impl Opened {
         })
     }
 
-    /// How many MSI-X vectors it has.
+    /// Returns how many MSI-X vectors the device has.
     pub(crate) fn vectors(&self) -> Result<u32, OpenError> {
         let mut info = vfio_irq_info {
             argsz: size_of::<vfio_irq_info>() as u32,
@@ -181,7 +183,7 @@ impl Opened {
         Ok(info.count)
     }
 
-    /// Has the device write to `bells` from now on, one for each vector from 0.
+    /// Makes the device write to `bells`, one for each vector from 0.
     pub(crate) fn trigger(&self, bells: &[impl AsFd]) -> Result<(), OpenError> {
         let header = size_of::<vfio_irq_set>() / size_of::<u32>();
         let len = (header + bells.len()) * size_of::<u32>();

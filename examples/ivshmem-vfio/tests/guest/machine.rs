@@ -14,15 +14,15 @@ use ivshmem_server::{Limits, Running, Server};
 use shmem_core::Mapping;
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// How long one step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-/// The memory of every server here.
+/// The memory of every server in these tests.
 pub(crate) const MEMORY: usize = 1 << 20;
-/// Vectors of every server and device here.
+/// Vectors of every server and device in these tests.
 pub(crate) const VECTORS: u16 = 2;
-/// What q35 needs to remap interrupts.
+/// QEMU's arguments for an IOMMU that remaps interrupts.
 pub(crate) const IOMMU: [&str; 2] = ["-device", "intel-iommu,intremap=on"];
-/// What makes Linux use it.
+/// The kernel parameter that enables it.
 pub(crate) const USE_IOMMU: &str = "intel_iommu=on";
 
 /// The kernel's modules, each after those that it needs.
@@ -35,7 +35,7 @@ const MODULES: [&str; 6] = [
     "drivers/vfio/pci/vfio-pci.ko",
 ];
 
-/// The guest's first process: runs the lines that come on the serial port.
+/// The guest's first process: runs the lines that arrive on the serial port.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -60,12 +60,12 @@ pub(crate) fn serve(socket: &Path, memory: &Mapping) -> Running {
     server.spawn(|_| {}).unwrap()
 }
 
-/// A virtual machine; killed at the end.
+/// A virtual machine; it is killed at the end.
 pub(crate) struct Guest {
     qemu: Child,
     input: ChildStdin,
     lines: Receiver<String>,
-    heard: Vec<String>,
+    seen: Vec<String>,
 }
 
 /// QEMU's arguments for the device at the server of `socket`.
@@ -78,7 +78,7 @@ pub(crate) fn doorbell(socket: &Path) -> Vec<String> {
 }
 
 impl Guest {
-    /// Boots a machine with the arguments and kernel parameters that are given, beside those
+    /// Boots a machine with these arguments and kernel parameters, in addition to those
     /// that every machine here has.
     pub(crate) fn boot<S: AsRef<str>>(arguments: &[S], parameters: &str) -> Self {
         let mut command = Command::new("qemu-system-x86_64");
@@ -95,23 +95,23 @@ impl Guest {
         let mut qemu = qemu.expect("the package qemu-system-x86 is missing");
         let input = qemu.stdin.take().unwrap();
         let output = BufReader::new(qemu.stdout.take().unwrap());
-        let (teller, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                let _ = teller.send(line.trim_end().to_owned());
+                let _ = sender.send(line.trim_end().to_owned());
             }
         });
         let mut guest = Self {
             qemu,
             input,
             lines,
-            heard: Vec::new(),
+            seen: Vec::new(),
         };
         guest.line("ready");
         guest
     }
 
-    /// One whose device can be driven through vfio.
+    /// Boots a machine whose device can be driven through vfio.
     pub(crate) fn with_vfio(socket: &Path) -> Self {
         let mut arguments = doorbell(socket);
         arguments.extend(IOMMU.map(str::to_owned));
@@ -125,19 +125,19 @@ impl Guest {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// Starts a line in the background; what it says, with `part` in it, once it runs.
+    /// Starts a line in the background; returns the line with `part` in it that it prints.
     pub(crate) fn start(&mut self, line: &str, part: &str) -> String {
-        let before = self.heard.len();
+        let before = self.seen.len();
         self.type_line(&format!("{line} &"));
-        // The shell goes on before or behind what it has started speaks.
-        let is_there = |part: &str, heard: &[String]| {
-            let mut lines = heard.iter();
+        // The shell prints its status before or after that line.
+        let find = |part: &str, seen: &[String]| {
+            let mut lines = seen.iter();
             lines.find(|line| line.contains(part)).cloned()
         };
         loop {
-            let since = &self.heard[before..];
-            if let (Some(said), Some(_)) = (is_there(part, since), is_there("status ", since)) {
-                return said;
+            let since = &self.seen[before..];
+            if let (Some(line), Some(_)) = (find(part, since), find("status ", since)) {
+                return line;
             }
             self.line("");
         }
@@ -147,37 +147,40 @@ impl Guest {
     pub(crate) fn line(&mut self, part: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let heard = &mut self.heard;
-            let line = line.unwrap_or_else(|_| panic!("no line with {part:?} in {heard:#?}"));
-            heard.push(line.clone());
+            let seen = &mut self.seen;
+            let line = line.unwrap_or_else(|_| panic!("no line with {part:?} in {seen:#?}"));
+            seen.push(line.clone());
             if line.contains(part) {
                 return line;
             }
         }
     }
 
-    /// Runs a line to its end; its exit status, and what it said.
+    /// Runs a line to its end; returns its exit status and its output.
     pub(crate) fn try_run(&mut self, line: &str) -> (i32, Vec<String>) {
-        let before = self.heard.len();
+        let before = self.seen.len();
         self.type_line(line);
         let status = self.line("status ");
-        let said = self.heard[before..self.heard.len() - 1].to_vec();
+        let output = self.seen[before..self.seen.len() - 1].to_vec();
         let status = status.split(' ').next_back().unwrap().parse().unwrap();
-        (status, said)
+        (status, output)
     }
 
-    /// Runs a line that succeeds.
+    /// Runs a line that succeeds; returns its output.
     pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
-        let (status, said) = self.try_run(line);
-        assert_eq!(status, 0, "{line}: {said:#?}");
-        said
+        let (status, output) = self.try_run(line);
+        assert_eq!(status, 0, "{line}: {output:#?}");
+        output
     }
 
-    /// Runs a line that fails with one line.
+    /// Runs a line that fails and prints one line; returns that line.
     pub(crate) fn fails(&mut self, line: &str) -> String {
-        let (status, said) = self.try_run(line);
-        assert!(status != 0 && said.len() == 1, "{line}: {status} {said:#?}");
-        said.into_iter().next().unwrap()
+        let (status, output) = self.try_run(line);
+        assert!(
+            status != 0 && output.len() == 1,
+            "{line}: {status} {output:#?}"
+        );
+        output.into_iter().next().unwrap()
     }
 }
 
@@ -188,8 +191,8 @@ impl Drop for Guest {
     }
 }
 
-/// What `cargo xtask guest-image` has fetched: it is in cargo's target directory, which the
-/// running test is in.
+/// Returns a file that `cargo xtask guest-image` has fetched into cargo's target directory,
+/// which the running test is in.
 fn fetched(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let mut places = test.ancestors().skip(1).map(|place| place.join(name));
@@ -205,7 +208,7 @@ fn initramfs() -> &'static Path {
         let home = tempfile::tempdir().unwrap();
         let (root, path) = (home.path().join("root"), home.path().join("initrd"));
         fill(&root);
-        // `newc` is the one format that the kernel takes.
+        // `newc` is the only format that the kernel accepts.
         let line = "find . | cpio --quiet -o -H newc > ../initrd";
         let mut pack = Command::new("sh");
         let packed = pack.args(["-c", line]).current_dir(&root).status();
@@ -231,7 +234,7 @@ fn fill(root: &Path) {
     let mut list = String::new();
     for module in MODULES {
         let name = Path::new(module).file_name().unwrap();
-        // A kernel may have it built in.
+        // A kernel may have the module built in.
         if fs::copy(modules.join("kernel").join(module), root.join(name)).is_ok() {
             list.push_str(&format!("/{}\n", name.display()));
         }
@@ -243,17 +246,19 @@ fn fill(root: &Path) {
     assert!(done.unwrap().success());
 }
 
-/// Copies a file to where it is here.
+/// Copies a file to the same path under `root`.
 fn copy(file: &Path, root: &Path) {
     let there = root.join(file.strip_prefix("/").unwrap());
     fs::create_dir_all(there.parent().unwrap()).unwrap();
     fs::copy(file, there).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
 
-/// The shared libraries that a program needs, its loader among them.
+/// Returns the shared libraries that a program needs, with its loader.
 fn libraries(program: &Path) -> Vec<PathBuf> {
-    let said = Command::new("ldd").arg(program).output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    let paths = said.split_whitespace().filter(|word| word.starts_with('/'));
+    let output = Command::new("ldd").arg(program).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let paths = output
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
     paths.map(PathBuf::from).collect()
 }

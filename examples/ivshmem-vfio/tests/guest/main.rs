@@ -17,7 +17,7 @@ use shmem_core::wait::Wait;
 use shmem_sync::EventWait;
 use tempfile::TempDir;
 
-/// A guest's peer that goes on until `stop`, in the background.
+/// A guest's peer that runs in the background until it is stopped.
 const IN_BACKGROUND: &str = "sleep 100000 | ivshmem-vfio --vectors 2";
 
 fn home() -> (TempDir, PathBuf, Mapping) {
@@ -34,10 +34,10 @@ fn join(socket: &Path) -> Client {
 fn wait_until_rung(client: &Client, vector: u16) {
     let bell = client.own(vector).unwrap();
     let started = Instant::now();
-    // Only a ring ends it early.
+    // Only a ring ends the wait early.
     let mut wait = EventWait::forever(bell).recheck(PATIENCE);
     wait.sleep(&AtomicU32::new(0), 0);
-    assert!(started.elapsed() < PATIENCE, "nobody rang");
+    assert!(started.elapsed() < PATIENCE, "no peer rang");
 }
 
 /// A peer on the host that answers until its input ends.
@@ -78,10 +78,10 @@ fn a_guest_and_the_host_share_memory_and_ring_each_other() {
     let mut guest = Guest::with_vfio(&socket);
     guest.run("ivshmem-vfio ring 0 1");
     wait_until_rung(&client, 1);
-    // Nobody is there, or has such a vector.
+    // No such peer, and no such vector.
     guest.run("ivshmem-vfio ring 7; ivshmem-vfio ring 0 9");
-    let said = guest.fails("ivshmem-vfio --vectors 3 ring 0");
-    assert!(said.contains("has 2 vectors, 3 are wanted"), "{said}");
+    let error = guest.fails("ivshmem-vfio --vectors 3 ring 0");
+    assert!(error.contains("has 2 vectors, 3 are wanted"), "{error}");
 
     let watch = format!("{IN_BACKGROUND} watch");
     guest.start(&watch, "we are peer 1; memory 1048576 bytes");
@@ -91,24 +91,27 @@ fn a_guest_and_the_host_share_memory_and_ring_each_other() {
         assert!(client.ring(1, vector));
         guest.line(&format!("vector {vector} was rung"));
     }
-    let (status, said) = guest.try_run("ivshmem-vfio ring 0");
+    let (status, output) = guest.try_run("ivshmem-vfio ring 0");
     assert_eq!(status, 1);
-    assert!(said[0].contains("another process has 0000:00:"), "{said:?}");
-    // It is given back to no driver, which it had before.
+    assert!(
+        output[0].contains("another process uses 0000:00:"),
+        "{output:?}"
+    );
+    // It has no driver again, as before.
     guest.run("killall sleep; wait; ! ls -d /sys/bus/pci/drivers/vfio-pci/0000:*");
 }
 
 #[test]
-fn records_go_both_ways_whichever_side_starts_again() {
+fn a_restart_of_either_side_does_not_stop_records() {
     let (_home, socket, memory) = home();
     let server = serve(&socket, &memory);
     let mut guest = Guest::with_vfio(&socket);
     let answers = format!("{IN_BACKGROUND} answer");
     guest.start(&answers, "peer 0 answers");
-    // Each a peer of its own, with a number of its own.
+    // Each is a peer of its own, with a number of its own.
     ping(join(&socket), 0);
     ping(join(&socket), 0);
-    // Killed, it gives nothing back; the next one finds the device with vfio-pci.
+    // A killed program releases nothing; the next one finds the device bound to vfio-pci.
     guest.run("killall -9 ivshmem-vfio sleep; wait");
     guest.start(&answers, "peer 0 answers");
     ping(join(&socket), 0);
@@ -116,37 +119,37 @@ fn records_go_both_ways_whichever_side_starts_again() {
 
     for _ in 0..2 {
         let host = answer(&socket);
-        let said = guest.run(&format!("ivshmem-vfio ping {} --count 2000", host.id));
-        println!("from the guest: {said:?}");
+        let output = guest.run(&format!("ivshmem-vfio ping {} --count 2000", host.id));
+        println!("from the guest: {output:?}");
         host.stop();
     }
 
-    // Who has met needs no server; who has not, does.
+    // A peer that has connected needs the server no more; a new one does.
     guest.start(&answers, "peer 0 answers");
-    let met = join(&socket);
+    let connected = join(&socket);
     server.stop().unwrap();
-    ping(met, 0);
+    ping(connected, 0);
     let server = serve(&socket, &memory);
     assert_eq!(join(&socket).peers().count(), 0);
     drop(guest);
     let mut guest = Guest::with_vfio(&socket);
-    let said = guest.start(&answers, " answers");
-    let peer = said.split(' ').nth(1).unwrap().parse().unwrap();
+    let line = guest.start(&answers, " answers");
+    let peer = line.split(' ').nth(1).unwrap().parse().unwrap();
     ping(join(&socket), peer);
     server.stop().unwrap();
 }
 
 #[test]
-fn what_the_machine_lacks_is_said_in_one_line() {
+fn one_line_names_what_the_machine_lacks() {
     let (_home, socket, memory) = home();
     let _server = serve(&socket, &memory);
     let ring = "ivshmem-vfio ring 0";
     let mut guest = Guest::boot(&doorbell(&socket), USE_IOMMU);
-    let said = guest.fails(ring);
-    assert!(said.contains("modprobe vfio-pci"), "{said}");
+    let error = guest.fails(ring);
+    assert!(error.contains("modprobe vfio-pci"), "{error}");
     guest.run("load");
-    let said = guest.fails(ring);
-    assert!(said.contains("-device intel-iommu,intremap=on"), "{said}");
+    let error = guest.fails(ring);
+    assert!(error.contains("-device intel-iommu,intremap=on"), "{error}");
     drop(guest);
 
     let mut arguments = doorbell(&socket);
@@ -163,16 +166,16 @@ fn what_the_machine_lacks_is_said_in_one_line() {
     );
     let mut guest = Guest::boot(&arguments, USE_IOMMU);
     guest.run("load");
-    let said = guest.fails(ring);
-    assert!(said.contains("does not remap interrupts"), "{said}");
+    let error = guest.fails(ring);
+    assert!(error.contains("does not remap interrupts"), "{error}");
     guest.run("rmmod vfio_iommu_type1");
-    let said = guest.fails(ring);
-    assert!(said.contains("modprobe vfio_iommu_type1"), "{said}");
-    let said = guest.fails("ivshmem-vfio --device 0000:00:07.0 ring 0");
-    assert!(said.contains("0000:00:07.0 has no interrupts"), "{said}");
+    let error = guest.fails(ring);
+    assert!(error.contains("modprobe vfio_iommu_type1"), "{error}");
+    let error = guest.fails("ivshmem-vfio --device 0000:00:07.0 ring 0");
+    assert!(error.contains("0000:00:07.0 has no interrupts"), "{error}");
     drop(guest);
 
     let mut guest = Guest::boot(&IOMMU, USE_IOMMU);
-    let said = guest.fails(ring);
-    assert!(said.contains("there is no ivshmem device"), "{said}");
+    let error = guest.fails(ring);
+    assert!(error.contains("there is no ivshmem device"), "{error}");
 }
