@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * kmattach, kmdetach: the instances come and go
+ * kmattach, kmdetach: attach and detach instances
  */
 
 #include <common.h>
@@ -9,12 +9,12 @@
 #include <linux/sizes.h>
 #include "kmon.h"
 
-/* As much at the start of memory is 0 if nobody has used it. */
+/* Memory that nobody has used has this many zero bytes at its start. */
 #define BLANK	SZ_4K
 
-/* What is asked for. */
-struct wish {
-	unsigned int number;	/* 0: whichever is free */
+/* What the command line asks for, and whether it failed. */
+struct request {
+	unsigned int number;	/* 0: the lowest free one */
 	bool format;
 	bool failed;
 };
@@ -61,20 +61,20 @@ static unsigned int free_number(void)
 	return number;
 }
 
-/* Chooses the number; an instance keeps the one that its region says. */
-static int choose_number(struct km_instance *k, const struct wish *wish,
+/* Chooses the number; an instance keeps the one that its region has. */
+static int choose_number(struct km_instance *k, const struct request *request,
 			 bool format)
 {
 	char why[80], remedy[64];
 	unsigned int number = k->number;
 
 	if (format || !number)
-		number = wish->number ? wish->number : free_number();
+		number = request->number ? request->number : free_number();
 	k->number = 0;
-	if (wish->number && wish->number != number) {
+	if (request->number && request->number != number) {
 		sprintf(why, "it is instance %u's region", number);
 		sprintf(remedy, "leave the number out, or kmattach -f formats it for instance %u",
-			wish->number);
+			request->number);
 		return refuse(k, why, remedy);
 	}
 	if (km_find(number)) {
@@ -87,49 +87,49 @@ static int choose_number(struct km_instance *k, const struct wish *wish,
 	return 0;
 }
 
-/* Whether to format the memory: 0 or 1; -ve, it cannot be used. */
-static int examine(struct km_instance *k, const struct wish *wish)
+/* Returns 1 if the memory must be formatted, 0 if not; -ve, it cannot be used. */
+static int check_memory(struct km_instance *k, const struct request *request)
 {
 	int ret;
 
 	if (!IS_ALIGNED((ulong)k->memory.base, 8))
-		return refuse(k, "the address is no multiple of 8",
+		return refuse(k, "the address is not a multiple of 8",
 			      "give one that is");
-	ret = wish->format ? -ENOENT : km_recognise(k);
+	ret = request->format ? -ENOENT : km_recognise(k);
 	if (!ret)
 		return 0;
 	if (ret != -ENOENT)
-		return refuse(k, k->trouble, "kmattach -f formats it anew");
+		return refuse(k, k->trouble, "kmattach -f formats it again");
 	if (k->memory.len < KMON_REGION_LEN)
 		return refuse(k, "too short for a region",
 			      "give 0x200000 bytes or more");
-	if (!wish->format && k->memory.place != KM_PLACE_RESERVED &&
+	if (!request->format && k->memory.place != KM_PLACE_RESERVED &&
 	    !is_blank(&k->memory))
-		return refuse(k, "it is no region, and not blank",
-			      "kmattach -f formats it whatever is there");
+		return refuse(k, "it is not a region, and not blank",
+			      "kmattach -f formats it anyway");
 
 	return 1;
 }
 
-static int attach(struct km_instance *k, const struct wish *wish)
+static int attach(struct km_instance *k, const struct request *request)
 {
-	bool tell;
+	bool write_settings;
 	int format, ret;
 
-	format = examine(k, wish);
+	format = check_memory(k, request);
 	if (format < 0)
 		return format;
-	tell = !k->number;
-	ret = choose_number(k, wish, format);
+	write_settings = !k->number;
+	ret = choose_number(k, request, format);
 	if (ret)
 		return ret;
-	if (format || tell)
+	if (format || write_settings)
 		sprintf(k->name, "part%u", k->number);
-	ret = format ? km_format(k) : km_attach(k, tell);
+	ret = format ? km_format(k) : km_attach(k, write_settings);
 	if (ret == -EINTR || ret == -EBUSY)
 		return refuse(k, k->trouble, "end that one first");
 	if (ret)
-		return refuse(k, k->trouble, "kmattach -f formats it anew");
+		return refuse(k, k->trouble, "kmattach -f formats it again");
 	printf("Instance %u (%s) at ", k->number, k->name);
 	print_memory(&k->memory);
 	if (format)
@@ -163,13 +163,13 @@ static struct km_instance *attached_at(const struct km_memory *memory)
 	return NULL;
 }
 
-/* Makes an instance of memory. Counts one, whatever becomes of it. */
-static int take_memory(struct km_memory *memory, void *context)
+/* Makes an instance of memory. Returns 1, also after an error. */
+static int attach_memory(struct km_memory *memory, void *context)
 {
-	struct wish *wish = context;
+	struct request *request = context;
 	struct km_instance *k = attached_at(memory);
 
-	if (k && !wish->format) {
+	if (k && !request->format) {
 		printf("Instance %u (%s) is attached already\n", k->number,
 		       k->name);
 		km_unmap(memory);
@@ -177,19 +177,19 @@ static int take_memory(struct km_memory *memory, void *context)
 	}
 	if (k)
 		detach(k);
-	k = km_free_place();
+	k = km_free_slot();
 	if (!k) {
-		printf("kmattach: %u instances are attached, there is room for no more\n",
+		printf("kmattach: %u instances are attached, which is the maximum\n",
 		       KM_INSTANCES);
-		wish->failed = true;
+		request->failed = true;
 		km_unmap(memory);
 		return 1;
 	}
 	k->memory = *memory;
-	if (attach(k, wish)) {
+	if (attach(k, request)) {
 		km_unmap(&k->memory);
 		k->number = 0;
-		wish->failed = true;
+		request->failed = true;
 	} else {
 		km_start_beating();
 	}
@@ -197,7 +197,7 @@ static int take_memory(struct km_memory *memory, void *context)
 	return 1;
 }
 
-static int take_number(const char *text, unsigned int *number)
+static int parse_number(const char *text, unsigned int *number)
 {
 	char *end;
 
@@ -205,28 +205,28 @@ static int take_number(const char *text, unsigned int *number)
 	if (*text && !*end && *number >= KMON_FIRST_INSTANCE &&
 	    *number <= KMON_LAST_PARTITION)
 		return 0;
-	printf("kmattach: '%s' is no number of an instance; give %u to %u\n",
+	printf("kmattach: '%s' is not an instance number; give %u to %u\n",
 	       text, KMON_FIRST_INSTANCE, KMON_LAST_PARTITION);
 
 	return -EINVAL;
 }
 
-static int take_hex(const char *text, u64 *number)
+static int parse_hex(const char *text, u64 *number)
 {
 	char *end;
 
 	*number = simple_strtoull(text, &end, 16);
 	if (*text && !*end)
 		return 0;
-	printf("kmattach: '%s' is no hexadecimal number\n", text);
+	printf("kmattach: '%s' is not a hexadecimal number\n", text);
 
 	return -EINVAL;
 }
 
-static int attach_all(struct wish *wish)
+static int attach_all(struct request *request)
 {
-	if (km_find_memory(take_memory, wish))
-		return wish->failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
+	if (km_find_memory(attach_memory, request))
+		return request->failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
 	puts("kmattach: no ivshmem device and no reserved memory compatible with \"shmr,region\"; name some: kmattach ADDRESS LENGTH\n");
 
 	return CMD_RET_FAILURE;
@@ -235,39 +235,39 @@ static int attach_all(struct wish *wish)
 static int do_kmattach(struct cmd_tbl *cmdtp, int flag, int argc,
 		       char *const argv[])
 {
-	struct wish wish = {};
+	struct request request = {};
 	struct km_memory memory;
 	u64 address, len;
 	int ret;
 
 	argc--, argv++;
 	if (argc && !strcmp(argv[0], "-f")) {
-		wish.format = true;
+		request.format = true;
 		argc--, argv++;
 	}
 	if (!argc)
-		return attach_all(&wish);
+		return attach_all(&request);
 	if (argc > 3 || argc < 2)
 		return CMD_RET_USAGE;
-	if (argc == 3 && take_number(argv[2], &wish.number))
+	if (argc == 3 && parse_number(argv[2], &request.number))
 		return CMD_RET_FAILURE;
 #ifdef CONFIG_SANDBOX
 	if (!strcmp(argv[0], "file")) {
 		ret = km_map_file("kmattach", argv[1], &memory);
 		if (ret)
 			return CMD_RET_FAILURE;
-		take_memory(&memory, &wish);
-		return wish.failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
+		attach_memory(&memory, &request);
+		return request.failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
 	}
 #endif
-	if (take_hex(argv[0], &address) || take_hex(argv[1], &len))
+	if (parse_hex(argv[0], &address) || parse_hex(argv[1], &len))
 		return CMD_RET_FAILURE;
 	ret = km_map_address("kmattach", address, len, &memory);
 	if (ret)
 		return CMD_RET_FAILURE;
-	take_memory(&memory, &wish);
+	attach_memory(&memory, &request);
 
-	return wish.failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
+	return request.failed ? CMD_RET_FAILURE : CMD_RET_SUCCESS;
 }
 
 static int do_kmdetach(struct cmd_tbl *cmdtp, int flag, int argc,
@@ -289,24 +289,24 @@ static int do_kmdetach(struct cmd_tbl *cmdtp, int flag, int argc,
 }
 
 U_BOOT_CMD(kmattach, 5, 0, do_kmattach,
-	   "attach to the regions of instances, or make some",
+	   "attach to the regions of instances, or format new ones",
 	   "[-f]\n"
 	   "    - every ivshmem device, and every reserved memory of the device\n"
-	   "      tree that is compatible with \"shmr,region\", is an instance:\n"
-	   "      2, 3, ... in this order, unless its region says another number\n"
+	   "      tree that is compatible with \"shmr,region\", becomes an instance:\n"
+	   "      2, 3, ... in this order, unless its region has another number\n"
 	   "kmattach [-f] ADDRESS LENGTH [N]\n"
-	   "    - so is main memory from this physical address on\n"
+	   "    - main memory from this physical address becomes an instance\n"
 #ifdef CONFIG_SANDBOX
 	   "kmattach [-f] file PATH [N]\n"
-	   "    - so is a file of the host, at least 2 MiB long\n"
+	   "    - a file of the host, at least 2 MiB long, becomes an instance\n"
 #endif
-	   "Memory that is blank is formatted; a region is attached to as KMON's\n"
-	   "next incarnation. -f formats anew whatever is there."
+	   "Blank memory is formatted; KMON attaches to a region as its next\n"
+	   "incarnation. -f formats the memory whatever it contains."
 );
 
 U_BOOT_CMD(kmdetach, 2, 0, do_kmdetach,
-	   "leave the region of an instance, or all",
+	   "leave the region of an instance, or all regions",
 	   "[N]\n"
-	   "    - the next kmattach need not wait then. Do so before an operating\n"
-	   "      system is booted: KMON ends with U-Boot"
+	   "    - the next kmattach then does not have to wait. Detach before you\n"
+	   "      boot an operating system: KMON ends with U-Boot"
 );

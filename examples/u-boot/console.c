@@ -2,13 +2,14 @@
 /*
  * kmconsole, kmexitconsole: typing into an instance
  *
- * - S1 Nothing of the instance's makes the console wait: what is typed and has
- *   no room in the command ring waits here, and is refused with a bell beyond
- *   that. The escape key always works, also in the middle of a record.
- * - S2 What was typed at a shell that is gone is not typed at the next one, nor
- *   is the rest of a paste that a restart cut in two.
- * - S3 The terminal is out of all modes of the instance's when the session
- *   ends.
+ * - S1 An instance never makes the console wait: typed bytes that have no room
+ *   in the command ring wait in a queue. When the queue is full they are
+ *   rejected with a bell. The escape key always works, also in the middle of
+ *   a record.
+ * - S2 Bytes that were typed at a shell that is gone are not sent to the next
+ *   shell, nor is the rest of a paste that a restart interrupted.
+ * - S3 When the session ends, the terminal is out of all modes that the
+ *   instance's programs set.
  */
 
 #include <common.h>
@@ -19,33 +20,33 @@
 #include <linux/delay.h>
 #include "kmon.h"
 
-/* Bytes of a record that are shown between two looks at the keyboard. */
+/* Bytes of a record that are shown between two checks of the keyboard. */
 #define PIECE		64
-/* Keys taken in one turn. */
+/* Keys read at once. */
 #define KEYS		64
-/* What comes without a longer pause than this is one paste. */
+/* Bytes that arrive without a longer pause than this are one paste. */
 #define PASTE_MS	50
 #define ROWS		24
 #define COLUMNS		80
 #define ETX		0x03
 
-/* The instance that what is typed goes to; -1: it is KMON's own to obey. */
+/* The instance that typed bytes go to; -1: KMON itself. */
 int cmd_redirection = -1;
 
 /**
  * struct session - a console that is open
  * @k:          the instance
- * @filter:     the ways out of what is typed
- * @modes:      where in a sequence the output is
- * @looking:    it is only shown what an instance that is gone printed last
- * @left:       a way out was typed
- * @typed_at:   when the last byte was
- * @escaped_at: when the escape key was
- * @resize:     the size of the terminal is to be told
- * @refuse:     the rest of a paste is not for whoever would get it
- * @cr:         a carriage return is to be shown, unless a line feed follows
+ * @filter:     finds the escape key and kmexitconsole in typed bytes
+ * @modes:      how far a sequence in the output is read
+ * @output_only: shows only the last output of an instance that is gone
+ * @left:       the escape key or kmexitconsole was typed
+ * @typed_at:   time of the last typed byte
+ * @escaped_at: time of the escape key
+ * @resize:     the size of the terminal must be sent
+ * @reject:     the rest of a paste is for a shell that is gone
+ * @cr:         a carriage return is shown unless a line feed follows
  * @begun:      the output has begun a line since the last byte was typed
- * @told_stale: that the heartbeat stands still was said
+ * @stale_shown: the user knows that the heartbeat stands still
  * @queued:     bytes in @queue
  * @queue:      typed, and not sent yet
  */
@@ -53,15 +54,15 @@ struct session {
 	struct km_instance *k;
 	struct km_filter filter;
 	struct km_modes modes;
-	bool looking;
+	bool output_only;
 	bool left;
 	ulong typed_at;
 	ulong escaped_at;
 	bool resize;
-	bool refuse;
+	bool reject;
 	bool cr;
 	bool begun;
-	bool told_stale;
+	bool stale_shown;
 	size_t queued;
 	u8 queue[1024];
 };
@@ -73,7 +74,7 @@ static bool alternate(const struct session *s)
 	return s->k->modes & KM_ALTERNATE;
 }
 
-/* Shows a byte of output. U-Boot itself puts a CR in front of an LF. */
+/* Shows a byte of output. U-Boot itself puts a CR before an LF. */
 static void show_byte(struct session *s, u8 byte)
 {
 	if (s->cr && byte != '\n')
@@ -84,69 +85,69 @@ static void show_byte(struct session *s, u8 byte)
 	km_follow_modes(&s->modes, &s->k->modes, byte);
 }
 
-/* Notes a byte that was shown as the last one of its line. */
-static void note_line(struct session *s, u8 byte)
+/* Records a byte that was shown as part of the last line. */
+static void record_line(struct session *s, u8 byte)
 {
 	struct km_instance *k = s->k;
 
 	k->seen = true;
 	if (byte == '\n') {
 		s->begun = true;
-		k->kept_len = 0;
-	} else if (k->kept_len < KM_KEPT) {
-		k->kept[k->kept_len++] = byte;
+		k->saved_len = 0;
+	} else if (k->saved_len < KM_SAVED_LEN) {
+		k->saved[k->saved_len++] = byte;
 	}
 }
 
-/* Ends the line that the output is in, and says something about it. */
-static void begin_note(struct session *s)
+/* Ends the line that the output is in, and begins a message of KMON. */
+static void begin_message(struct session *s)
 {
-	puts(s->k->kept_len ? "\n[kmon: " : "[kmon: ");
-	s->k->kept_len = 0;
+	puts(s->k->saved_len ? "\n[kmon: " : "[kmon: ");
+	s->k->saved_len = 0;
 	s->cr = false;
 }
 
-/* Shows what is kept: it was not seen, or it is the line that was left. */
-static void show_kept(struct session *s)
+/* Shows the saved output: it was not shown yet, or it is the last line. */
+static void show_saved(struct session *s)
 {
-	static char kept[KM_KEPT];
+	static char saved[KM_SAVED_LEN];
 	struct km_instance *k = s->k;
-	size_t len = k->kept_len, i;
+	size_t len = k->saved_len, i;
 
-	memcpy(kept, k->kept, len);
-	k->kept_len = 0;
-	if (k->unkept) {
-		begin_note(s);
-		printf("%llu bytes of output before this were not kept]\n",
-		       k->unkept);
-		k->unkept = 0;
+	memcpy(saved, k->saved, len);
+	k->saved_len = 0;
+	if (k->unsaved) {
+		begin_message(s);
+		printf("%llu bytes of output before this were not saved]\n",
+		       k->unsaved);
+		k->unsaved = 0;
 	}
-	/* A full-screen program draws itself again. */
+	/* A full-screen program draws its screen again. */
 	if (k->seen && alternate(s))
 		return;
 	for (i = 0; i < len; i++) {
-		show_byte(s, kept[i]);
-		note_line(s, kept[i]);
+		show_byte(s, saved[i]);
+		record_line(s, saved[i]);
 	}
 }
 
-static void refuse(struct session *s)
+static void ring_bell(struct session *s)
 {
 	putc('\a');
 }
 
 static void queue(struct session *s, const u8 *bytes, size_t len)
 {
-	if (s->refuse || s->queued + len > sizeof(s->queue)) {
-		refuse(s);
+	if (s->reject || s->queued + len > sizeof(s->queue)) {
+		ring_bell(s);
 		return;
 	}
 	memcpy(s->queue + s->queued, bytes, len);
 	s->queued += len;
 }
 
-/* Does what the filter says. */
-static void act(struct session *s, const struct km_typed *typed)
+/* Does what the filter returned for a byte. */
+static void apply(struct session *s, const struct km_typed *typed)
 {
 	int i;
 
@@ -164,13 +165,13 @@ static void take_key(struct session *s, u8 key)
 {
 	struct km_typed typed;
 
-	if (s->looking) {
+	if (s->output_only) {
 		if (key == ETX || key == KM_ESCAPE)
 			s->left = true;
 		return;
 	}
 	if (get_timer(s->typed_at) > PASTE_MS)
-		s->refuse = false;
+		s->reject = false;
 	s->typed_at = get_timer(0);
 	if (s->begun)
 		km_filter_new_line(&s->filter);
@@ -178,7 +179,7 @@ static void take_key(struct session *s, u8 key)
 	km_filter_byte(&s->filter, key, alternate(s), &typed);
 	if (s->filter.escaping)
 		s->escaped_at = get_timer(0);
-	act(s, &typed);
+	apply(s, &typed);
 }
 
 /* Sends what was typed to the incarnation of the daemon that it was typed for. */
@@ -201,26 +202,26 @@ static void send_queue(struct session *s)
 		s->queued = 0;
 }
 
-/* Takes what was typed; true if there was something. */
+/* Reads the keyboard; returns true if bytes were typed. */
 static bool take_keys(struct session *s)
 {
 	struct km_typed typed;
 	int i;
 
-	km_breathe();
+	km_yield();
 	for (i = 0; i < KEYS && !s->left && tstc(); i++)
 		take_key(s, getchar());
 	if (s->filter.escaping && get_timer(s->escaped_at) > KM_ESCAPE_MS) {
 		km_filter_pause(&s->filter, &typed);
-		act(s, &typed);
+		apply(s, &typed);
 	}
-	if (!s->looking)
+	if (!s->output_only)
 		send_queue(s);
 
 	return i;
 }
 
-/* Shows output; false if a way out was typed before its end. */
+/* Shows output; returns false if the user left the console before its end. */
 static bool show_output(struct session *s, struct km_text output)
 {
 	size_t i;
@@ -232,26 +233,26 @@ static bool show_output(struct session *s, struct km_text output)
 				break;
 		}
 		show_byte(s, output.at[i]);
-		note_line(s, output.at[i]);
+		record_line(s, output.at[i]);
 	}
 	s->k->shown += i;
 
 	return i == output.len;
 }
 
-/* The daemon is another, and so is the shell (S2). */
+/* The daemon was restarted, and so was its shell (S2). */
 static void begin_incarnation(struct session *s, u32 incarnation)
 {
 	km_put_modes(s->k->modes, true);
 	s->k->modes = 0;
 	memset(&s->modes, 0, sizeof(s->modes));
-	begin_note(s);
+	begin_message(s);
 	printf("guestd was restarted (incarnation %u): a new shell", incarnation);
 	if (s->queued)
 		printf("; %zu bytes typed before were not sent", s->queued);
 	puts("]\n");
 	s->queued = 0;
-	s->refuse = true;
+	s->reject = true;
 	km_filter_begin(&s->filter);
 }
 
@@ -264,7 +265,7 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 	case KMON_EVENT_OUTPUT:
 		return show_output(s, event->bytes);
 	case KM_EVENT_RESTARTED:
-		s->refuse = true;
+		s->reject = true;
 		break;
 	case KMON_EVENT_HELLO:
 		if (event->fresh)
@@ -272,12 +273,12 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 		s->resize = true;
 		break;
 	case KMON_EVENT_DROPPED:
-		begin_note(s);
-		printf("%llu bytes of output were not taken in time and are lost]\n",
+		begin_message(s);
+		printf("%llu bytes of output were not read in time and are lost]\n",
 		       event->value);
 		break;
 	case KMON_EVENT_DISCARDED:
-		begin_note(s);
+		begin_message(s);
 		printf("commands from before a restart that were not run: %llu]\n",
 		       event->value);
 		break;
@@ -286,39 +287,39 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 	return true;
 }
 
-/* Says how the instance is if that is news; false if the session is over. */
+/* Shows a change of state; returns false if the session has ended. */
 static bool follow_state(struct session *s, enum km_state state)
 {
 	switch (state) {
 	case KM_RUNNING:
-		if (s->told_stale) {
-			begin_note(s);
+		if (s->stale_shown) {
+			begin_message(s);
 			printf("instance %u runs again]\n", s->k->number);
 		}
-		s->told_stale = false;
+		s->stale_shown = false;
 		return true;
 	case KM_STALE:
-		if (!s->told_stale) {
-			begin_note(s);
+		if (!s->stale_shown) {
+			begin_message(s);
 			printf("instance %u does not answer: its heartbeat stands still; ^] leaves]\n",
 			       s->k->number);
 		}
-		s->told_stale = true;
+		s->stale_shown = true;
 		return true;
 	case KM_WAITING:
 	case KM_GONE:
-		begin_note(s);
+		begin_message(s);
 		printf("instance %u has ended]\n", s->k->number);
 		return false;
 	default:
-		begin_note(s);
+		begin_message(s);
 		printf("instance %u is lost: %s]\n", s->k->number,
 		       s->k->trouble);
 		return false;
 	}
 }
 
-/* Both directions until the way out; false if the instance ended it. */
+/* Copies both directions until the user leaves; false if the instance ended it. */
 static bool redirect(struct session *s)
 {
 	enum km_state state;
@@ -329,10 +330,10 @@ static bool redirect(struct session *s)
 		typed = take_keys(s);
 		if (s->left)
 			return true;
-		state = km_look(s->k, NULL);
+		state = km_get_state(s->k, NULL);
 		count = km_receive(s->k, handle, s);
 		if (count < 0)
-			return follow_state(s, km_look(s->k, NULL));
+			return follow_state(s, km_get_state(s->k, NULL));
 		if (!count && !follow_state(s, state))
 			return false;
 		if (!count && !typed)
@@ -351,7 +352,7 @@ static void enter(struct session *s, struct km_instance *k)
 	cmd_redirection = k->number;
 	printf("## #kmconsole done, cmd_redirection=%d## #\n", cmd_redirection);
 	km_put_modes(k->modes, false);
-	show_kept(s);
+	show_saved(s);
 }
 
 static void leave(struct session *s)
@@ -361,18 +362,18 @@ static void leave(struct session *s)
 	km_put_modes(s->k->modes, true);
 	if (escapes)
 		puts("\x1b[0m");
-	if (s->k->kept_len || escapes)
+	if (s->k->saved_len || escapes)
 		putc('\n');
 	cmd_redirection = -1;
 }
 
-/* Shows what an instance that is gone printed last. */
-static void look_back(struct session *s, struct km_instance *k)
+/* Shows the last output of an instance that is gone. */
+static void show_last_output(struct session *s, struct km_instance *k)
 {
 	memset(s, 0, sizeof(*s));
 	s->k = k;
-	s->looking = true;
-	show_kept(s);
+	s->output_only = true;
+	show_saved(s);
 	while (!s->left && km_receive(k, handle, s) > 0)
 		take_keys(s);
 	leave(s);
@@ -389,8 +390,8 @@ static int do_kmconsole(struct cmd_tbl *cmdtp, int flag, int argc,
 	k = km_argument("kmconsole", argv[1]);
 	if (!k)
 		return CMD_RET_FAILURE;
-	if (!km_answers(k)) {
-		look_back(&session, k);
+	if (!km_wait_running(k)) {
+		show_last_output(&session, k);
 		km_require_running("kmconsole", k);
 		return CMD_RET_FAILURE;
 	}
@@ -412,12 +413,12 @@ static int do_kmexitconsole(struct cmd_tbl *cmdtp, int flag, int argc,
 U_BOOT_CMD(kmconsole, 2, 0, do_kmconsole,
 	   "type into an instance, and see its output",
 	   "N\n"
-	   "    - until kmexitconsole and Enter on a line of its own, or ^]; twice\n"
-	   "      it is one ^] for the instance. Ctrl-C is the instance's"
+	   "    - until kmexitconsole and Enter on a line of its own, or ^]. Two ^]\n"
+	   "      send one ^] to the instance. Ctrl-C goes to the instance"
 );
 
 U_BOOT_CMD(kmexitconsole, 1, 0, do_kmexitconsole,
-	   "come back from the console of an instance",
+	   "return from the console of an instance",
 	   "\n"
-	   "    - typed there, on a line of its own"
+	   "    - type it there, on a line of its own"
 );

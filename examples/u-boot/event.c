@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Records that an instance sent
+ * Records from an instance
  */
 
 #include <common.h>
 #include "kmon.h"
 
-/* One for all: a record is handled before the next is taken. */
+/* One buffer for all: a record is handled before the next is read. */
 static u64 record[(KMON_HEADER_LEN + KMON_EVENT_BODY) / 8];
 
-/* Reads a record; false if it is none of the protocol's. */
+/* Reads a record; returns false if the protocol does not define it. */
 static bool decode(struct km_bytes bytes, struct km_event *event)
 {
 	memset(event, 0, sizeof(*event));
@@ -21,7 +21,7 @@ static bool decode(struct km_bytes bytes, struct km_event *event)
 		event->how = km_take_u16(&bytes);
 		if (bytes.bad)
 			return false;
-		/* Another version may say less. */
+		/* Another version may be shorter. */
 		event->value = km_take_u32(&bytes);
 		return true;
 	case KMON_EVENT_OUTPUT:
@@ -55,8 +55,8 @@ static bool decode(struct km_bytes bytes, struct km_event *event)
 	return !bytes.bad;
 }
 
-/* Notes what an event says of the daemon; false if its language is another. */
-static bool note(struct km_instance *k, struct km_event *event)
+/* Stores the daemon's state; returns false if its version is another. */
+static bool update_instance(struct km_instance *k, struct km_event *event)
 {
 	switch (event->kind) {
 	case KM_EVENT_RESTARTED:
@@ -65,15 +65,15 @@ static bool note(struct km_instance *k, struct km_event *event)
 	case KMON_EVENT_HELLO:
 		if (event->how != KMON_VERSION) {
 			snprintf(k->trouble, sizeof(k->trouble),
-				 "guestd speaks version %u of the protocol, KMON %u",
+				 "guestd uses version %u of the protocol, KMON %u",
 				 event->how, KMON_VERSION);
 			return false;
 		}
-		event->fresh = k->known && k->known != event->value;
-		if (k->known != event->value)
+		event->fresh = k->last_incarnation && k->last_incarnation != event->value;
+		if (k->last_incarnation != event->value)
 			k->dropped = 0;
 		k->incarnation = event->value;
-		k->known = event->value;
+		k->last_incarnation = event->value;
 		k->goodbye = false;
 		break;
 	case KMON_EVENT_DROPPED:
@@ -90,7 +90,7 @@ static bool note(struct km_instance *k, struct km_event *event)
 	return true;
 }
 
-/* Finds the next event; skips records that are none. */
+/* Reads the next event; -EBADMSG, the record is not one of the protocol. */
 static int next_event(struct km_instance *k, struct km_event *event)
 {
 	const void *at;
@@ -106,7 +106,7 @@ static int next_event(struct km_instance *k, struct km_event *event)
 		event->kind = KM_EVENT_RESTARTED;
 		return 0;
 	default:
-		km_say_trouble(k, KMON_SEGMENT_RESULT, &k->events.error);
+		km_set_trouble(k, KMON_SEGMENT_RESULT, &k->events.error);
 		return -EPROTO;
 	}
 	if (len > sizeof(record))
@@ -118,7 +118,7 @@ static int next_event(struct km_instance *k, struct km_event *event)
 	return 0;
 }
 
-/* Leaves out what a console that was left in the middle of it has shown. */
+/* Skips the part of a record that an earlier console has shown. */
 static void skip_shown(struct km_instance *k, struct km_event *event)
 {
 	u32 position = shmr_receiver_position(&k->events);
@@ -133,15 +133,15 @@ static void skip_shown(struct km_instance *k, struct km_event *event)
 }
 
 /**
- * km_receive() - hand what an instance said to a function
+ * km_receive() - pass the events of an instance to a function
  * @k:       the instance
- * @handle:  gets each event; each is released behind that
+ * @handle:  gets each event; the record is released after it returns
  * @context: passed to it
  *
- * Takes a bounded number of records.
+ * Reads a bounded number of records.
  *
- * Return: how many there were; -EPROTO, the instance broke its region, or it
- *         is another KMON's: @k->trouble says how
+ * Return: how many; -EPROTO, the instance broke its region, or another KMON
+ *         has replaced this one: @k->trouble has the reason
  */
 int km_receive(struct km_instance *k, km_handler handle, void *context)
 {
@@ -154,7 +154,7 @@ int km_receive(struct km_instance *k, km_handler handle, void *context)
 		ret = next_event(k, &event);
 		if (ret == -EAGAIN)
 			break;
-		if (!ret && !note(k, &event))
+		if (!ret && !update_instance(k, &event))
 			ret = -EPROTO;
 		if (ret == -EPROTO) {
 			k->corrupt = true;
@@ -172,28 +172,28 @@ int km_receive(struct km_instance *k, km_handler handle, void *context)
 }
 
 /**
- * km_keep() - keep output that nobody sees now for the next console
+ * km_save_output() - save output for the next console, as none is open
  * @k:      the instance
- * @output: what it printed; the newest of it is kept
+ * @output: what it printed; the newest bytes are saved
  */
-void km_keep(struct km_instance *k, struct km_text output)
+void km_save_output(struct km_instance *k, struct km_text output)
 {
-	size_t skip = 0, over;
+	size_t skip = 0, excess;
 
 	if (k->seen) {
 		k->seen = false;
-		k->kept_len = 0;
+		k->saved_len = 0;
 	}
-	if (output.len > KM_KEPT)
-		skip = output.len - KM_KEPT;
-	k->unkept += skip;
-	over = k->kept_len + output.len - skip;
-	if (over > KM_KEPT) {
-		over -= KM_KEPT;
-		k->unkept += over;
-		k->kept_len -= over;
-		memmove(k->kept, k->kept + over, k->kept_len);
+	if (output.len > KM_SAVED_LEN)
+		skip = output.len - KM_SAVED_LEN;
+	k->unsaved += skip;
+	excess = k->saved_len + output.len - skip;
+	if (excess > KM_SAVED_LEN) {
+		excess -= KM_SAVED_LEN;
+		k->unsaved += excess;
+		k->saved_len -= excess;
+		memmove(k->saved, k->saved + excess, k->saved_len);
 	}
-	memcpy(k->kept + k->kept_len, output.at + skip, output.len - skip);
-	k->kept_len += output.len - skip;
+	memcpy(k->saved + k->saved_len, output.at + skip, output.len - skip);
+	k->saved_len += output.len - skip;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * kmexec: one command in an instance, apart from its console
+ * kmexec: one command in an instance, outside its console
  */
 
 #include <common.h>
@@ -12,31 +12,31 @@
 #include <linux/delay.h>
 #include "kmon.h"
 
-/* How long a killed command may take to be told as ended. */
-#define LAST_WORDS_MS	2000
-/* A heart that stands still for so long ends it: a script must not hang. */
+/* How long the report of a killed command's end may take. */
+#define END_REPORT_MS	2000
+/* A command ends after its daemon's heartbeat stands still for this long. */
 #define STALLED_MS	5000
-/* Bytes printed between two looks at the keyboard. */
+/* Bytes printed between two checks of the keyboard. */
 #define PIECE		128
 
-/* What $kmstatus is, as shells say it. */
+/* Values of $kmstatus, as in a shell. */
 #define STATUS_LOST		125
 #define STATUS_TIMED_OUT	124
 #define STATUS_NOT_STARTED	127
 #define STATUS_SIGNALLED	128
 
 /**
- * struct exec - a command in flight
- * @incarnation:        of the daemon that runs it
- * @stream:      what its output is known by
- * @ended:       it has, and how
+ * struct exec - a running command
+ * @incarnation: of the daemon that runs it
+ * @stream:      number that its output carries
+ * @ended:       it has ended
  * @how:         KMON_EVENT_EXITED and so on
- * @value:       its code or signal
+ * @value:       its exit code or signal
  * @reason:      why it was not started
  * @interrupted: Ctrl-C was typed
- * @killing:     it is to be killed, since @killed_at
- * @killed:      the daemon was told so
- * @in_line:     what it printed last was no end of a line
+ * @killing:     it must be killed, since @killed_at
+ * @killed:      the kill command was sent
+ * @in_line:     its last output did not end a line
  */
 struct exec {
 	u32 incarnation;
@@ -58,7 +58,7 @@ static void print_output(struct exec *exec, struct km_text output)
 
 	for (i = 0; i < output.len; i++) {
 		if (i % PIECE == 0) {
-			km_breathe();
+			km_yield();
 			if (ctrlc())
 				exec->interrupted = true;
 		}
@@ -74,7 +74,7 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 	struct exec *exec = context;
 
 	if (event->kind == KMON_EVENT_OUTPUT)
-		km_keep(k, event->bytes);
+		km_save_output(k, event->bytes);
 	if (event->stream != exec->stream || exec->ended)
 		return true;
 	switch (event->kind) {
@@ -93,7 +93,7 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 	return true;
 }
 
-/* A text behind those that there are; the bytes that it takes, or -ve. */
+/* Appends a text; returns the bytes that it takes, or -ve. */
 static int put_text(u8 *body, size_t at, const char *text, size_t len)
 {
 	if (len > KMON_COMMAND_BODY || at + 2 + len > KMON_COMMAND_BODY)
@@ -104,7 +104,7 @@ static int put_text(u8 *body, size_t at, const char *text, size_t len)
 	return 2 + len;
 }
 
-/* Writes the arguments sh -c COMMAND; the bytes that they take, or -ve. */
+/* Writes the arguments sh -c COMMAND; returns the bytes that they take, or -ve. */
 static int put_command(u8 *body, int argc, char *const argv[])
 {
 	static char line[KMON_COMMAND_BODY];
@@ -138,9 +138,9 @@ static int start(struct km_instance *k, struct exec *exec, int argc,
 		printf("kmexec: the command is too long; put it in a file of the instance\n");
 		return len;
 	}
-	if (km_look(k, &exec->incarnation) != KM_RUNNING)
+	if (km_get_state(k, &exec->incarnation) != KM_RUNNING)
 		return km_require_running("kmexec", k);
-	/* Unlike that of any command of an earlier incarnation of KMON. */
+	/* Differs from that of every command of an earlier incarnation of KMON. */
 	exec->stream = (shmr_session_incarnation(&k->session) >> 8) << 16 |
 		       ++k->execs;
 	switch (km_send(k, exec->incarnation, KMON_COMMAND_EXEC, exec->stream, body,
@@ -148,7 +148,7 @@ static int start(struct km_instance *k, struct exec *exec, int argc,
 	case KM_SENT:
 		return 0;
 	case KM_FULL:
-		printf("kmexec: instance %u takes no commands now; nothing was run\n",
+		printf("kmexec: instance %u accepts no commands now; nothing was run\n",
 		       k->number);
 		return -EAGAIN;
 	default:
@@ -169,11 +169,11 @@ static void kill(struct km_instance *k, struct exec *exec)
 			       NULL, 0) == KM_SENT;
 }
 
-/* Why nothing more can be hoped for; NULL as long as something can. */
-static const char *lost(struct km_instance *k, struct exec *exec)
+/* Returns why the command's end cannot be known any more; NULL, it can. */
+static const char *find_loss(struct km_instance *k, struct exec *exec)
 {
 	u32 incarnation;
-	enum km_state state = km_look(k, &incarnation);
+	enum km_state state = km_get_state(k, &incarnation);
 
 	if (state == KM_CORRUPT || state == KM_REPLACED)
 		return k->trouble;
@@ -181,22 +181,22 @@ static const char *lost(struct km_instance *k, struct exec *exec)
 		return "guestd died, and the command with it";
 	if (state == KM_STALE && km_stale_ms(k) > STALLED_MS) {
 		kill(k, exec);
-		return "its heartbeat stands still; the command is given up";
+		return "its heartbeat stands still; the command is abandoned";
 	}
-	if (exec->killing && get_timer(exec->killed_at) > LAST_WORDS_MS)
-		return "interrupted; it did not say how the command ended";
+	if (exec->killing && get_timer(exec->killed_at) > END_REPORT_MS)
+		return "interrupted; guestd did not report how the command ended";
 
 	return NULL;
 }
 
-/* Shows output until the end; NULL, or why there is none. */
+/* Shows output until the command ends; returns NULL, or why its end is lost. */
 static const char *run(struct km_instance *k, struct exec *exec)
 {
 	const char *why = NULL;
 	int count;
 
 	while (!exec->ended) {
-		km_breathe();
+		km_yield();
 		count = km_receive(k, handle, exec);
 		if (count < 0)
 			return k->trouble;
@@ -204,9 +204,9 @@ static const char *run(struct km_instance *k, struct exec *exec)
 			exec->interrupted = true;
 		if (exec->interrupted && !exec->ended)
 			kill(k, exec);
-		/* What is in the ring comes first; a killed one may print on. */
+		/* Read the ring first; a killed command may print on. */
 		if (!count || exec->killing)
-			why = exec->ended ? NULL : lost(k, exec);
+			why = exec->ended ? NULL : find_loss(k, exec);
 		if (why)
 			return why;
 		if (!count)
@@ -216,7 +216,7 @@ static const char *run(struct km_instance *k, struct exec *exec)
 	return NULL;
 }
 
-static int say_ending(struct km_instance *k, struct exec *exec)
+static int print_ending(struct km_instance *k, struct exec *exec)
 {
 	if (exec->how == KMON_EVENT_EXITED && !exec->value)
 		return 0;
@@ -250,7 +250,7 @@ static int exec(struct km_instance *k, int argc, char *const argv[])
 	if (exec.in_line)
 		putc('\n');
 	if (!why)
-		return say_ending(k, &exec);
+		return print_ending(k, &exec);
 	printf("kmexec: instance %u: %s\n", k->number, why);
 
 	return STATUS_LOST;
@@ -275,10 +275,10 @@ static int do_kmexec(struct cmd_tbl *cmdtp, int flag, int argc,
 }
 
 U_BOOT_CMD(kmexec, CONFIG_SYS_MAXARGS, 0, do_kmexec,
-	   "run a command in an instance, apart from its console",
+	   "run a command in an instance, outside its console",
 	   "N COMMAND...\n"
 	   "    - runs sh -c \"COMMAND...\" and shows its output; Ctrl-C kills it.\n"
-	   "      Fails unless it exits with 0. $kmstatus is its exit status; 128\n"
-	   "      and its signal; 127, not started; 125, nobody knows. Quote what\n"
-	   "      U-Boot's own shell would take: ; & | $ \""
+	   "      Fails unless it exits with 0. $kmstatus is its exit status, or\n"
+	   "      128 plus its signal; 127: not started; 125: unknown. Quote what\n"
+	   "      U-Boot's own shell would interpret: ; & | $ \""
 );

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Finds the escape key and kmexitconsole in what an operator types
+ * Finds the escape key and kmexitconsole in what a user types
  *
- * - F1 Every byte typed comes out once: sent to the instance, or eaten as a
- *   way out. Nothing is reordered.
- * - F2 No byte of a caught kmexitconsole is ever sent: bytes that may become
- *   it are held back, from the start of a line, and shown to the operator in
- *   the instance's stead. One that became it by a correction (kmexitconsolx,
- *   backspace, e) was sent, and is rubbed out there.
- * - F3 An escape key leaves, unless another follows within KM_ESCAPE_MS: two
- *   are one that is sent.
+ * - F1 Every typed byte is used once: it is sent to the instance, or it is
+ *   part of an escape key or kmexitconsole. The order stays.
+ * - F2 No byte of kmexitconsole is ever sent. From the start of a line, bytes
+ *   that may become it are held, and KMON echoes them in place of the
+ *   instance. A kmexitconsole that a correction completes (kmexitconsolx,
+ *   backspace, e) was sent, and is deleted in the instance.
+ * - F3 An escape key leaves the console, unless another follows within
+ *   KM_ESCAPE_MS: two of them send one.
  *
- * A line starts with the session, behind CR, LF, ^C, ^U and ^D, where
+ * A line starts with the session, after CR, LF, ^C, ^U and ^D, where
  * backspaces or ^W have emptied it, and where the instance has begun a new
- * line by itself. What the terminal answers to the instance's questions (where
- * the cursor is, for busybox) is on no line. While its program shows the
- * alternate screen, keys are not lines and nothing is held back.
+ * line by itself. A terminal's answer to the instance's query (the cursor's
+ * position, for busybox) is not part of a line. While a program shows the
+ * alternate screen, keys are not lines and no bytes are held.
  */
 
 #include <common.h>
@@ -59,8 +59,8 @@ static bool ends_line(u8 byte)
 	return byte == '\r' || byte == '\n';
 }
 
-/* It was no kmexitconsole: the instance gets, and shows, what was held. */
-static void give_up_held(struct km_filter *filter, struct km_typed *typed)
+/* The line is not kmexitconsole: sends the held bytes, which the instance echoes. */
+static void send_held(struct km_filter *filter, struct km_typed *typed)
 {
 	int i;
 
@@ -74,7 +74,7 @@ static void give_up_held(struct km_filter *filter, struct km_typed *typed)
 	filter->held = SENT;
 }
 
-/* Rubs out the last word of the line, as far as plain characters tell. */
+/* Deletes the last word of the line; false if other characters are in it. */
 static bool erase_word(struct km_filter *filter)
 {
 	int i;
@@ -92,8 +92,8 @@ static bool erase_word(struct km_filter *filter)
 }
 
 /*
- * Follows an escape sequence. One that is an answer of the terminal's leaves
- * the line as it was.
+ * Follows an escape sequence. An answer of the terminal leaves the line as it
+ * was.
  */
 static bool follow_sequence(struct km_filter *filter, u8 byte)
 {
@@ -118,7 +118,7 @@ static bool follow_sequence(struct km_filter *filter, u8 byte)
 	return true;
 }
 
-/* Follows the line with a byte behind it that was sent. */
+/* Updates the line after a byte was sent. */
 static void follow(struct km_filter *filter, u8 byte)
 {
 	if (ends_line(byte) || byte == ETX || byte == EOT || byte == NAK) {
@@ -141,7 +141,7 @@ static void follow(struct km_filter *filter, u8 byte)
 		filter->held = 0;
 }
 
-/* A byte at a place where kmexitconsole may be held; false: it is not held. */
+/* Holds a byte that may be part of kmexitconsole; false: it is not held. */
 static bool hold(struct km_filter *filter, u8 byte, struct km_typed *typed)
 {
 	if (filter->held == WORD && ends_line(byte)) {
@@ -171,9 +171,9 @@ static void plain_byte(struct km_filter *filter, u8 byte, bool alternate,
 	int i;
 
 	if (alternate) {
-		give_up_held(filter, typed);
+		send_held(filter, typed);
 		send(typed, byte);
-		/* Behind the alternate screen there is a prompt. */
+		/* After the alternate screen there is a prompt. */
 		filter->held = 0;
 		return;
 	}
@@ -186,7 +186,7 @@ static void plain_byte(struct km_filter *filter, u8 byte, bool alternate,
 		typed->leave = true;
 		return;
 	}
-	give_up_held(filter, typed);
+	send_held(filter, typed);
 	send(typed, byte);
 	follow(filter, byte);
 }
@@ -194,18 +194,19 @@ static void plain_byte(struct km_filter *filter, u8 byte, bool alternate,
 static void leave(struct km_filter *filter, struct km_typed *typed)
 {
 	filter->escaping = false;
-	give_up_held(filter, typed);
+	send_held(filter, typed);
 	typed->leave = true;
 }
 
 /**
- * km_filter_byte() - take a typed byte
+ * km_filter_byte() - process a typed byte
  * @filter:    the state
  * @byte:      the byte
  * @alternate: the instance's program shows the alternate screen
  * @typed:     gets what to do with it
  *
- * A byte behind a single escape key is lost: the prompt cannot have it.
+ * A byte after a single escape key is discarded: it cannot be passed to the
+ * prompt.
  */
 void km_filter_byte(struct km_filter *filter, u8 byte, bool alternate,
 		    struct km_typed *typed)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The instances, how each is, and KMON's heartbeat
+ * The instances, their states, and KMON's heartbeat
  *
- * Where U-Boot has CYCLIC, KMON's heart beats whenever U-Boot waits for
- * something, so at its prompt too; else only during KMON's own commands.
+ * If U-Boot has CYCLIC, KMON's heart beats whenever U-Boot waits, also at its
+ * prompt; otherwise only during KMON's own commands.
  */
 
 #include <common.h>
@@ -15,15 +15,15 @@
 #include <linux/delay.h>
 #include "kmon.h"
 
-/* How often to beat, and to look at heartbeats; at least four times a limit. */
+/* Period of KMON's heartbeat and of the checks; at most a quarter of a limit. */
 #define PERIOD_MS	25
-/* How long an instance that lives may take to show that; it beats each 200 ms. */
-#define SIGN_OF_LIFE_MS	800
+/* How long to wait for an instance's first heartbeat; it beats every 200 ms. */
+#define HEARTBEAT_WAIT_MS	800
 
 static struct km_instance instances[KM_INSTANCES];
 static struct cyclic_info *cyclic;
 
-struct km_instance *km_free_place(void)
+struct km_instance *km_free_slot(void)
 {
 	int i;
 
@@ -50,10 +50,10 @@ struct km_instance *km_find(unsigned int number)
 }
 
 /**
- * km_next() - go through the instances by their numbers
+ * km_next() - iterate over the instances by their numbers
  * @after: the last one, or NULL
  *
- * Return: the next one; NULL, that was all
+ * Return: the next one; NULL after the last
  */
 struct km_instance *km_next(struct km_instance *after)
 {
@@ -73,7 +73,7 @@ struct km_instance *km_next(struct km_instance *after)
  * @command: the command, for its message
  * @text:    the argument
  *
- * Return: the instance; NULL, and the message is printed
+ * Return: the instance; NULL, and a message is printed
  */
 struct km_instance *km_argument(const char *command, const char *text)
 {
@@ -82,7 +82,7 @@ struct km_instance *km_argument(const char *command, const char *text)
 	ulong number = dectoul(text, &end);
 
 	if (!*text || *end) {
-		printf("%s: '%s' is no number of an instance; kmlist shows them\n",
+		printf("%s: '%s' is not an instance number; kmlist shows them\n",
 		       command, text);
 		return NULL;
 	}
@@ -95,14 +95,14 @@ struct km_instance *km_argument(const char *command, const char *text)
 }
 
 /**
- * km_look() - see how an instance is
- * @k:    the instance
- * @incarnation: gets the number of its daemon's incarnation, 0 if there never was one; or
- *        NULL
+ * km_get_state() - read the state of an instance
+ * @k:           the instance
+ * @incarnation: gets the incarnation of its daemon, 0 if it never attached; or
+ *               NULL
  *
- * Return: its state as of now
+ * Return: its present state
  */
-enum km_state km_look(struct km_instance *k, u32 *incarnation)
+enum km_state km_get_state(struct km_instance *k, u32 *incarnation)
 {
 	struct shmr_partition slot;
 
@@ -113,7 +113,7 @@ enum km_state km_look(struct km_instance *k, u32 *incarnation)
 	if (k->corrupt)
 		return KM_CORRUPT;
 	if (shmr_partition_look(&k->registry, k->number, &slot)) {
-		km_say_trouble(k, "its place", &k->registry.error);
+		km_set_trouble(k, "its slot", &k->registry.error);
 		return KM_CORRUPT;
 	}
 	if (slot.heartbeat != k->beat) {
@@ -133,39 +133,39 @@ enum km_state km_look(struct km_instance *k, u32 *incarnation)
 		KM_RUNNING : KM_STALE;
 }
 
-/** km_stale_ms() - for how long an instance's heartbeat stands still */
+/** km_stale_ms() - how long an instance's heartbeat has stood still */
 ulong km_stale_ms(const struct km_instance *k)
 {
 	return get_timer(k->beat_at);
 }
 
 /**
- * km_answers() - whether an instance runs; waits for a sign of life
+ * km_wait_running() - wait until an instance runs, if its heartbeat is unknown
  * @k: the instance
  *
- * Return: true if it does. One whose heart was not seen to beat yet has a
- *         moment to show it
+ * Return: true if it runs. Waits up to 800 ms for the first heartbeat that KMON
+ *         sees
  */
-bool km_answers(struct km_instance *k)
+bool km_wait_running(struct km_instance *k)
 {
-	enum km_state state = km_look(k, NULL);
+	enum km_state state = km_get_state(k, NULL);
 	ulong start = get_timer(0);
 
-	while (state == KM_STALE && get_timer(start) < SIGN_OF_LIFE_MS) {
+	while (state == KM_STALE && get_timer(start) < HEARTBEAT_WAIT_MS) {
 		if (ctrlc())
 			break;
-		km_breathe();
+		km_yield();
 		udelay(1000);
-		state = km_look(k, NULL);
+		state = km_get_state(k, NULL);
 	}
 
 	return state == KM_RUNNING;
 }
 
 /**
- * km_print_state() - print how an instance is, in a few words
+ * km_print_state() - print the state of an instance, in a few words
  * @k:     the instance
- * @state: what it was seen to be: another look could find another incarnation
+ * @state: its state; another read could return that of another incarnation
  */
 void km_print_state(const struct km_instance *k, enum km_state state)
 {
@@ -186,36 +186,36 @@ void km_print_state(const struct km_instance *k, enum km_state state)
 		printf("corrupt: %s", k->trouble);
 		break;
 	case KM_REPLACED:
-		puts("another KMON has it");
+		puts("another KMON uses it");
 		break;
 	}
 }
 
 /**
- * km_require_running() - say why an instance cannot be used, unless it can
+ * km_require_running() - print why an instance cannot be used, unless it runs
  * @command: the command, for its message
  * @k:       the instance
  *
- * Return: 0; else -ve, and the message is printed
+ * Return: 0; else -ve, and a message is printed
  */
 int km_require_running(const char *command, struct km_instance *k)
 {
 	enum km_state state;
 
-	if (km_answers(k))
+	if (km_wait_running(k))
 		return 0;
-	state = km_look(k, NULL);
-	/* It may have come meanwhile. */
+	state = km_get_state(k, NULL);
+	/* It may have started meanwhile. */
 	if (state == KM_RUNNING)
 		return 0;
 	printf("%s: instance %u is not running (", command, k->number);
 	km_print_state(k, state);
 	switch (state) {
 	case KM_CORRUPT:
-		puts("); kmattach -f formats its region anew\n");
+		puts("); kmattach -f formats its region again\n");
 		break;
 	case KM_REPLACED:
-		printf("); kmdetach %u lets go of it\n", k->number);
+		printf("); kmdetach %u releases it\n", k->number);
 		break;
 	default:
 		puts("); start guestd in it\n");
@@ -224,12 +224,12 @@ int km_require_running(const char *command, struct km_instance *k)
 	return -ENODEV;
 }
 
-/* Another incarnation has KMON's place, or garbage is there: which of the two? */
-static void lose(struct km_instance *k, enum shmr_status status)
+/* KMON has lost its slot to another incarnation of KMON, or to garbage. */
+static void mark_lost(struct km_instance *k, enum shmr_status status)
 {
 	if (status != SHMR_EVICTED && status != SHMR_REFORMATTED) {
 		k->corrupt = true;
-		km_say_trouble(k, "KMON's place", &k->session.error);
+		km_set_trouble(k, "KMON's slot", &k->session.error);
 		return;
 	}
 	k->replaced = true;
@@ -237,10 +237,10 @@ static void lose(struct km_instance *k, enum shmr_status status)
 }
 
 /**
- * km_beat() - show an instance that KMON lives
+ * km_beat() - increment KMON's heartbeat in an instance's region
  * @k: the instance
  *
- * Return: false if KMON has lost its region, and is to write nothing more
+ * Return: false if KMON has lost its slot and must not write any more
  */
 bool km_beat(struct km_instance *k)
 {
@@ -249,20 +249,20 @@ bool km_beat(struct km_instance *k)
 	if (!k->replaced && !k->corrupt) {
 		status = shmr_session_beat(&k->session);
 		if (status != SHMR_OK)
-			lose(k, status);
+			mark_lost(k, status);
 	}
 
 	return !k->replaced && !k->corrupt;
 }
 
-/** km_beat_all() - show all instances that KMON lives, and see that they do */
+/** km_beat_all() - beat in all regions, and update the instances' states */
 void km_beat_all(void)
 {
 	int i;
 
 	for (i = 0; i < KM_INSTANCES; i++) {
 		if (instances[i].ready && km_beat(&instances[i]))
-			km_look(&instances[i], NULL);
+			km_get_state(&instances[i], NULL);
 	}
 }
 
@@ -271,7 +271,7 @@ static void beat_cyclic(void *context)
 	km_beat_all();
 }
 
-/** km_start_beating() - let KMON's heart beat from now on */
+/** km_start_beating() - start KMON's heartbeat */
 void km_start_beating(void)
 {
 	if (!cyclic)
@@ -279,7 +279,7 @@ void km_start_beating(void)
 					 NULL);
 }
 
-/** km_stop_beating() - let it stop if no instance is left */
+/** km_stop_beating() - stop it if no instance is left */
 void km_stop_beating(void)
 {
 	if (cyclic && !km_next(NULL)) {
@@ -288,8 +288,8 @@ void km_stop_beating(void)
 	}
 }
 
-/** km_breathe() - let what is to go on go on while a command waits */
-void km_breathe(void)
+/** km_yield() - run background work while a command waits */
+void km_yield(void)
 {
 	static ulong last;
 

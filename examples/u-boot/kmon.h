@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * KMON in U-Boot: what its files share
+ * KMON in U-Boot: declarations for all its files
  *
  * wire.c      fields of records, whose length is not trusted
- * link.c      KMON's end of an instance's region
- * event.c     records that an instance sent
- * instance.c  the instances, how each is, and KMON's heartbeat
- * memory.c    where the memory of regions is
+ * link.c      KMON's side of an instance's region
+ * event.c     records from an instance
+ * instance.c  the instances, their states, and KMON's heartbeat
+ * memory.c    finds and maps the memory of regions
  * attach.c    kmattach, kmdetach
  * list.c      kmlist
- * filter.c    the ways out of what is typed at a console
- * modes.c     the modes that a console's output leaves the terminal in
+ * filter.c    finds the escape key and kmexitconsole in typed bytes
+ * modes.c     the terminal modes that a console's output sets
  * console.c   kmconsole, kmexitconsole
- * stats.c     readings that an instance took
+ * stats.c     readings of an instance's statistics
  * monitor.c   kmmonitorall
  * exec.c      kmexec
- * stubs.c     what the library needs
+ * stubs.c     functions that the library needs
  *
- * What an instance wrote is copied, then checked, then used.
+ * Everything that an instance wrote is copied, then checked, then used.
  *
- * What a program at U-Boot's console may wait for; N is a number:
+ * Lines that a program at U-Boot's console may wait for; N is a number:
  *
  * Instance N (NAME) at WHERE: formatted
  * Instance N (NAME) at WHERE: attached, KMON's incarnation N
@@ -28,7 +28,7 @@
  * ## #kmconsole done, cmd_redirection=N## #
  * [kmon: guestd was restarted (incarnation N): a new shell]
  * [kmon: commands from before a restart that were not run: N]
- * [kmon: N bytes of output were not taken in time and are lost]
+ * [kmon: N bytes of output were not read in time and are lost]
  * [kmon: instance N does not answer: its heartbeat stands still; ^] leaves]
  * [kmon: instance N runs again]
  * [kmon: instance N has ended]
@@ -46,20 +46,20 @@
 #include "shmr.h"
 #include "kmon_protocol.h"
 
-/* Instances at once. */
+/* The most instances. */
 #define KM_INSTANCES		8
-/* Bytes of output kept for the next console of an instance. */
-#define KM_KEPT			1024
+/* Bytes of output that are saved for the next console of an instance. */
+#define KM_SAVED_LEN		1024
 /* Milliseconds between two readings of an instance. */
 #define KM_PERIOD_MS		1000
-/* Records taken in one turn, so that a flood leaves time for the rest. */
+/* Records read at once, so that a flood leaves time for other work. */
 #define KM_BATCH		64
 
 /**
  * struct km_bytes - bytes that are left to read
  * @at:  the next one
  * @len: how many
- * @bad: they ended too early, or held something that is none of the protocol's
+ * @bad: they ended too early, or hold something that the protocol does not define
  */
 struct km_bytes {
 	const u8 *at;
@@ -68,7 +68,7 @@ struct km_bytes {
 };
 
 /**
- * struct km_text - bytes that are a text if the instance is honest
+ * struct km_text - bytes that are a text, unless the instance is hostile
  * @at:  the first one
  * @len: how many
  */
@@ -97,9 +97,9 @@ enum km_place {
  * struct km_memory - memory that a region is in, or is to be in
  * @place:   what kind of memory
  * @base:    where it is mapped
- * @address: where it is physically; 0 for a file
+ * @address: its physical address; 0 for a file
  * @len:     bytes
- * @name:    of the device, the node or the file; empty if it has none
+ * @name:    of the device, the node or the file; empty if there is none
  */
 struct km_memory {
 	enum km_place place;
@@ -109,49 +109,49 @@ struct km_memory {
 	char name[40];
 };
 
-/** enum km_state - how an instance is */
+/** enum km_state - the state of an instance */
 enum km_state {
-	/** Its daemon never attached. */
+	/** Its daemon has never attached. */
 	KM_WAITING,
 	/** Its heartbeat moves. */
 	KM_RUNNING,
-	/** It stands still, but nobody left. */
+	/** Its heartbeat stands still, and its daemon has not left. */
 	KM_STALE,
 	/** Its daemon has left. */
 	KM_GONE,
-	/** It broke its region: @trouble says how. */
+	/** It broke its region: @trouble has the reason. */
 	KM_CORRUPT,
-	/** Another KMON has its region. */
+	/** Another KMON has attached to its region. */
 	KM_REPLACED,
 };
 
 /**
- * struct km_instance - an instance, and KMON's end of its region
- * @number:    its partition number; 0 is a place that is free
- * @ready:     the handles below are open
- * @memory:    where its region is
- * @name:      what it is called
- * @trouble:   what is wrong with its region, in words
- * @corrupt:   it is so for good
- * @replaced:  another KMON has attached
- * @beat:      its heartbeat when it was looked at last
- * @beat_at:   when that was another one, in ms
- * @moved:     it was seen to move since KMON attached
- * @incarnation:      the incarnation of its daemon that has greeted last; 0 is none since
- *             KMON attached, or since that one was lost
- * @known:     the last incarnation that has greeted
- * @goodbye:   the daemon has said that it ends
- * @dropped:   bytes of output that it had to throw away
- * @discarded: commands that it was not to run after a restart
- * @execs:     commands of kmexec so far
- * @kept:      what the next console shows first: output that nobody saw, or
- *             the line that the last one ended in
- * @kept_len:  bytes of it
- * @unkept:    bytes of output that nobody saw, and that are not kept
- * @seen:      what is kept was seen
- * @shown:     bytes of the next record of the ring that a console has shown
- * @shown_at:  where in the ring that record is
- * @modes:     modes of the terminal that its programs have changed
+ * struct km_instance - an instance, and KMON's side of its region
+ * @number:      its partition number; 0: this slot is free
+ * @ready:       the handles below are open
+ * @memory:      where its region is
+ * @name:        its name
+ * @trouble:     what is wrong with its region, in words
+ * @corrupt:     it broke its region; this is permanent
+ * @replaced:    another KMON has attached
+ * @beat:        its last heartbeat that KMON read
+ * @beat_at:     when that changed last, in ms
+ * @moved:       it has changed since KMON attached
+ * @incarnation: the incarnation of its daemon that sent the last HELLO; 0: none
+ *               since KMON attached, or since a restart
+ * @last_incarnation: the last incarnation that sent a HELLO
+ * @goodbye:     the daemon has announced its end
+ * @dropped:     bytes of output that it had to drop
+ * @discarded:   commands that it did not run because of a restart
+ * @execs:       commands of kmexec so far
+ * @saved:       output that the next console shows first: output that was not
+ *               shown, or the line at whose end the last console was left
+ * @saved_len:   bytes of it
+ * @unsaved:     bytes of output that were neither shown nor saved
+ * @seen:        the saved output was shown
+ * @shown:       bytes of the ring's next record that a console has shown
+ * @shown_at:    where in the ring that record is
+ * @modes:       terminal modes that its programs have changed
  */
 struct km_instance {
 	u8 number;
@@ -173,15 +173,15 @@ struct km_instance {
 	bool moved;
 
 	u32 incarnation;
-	u32 known;
+	u32 last_incarnation;
 	bool goodbye;
 	u64 dropped;
 	u32 discarded;
 	u16 execs;
 
-	char kept[KM_KEPT];
-	u32 kept_len;
-	u64 unkept;
+	char saved[KM_SAVED_LEN];
+	u32 saved_len;
+	u64 unsaved;
 	bool seen;
 	u32 shown;
 	u32 shown_at;
@@ -189,52 +189,52 @@ struct km_instance {
 };
 
 /* instance.c */
-struct km_instance *km_free_place(void);
+struct km_instance *km_free_slot(void);
 struct km_instance *km_find(unsigned int number);
 struct km_instance *km_next(struct km_instance *after);
 struct km_instance *km_argument(const char *command, const char *text);
-enum km_state km_look(struct km_instance *k, u32 *incarnation);
+enum km_state km_get_state(struct km_instance *k, u32 *incarnation);
 ulong km_stale_ms(const struct km_instance *k);
-bool km_answers(struct km_instance *k);
+bool km_wait_running(struct km_instance *k);
 int km_require_running(const char *command, struct km_instance *k);
 void km_print_state(const struct km_instance *k, enum km_state state);
 bool km_beat(struct km_instance *k);
 void km_beat_all(void);
 void km_start_beating(void);
 void km_stop_beating(void);
-void km_breathe(void);
+void km_yield(void);
 
 /* link.c */
 int km_format(struct km_instance *k);
 int km_recognise(struct km_instance *k);
-int km_attach(struct km_instance *k, bool tell);
+int km_attach(struct km_instance *k, bool settings);
 void km_close(struct km_instance *k);
-void km_say_trouble(struct km_instance *k, const char *what,
+void km_set_trouble(struct km_instance *k, const char *what,
 		    const struct shmr_error *error);
 
-/** enum km_sent - what became of an attempt to send */
+/** enum km_sent - result of an attempt to send */
 enum km_sent {
 	KM_SENT,
 	/** There is no room now. */
 	KM_FULL,
-	/** It cannot be sent, now or ever. */
+	/** It can never be sent. */
 	KM_UNSENT,
 };
 
 enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 stream,
 		     const void *body, size_t len);
 
-/* Beside those of the protocol: the instance's daemon was restarted. */
+/* In addition to those of the protocol: the instance's daemon was restarted. */
 #define KM_EVENT_RESTARTED	0
 
 /**
- * struct km_event - what an instance said
+ * struct km_event - an event from an instance
  * @kind:   KMON_EVENT_... or KM_EVENT_RESTARTED
  * @stream: which command of kmexec
- * @bytes:  of output; the reason of KMON_EVENT_NOT_STARTED
+ * @bytes:  output, or the reason of KMON_EVENT_NOT_STARTED
  * @how:    of KMON_EVENT_ENDED
- * @value:  what else there is: a code, a signal, an incarnation, a count
- * @fresh:  of KMON_EVENT_HELLO: another incarnation than the one before it
+ * @value:  the other field: a code, a signal, an incarnation, a count
+ * @fresh:  of KMON_EVENT_HELLO: another incarnation than the last one
  */
 struct km_event {
 	u16 kind;
@@ -246,25 +246,25 @@ struct km_event {
 };
 
 /**
- * typedef km_handler - handles what an instance said
+ * typedef km_handler - handles an event
  *
- * Return: false to keep the record for the next turn, which is not handled yet
+ * Return: false to keep the record, which is then handled again later
  */
 typedef bool (*km_handler)(struct km_instance *k, const struct km_event *event,
 			   void *context);
 
 /* event.c */
 int km_receive(struct km_instance *k, km_handler handle, void *context);
-void km_keep(struct km_instance *k, struct km_text output);
+void km_save_output(struct km_instance *k, struct km_text output);
 
 /* modes.c */
 #define KM_ALTERNATE	0x7	/* any of these: a full-screen program */
 
 /**
  * struct km_modes - how far a sequence in the output is read
- * @state:  0 text, 1 behind ESC, 2 behind ESC [, 3 in a private sequence
+ * @state:  0 text, 1 after ESC, 2 after ESC [, 3 in a private sequence
  * @number: the parameter being read
- * @bits:   those before it, whose mode is known
+ * @bits:   bits of the known modes among the parameters before it
  */
 struct km_modes {
 	u8 state;
@@ -282,13 +282,13 @@ void km_put_modes(u32 changed, bool undo);
 
 /**
  * struct km_filter - the state between two typed bytes
- * @escaping: an escape key was typed, and what follows decides
- * @held:     bytes of kmexitconsole that are typed and held back; -1: what is
- *            in @sent is on the line; -2: who knows what is on the line
+ * @escaping: an escape key was typed, and the next byte decides
+ * @held:     bytes of kmexitconsole that were typed and are held; -1: @sent is
+ *            the line; -2: the line is not known
  * @len:      bytes of @sent
- * @sequence: how much of an escape sequence was typed: 0, 1 byte, 2 or more
- * @before:   @held in front of it
- * @sent:     what is on the line, as far as plain characters tell
+ * @sequence: bytes of an escape sequence that were typed: 0, 1, 2 or more
+ * @before:   @held before the sequence
+ * @sent:     the line, if all its characters are plain
  */
 struct km_filter {
 	bool escaping;
@@ -301,10 +301,10 @@ struct km_filter {
 
 /**
  * struct km_typed - what to do with a typed byte
- * @erase:    rub out so many characters, first
- * @echo:     show so many characters at @shown
+ * @erase:    first erase this many characters
+ * @echo:     then show this many characters of @shown
  * @shown:    those
- * @send:     then send so many bytes to the instance
+ * @send:     then send this many bytes to the instance
  * @bytes:    those
  * @leave:    then leave the console
  */
@@ -328,7 +328,7 @@ void km_filter_pause(struct km_filter *filter, struct km_typed *typed);
 /**
  * typedef km_memory_handler - gets memory that was found
  *
- * Return: what km_find_memory() is to add up
+ * Return: a number that km_find_memory() adds up
  */
 typedef int (*km_memory_handler)(struct km_memory *memory, void *context);
 
@@ -354,8 +354,8 @@ struct km_interface {
 };
 
 /**
- * struct km_reading - a reading of an instance's /proc
- * @rest: of the bytes, the processors and interfaces; they are whole
+ * struct km_reading - one reading of an instance's statistics
+ * @rest: the bytes of the processors and interfaces, which are complete
  */
 struct km_reading {
 	u64 taken_ns, uptime_ms;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What KMON and an instance's daemon say to each other: the numbers
+ * Numbers of the protocol between KMON and an instance's daemon
  *
  * The same as in the crate kmon-protocol. KMON_COMMAND_INPUT is
  * Command::INPUT there, KMON_STATS_MAX_CPUS is Stats::MAX_CPUS, KMON_VERSION
- * is link::VERSION, and so on. All in memory is little-endian.
+ * is link::VERSION, and so on. All integers in memory are little-endian.
  */
 
 #ifndef KMON_PROTOCOL_H
 #define KMON_PROTOCOL_H
 
-/* Partitions: KMON itself, and the highest number; instances from 2. */
+/* Partitions: KMON, the first instance, and the highest number. */
 #define KMON_MONITOR			1
 #define KMON_FIRST_INSTANCE		2
 #define KMON_LAST_PARTITION		128
 
-/* Version of the messages, said in KMON_EVENT_HELLO. */
+/* Version of the messages, which KMON_EVENT_HELLO carries. */
 #define KMON_VERSION			2
 
 /* The region and what is in it. */
@@ -80,11 +80,11 @@
 					 16 * KMON_STATS_MAX_CPUS + \
 					 64 * KMON_STATS_MAX_INTERFACES)
 
-/* An earlier incarnation whose heartbeat stands still for so long is over. */
+/* An earlier incarnation whose heartbeat stands still for this long is gone. */
 #define KMON_SILENCE_LIMIT_MS		3000
 /* How long attaching waits for that. */
 #define KMON_TAKE_OVER_MS		4000
-/* How long an instance may take to see that its region is one no more. */
+/* How long an instance may take to see that its region is no longer one. */
 #define KMON_RELEASE_MS			600
 
 #endif /* KMON_PROTOCOL_H */

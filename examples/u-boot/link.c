@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * KMON's end of an instance's region
+ * KMON's side of an instance's region
  *
- * - L1 A command carries the low half of the number of the incarnation of the
- *   instance that it is for, and no other incarnation runs it. What is in the command
- *   ring when KMON attaches as a new incarnation never runs.
- * - L2 A record of the result ring is released behind its handling: a KMON
- *   that is reset at it finds it again.
+ * - L1 A command carries the low half of the number of the incarnation that it
+ *   is for, and no other incarnation runs it. Commands that are in the ring
+ *   when KMON attaches as a new incarnation never run.
+ * - L2 A record of the result ring is released after it was handled: a KMON
+ *   that is reset before that finds the record again.
  * - L3 An incarnation of KMON that another one has replaced writes nothing more.
- * - L4 A region is formatted anew only when whoever lives in it has had time
- *   to see that it is one no more.
+ * - L4 A region is formatted again only after all partitions that use it have
+ *   had time to see that it is no longer a region.
  */
 
 #include <common.h>
@@ -22,12 +22,12 @@
 #define NS_PER_MS	1000000ull
 
 /**
- * km_say_trouble() - put into words why a call of the library failed
+ * km_set_trouble() - describe why a call of the library failed
  * @k:     @k->trouble gets the words
- * @what:  what the call was about
+ * @what:  the subject of the call
  * @error: of the handle that it failed on
  */
-void km_say_trouble(struct km_instance *k, const char *what,
+void km_set_trouble(struct km_instance *k, const char *what,
 		    const struct shmr_error *error)
 {
 	int len;
@@ -47,12 +47,12 @@ void km_say_trouble(struct km_instance *k, const char *what,
 static int fail(struct km_instance *k, const char *what,
 		const struct shmr_error *error)
 {
-	km_say_trouble(k, what, error);
+	km_set_trouble(k, what, error);
 
 	return -EPROTO;
 }
 
-/* What is asked for as a snapshot that holds @len bytes. */
+/* Returns the request for a snapshot that holds @len bytes. */
 static struct shmr_request snapshot(const char *name, size_t len)
 {
 	return (struct shmr_request){
@@ -62,8 +62,8 @@ static struct shmr_request snapshot(const char *name, size_t len)
 	};
 }
 
-/* Tells the instance its number, its name and how often it is to report. */
-static int tell_settings(struct km_instance *k)
+/* Writes the instance's number and name, and how often it publishes statistics. */
+static int write_settings(struct km_instance *k)
 {
 	const struct shmr_request request =
 		snapshot(KMON_SEGMENT_SETTINGS, KMON_SETTINGS_MAX_LEN);
@@ -86,11 +86,11 @@ static int tell_settings(struct km_instance *k)
 }
 
 /*
- * Reads the number and the name that an earlier KMON gave the instance. What
- * cannot be read is told anew.
+ * Reads the number and the name that an earlier KMON gave the instance. Returns
+ * 0 if they cannot be read; they are then written again.
  */
-static int recall_settings(struct km_instance *k,
-			   const struct shmr_segment *segment)
+static int read_settings(struct km_instance *k,
+			 const struct shmr_segment *segment)
 {
 	u8 value[KMON_SETTINGS_MAX_LEN];
 	struct shmr_snapshot_reader reader;
@@ -126,10 +126,10 @@ static int open_stats(struct km_instance *k)
 	return 0;
 }
 
-/* Opens what is in the region; a segment that is missing is made. */
-static int open_all(struct km_instance *k, bool tell)
+/* Opens all parts of the region; a segment that is missing is created. */
+static int open_all(struct km_instance *k, bool settings)
 {
-	int ret = tell ? tell_settings(k) : 0;
+	int ret = settings ? write_settings(k) : 0;
 
 	if (!ret)
 		ret = open_stats(k);
@@ -147,16 +147,16 @@ static int open_all(struct km_instance *k, bool tell)
 	}
 	k->beat_at = get_timer(0);
 	k->ready = true;
-	km_look(k, NULL);
+	km_get_state(k, NULL);
 	k->moved = false;
 
 	return 0;
 }
 
 /* Opens all, or leaves the region again. */
-static int finish(struct km_instance *k, bool tell)
+static int finish(struct km_instance *k, bool settings)
 {
-	int ret = open_all(k, tell);
+	int ret = open_all(k, settings);
 
 	if (ret)
 		shmr_session_leave(&k->session);
@@ -164,10 +164,10 @@ static int finish(struct km_instance *k, bool tell)
 	return ret;
 }
 
-/* A wait for the end of KMON's earlier incarnation; all zero outside one. */
+/* The wait for the end of KMON's earlier incarnation; all zero outside a wait. */
 static struct {
 	ulong start;
-	bool waits, told, interrupted;
+	bool waits, shown, interrupted;
 } joining;
 
 static u64 now(void *context)
@@ -175,15 +175,15 @@ static u64 now(void *context)
 	return get_timer(0) * NS_PER_MS;
 }
 
-static void rest(void *context, const u32 *rings, u32 seen, u64 longest)
+static void sleep_once(void *context, const u32 *rings, u32 seen, u64 longest)
 {
-	km_breathe();
+	km_yield();
 	if (ctrlc())
 		joining.interrupted = true;
-	if (joining.waits && !joining.told &&
+	if (joining.waits && !joining.shown &&
 	    get_timer(joining.start) > 200) {
-		joining.told = true;
-		puts("An earlier KMON did not leave: waiting 3 s for its heartbeat to stand still (Ctrl-C gives up)\n");
+		joining.shown = true;
+		puts("An earlier KMON did not detach: waiting 3 s for its heartbeat to stand still (Ctrl-C cancels)\n");
 	}
 	udelay(1000);
 }
@@ -195,14 +195,14 @@ static bool interrupted(void *context)
 
 static const struct shmr_platform platform = {
 	.now = now,
-	.sleep = rest,
+	.sleep = sleep_once,
 	.interrupted = interrupted,
 };
 
 /*
- * Joins as KMON's next incarnation. Nobody else knows whether an earlier KMON has
- * ended, so its silence decides: one that is only stopped for longer, in a
- * debugger say, is evicted, and told so at its next beat (L3).
+ * Joins as KMON's next incarnation. No other partition knows whether an earlier
+ * KMON has ended, so its silence decides. One that was only stopped for longer,
+ * in a debugger for example, is evicted, and sees that at its next beat (L3).
  */
 static int join(struct km_instance *k)
 {
@@ -222,17 +222,17 @@ static int join(struct km_instance *k)
 	interrupted = joining.interrupted;
 	memset(&joining, 0, sizeof(joining));
 	if (status != SHMR_ATTACHED)
-		return status ? fail(k, "KMON's place", &k->session.error) : 0;
+		return status ? fail(k, "KMON's slot", &k->session.error) : 0;
 	strcpy(k->trouble, interrupted ? "interrupted" :
 	       "another KMON is attached, and its heartbeat moves");
 
 	return interrupted ? -EINTR : -EBUSY;
 }
 
-/* One for all, where KMON has not joined. */
+/* One for all, used before KMON has joined. */
 static struct shmr_region region;
 
-/* Ends a region for all who are attached to it (L4). */
+/* Ends a region for all partitions that are attached to it (L4). */
 static void end_region(struct km_instance *k)
 {
 	ulong start = get_timer(0);
@@ -242,16 +242,16 @@ static void end_region(struct km_instance *k)
 	/* Its first word is the magic. */
 	*(volatile u32 *)k->memory.base = 0;
 	while (get_timer(start) < KMON_RELEASE_MS) {
-		km_breathe();
+		km_yield();
 		udelay(1000);
 	}
 }
 
 /**
- * km_format() - make the memory of an instance its region, and attach to it
- * @k: its memory, its number and its name are there
+ * km_format() - format the memory of an instance as its region, and attach
+ * @k: the instance, with its memory, number and name
  *
- * Return: 0; else -ve, and @k->trouble says why
+ * Return: 0; else -ve, and @k->trouble has the reason
  */
 int km_format(struct km_instance *k)
 {
@@ -274,14 +274,14 @@ int km_format(struct km_instance *k)
 }
 
 /**
- * km_recognise() - see whether memory is the region of an instance
- * @k: its memory is there. Gets the number and the name that the region says;
- *     the number is 0 if it says none
+ * km_recognise() - check whether memory is the region of an instance
+ * @k: the instance, with its memory. Gets the number and the name of the
+ *     region; the number is 0 if the region has none
  *
  * Stores nothing in the memory.
  *
- * Return: 0; -ENOENT, the memory is no region; else -ve, and @k->trouble says
- *         why
+ * Return: 0; -ENOENT, the memory is not a region; else -ve, and @k->trouble
+ *         has the reason
  */
 int km_recognise(struct km_instance *k)
 {
@@ -301,23 +301,23 @@ int km_recognise(struct km_instance *k)
 		return fail(k, "registry", &k->registry.error);
 	if (shmr_registry_open(&k->registry, &request, &segment))
 		return fail(k, KMON_SEGMENT_SETTINGS, &k->registry.error);
-	k->number = recall_settings(k, &segment);
+	k->number = read_settings(k, &segment);
 
 	return 0;
 }
 
 /**
- * km_attach() - attach to a region that was recognised just now
- * @k:    the instance, with its number
- * @tell: its number and its name are to be told to it
+ * km_attach() - attach to a region that km_recognise() has just checked
+ * @k:        the instance, with its number
+ * @settings: write its number and its name into the region
  *
- * Return: 0; else -ve, and @k->trouble says why
+ * Return: 0; else -ve, and @k->trouble has the reason
  */
-int km_attach(struct km_instance *k, bool tell)
+int km_attach(struct km_instance *k, bool settings)
 {
 	int ret = join(k);
 
-	return ret ? ret : finish(k, tell);
+	return ret ? ret : finish(k, settings);
 }
 
 /**
@@ -337,16 +337,16 @@ void km_close(struct km_instance *k)
 
 /**
  * km_send() - send a command
- * @k:      the instance
- * @incarnation:   the incarnation of its daemon that the command is for
- * @kind:   KMON_COMMAND_...
- * @stream: which command of kmexec, or 0
- * @body:   the rest of the record
- * @len:    its bytes, at most KMON_COMMAND_BODY
+ * @k:           the instance
+ * @incarnation: the incarnation of its daemon that the command is for
+ * @kind:        KMON_COMMAND_...
+ * @stream:      which command of kmexec, or 0
+ * @body:        the rest of the record
+ * @len:         its bytes, at most KMON_COMMAND_BODY
  *
  * Never waits.
  *
- * Return: what became of it; with KM_UNSENT, @k->trouble says why
+ * Return: the result; with KM_UNSENT, @k->trouble has the reason
  */
 enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 stream,
 		     const void *body, size_t len)
@@ -362,7 +362,7 @@ enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 strea
 	memcpy(record + KMON_HEADER_LEN, body, len);
 	status = shmr_sender_try_send(&k->commands, record,
 				      KMON_HEADER_LEN + len);
-	/* Said once. An incarnation that it is not for discards the command. */
+	/* Reported once. An incarnation that it is not for discards the command. */
 	if (status == SHMR_RESTARTED)
 		status = shmr_sender_try_send(&k->commands, record,
 					      KMON_HEADER_LEN + len);
@@ -374,7 +374,7 @@ enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 strea
 		return KM_FULL;
 	default:
 		k->corrupt = true;
-		km_say_trouble(k, KMON_SEGMENT_COMMAND, &k->commands.error);
+		km_set_trouble(k, KMON_SEGMENT_COMMAND, &k->commands.error);
 		return KM_UNSENT;
 	}
 }

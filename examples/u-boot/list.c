@@ -12,9 +12,9 @@ static void print_instance(struct km_instance *k)
 	enum km_state state;
 	u32 incarnation;
 
-	km_answers(k);
-	state = km_look(k, &incarnation);
-	printf("%-4u%-16s%-6u", k->number, k->name, incarnation);
+	km_wait_running(k);
+	state = km_get_state(k, &incarnation);
+	printf("%-4u%-16s%-13u", k->number, k->name, incarnation);
 	if (k->memory.place == KM_PLACE_FILE)
 		printf("%-24s", "file");
 	else
@@ -33,7 +33,7 @@ static int do_kmlist(struct cmd_tbl *cmdtp, int flag, int argc,
 		puts("No instances; kmattach finds some\n");
 		return CMD_RET_SUCCESS;
 	}
-	printf("%-4s%-16s%-6s%-24s%-24s%s\n", "N", "NAME", "INCARNATION", "MEMORY",
+	printf("%-4s%-16s%-13s%-24s%-24s%s\n", "N", "NAME", "INCARNATION", "MEMORY",
 	       "WHERE", "STATE");
 	for (; k; k = km_next(k))
 		print_instance(k);
@@ -42,6 +42,6 @@ static int do_kmlist(struct cmd_tbl *cmdtp, int flag, int argc,
 }
 
 U_BOOT_CMD(kmlist, 1, 1, do_kmlist,
-	   "list the instances and how each is",
+	   "list the instances and their states",
 	   ""
 );

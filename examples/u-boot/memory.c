@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Where the memory of regions is
+ * Finds and maps the memory of regions
  *
- * | what                                 | found by                          |
+ * | memory                               | found by                          |
  * |--------------------------------------|-----------------------------------|
  * | a PCI device ivshmem, its BAR 2      | 1af4:1110                         |
  * | reserved memory of the device tree   | compatible = "shmr,region"        |
- * | an address                           | whoever types it                  |
- * | a file of the host, on sandbox       | whoever types it                  |
+ * | an address                           | an argument of kmattach           |
+ * | a file of the host, on sandbox       | an argument of kmattach           |
  */
 
 #include <common.h>
@@ -28,7 +28,7 @@ DECLARE_GLOBAL_DATA_PTR;
 #define IVSHMEM_DEVICE	0x1110
 #define COMPATIBLE	"shmr,region"
 
-/* Below the stack pointer that U-Boot began with. */
+/* Bytes below the stack pointer that U-Boot began with. */
 #define STACK		SZ_1M
 
 static void set_name(struct km_memory *memory, const char *name)
@@ -36,7 +36,7 @@ static void set_name(struct km_memory *memory, const char *name)
 	strlcpy(memory->name, name, sizeof(memory->name));
 }
 
-/* The size of a 64-bit memory BAR: the address bits that can be set. */
+/* Returns the size of a 64-bit memory BAR, by the address bits that can be set. */
 static u64 bar_size(struct udevice *dev, int bar)
 {
 	u32 low, high, low_mask, high_mask;
@@ -135,11 +135,11 @@ static int find_reserved(km_memory_handler handle, void *context)
 }
 
 /**
- * km_find_memory() - find what devices and the device tree offer
+ * km_find_memory() - find the memory of devices and of the device tree
  * @handle:  gets each, in order
  * @context: passed to it
  *
- * Return: what @handle said, added up; one more for each that cannot be had
+ * Return: the sum of what @handle returned, plus 1 for each that cannot be used
  */
 int km_find_memory(km_memory_handler handle, void *context)
 {
@@ -153,7 +153,7 @@ int km_find_memory(km_memory_handler handle, void *context)
 	return found;
 }
 
-/* The physical address of what U-Boot has in a variable of its own. */
+/* Returns the physical address of an address in a variable of U-Boot. */
 static u64 physical(ulong address)
 {
 	if (IS_ENABLED(CONFIG_MIPS))
@@ -167,7 +167,7 @@ static bool overlaps(u64 address, u64 len, u64 from, u64 to)
 	return address < to && from < address + len;
 }
 
-/* Whether all of it is main memory. */
+/* Returns true if all of it is main memory. */
 static bool is_memory(u64 address, u64 len)
 {
 	u64 start = physical(gd->ram_base), size = gd->ram_size;
@@ -190,13 +190,13 @@ static bool is_memory(u64 address, u64 len)
 }
 
 /**
- * km_map_address() - take main memory that somebody names
+ * km_map_address() - map main memory
  * @command: the command, for its message
  * @address: physical
  * @len:     bytes
  * @memory:  gets it
  *
- * Return: 0; else -ve, and the message is printed
+ * Return: 0; else -ve, and a message is printed
  */
 int km_map_address(const char *command, u64 address, u64 len,
 		   struct km_memory *memory)
@@ -228,7 +228,7 @@ int km_map_address(const char *command, u64 address, u64 len,
  * @path:    the file
  * @memory:  gets it
  *
- * Return: 0; else -ve, and the message is printed
+ * Return: 0; else -ve, and a message is printed
  */
 int km_map_file(const char *command, const char *path,
 		struct km_memory *memory)
@@ -251,7 +251,7 @@ int km_map_file(const char *command, const char *path,
 }
 #endif
 
-/** km_unmap() - end what mapping it took */
+/** km_unmap() - unmap memory */
 void km_unmap(struct km_memory *memory)
 {
 #ifdef CONFIG_SANDBOX

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Follows a console's output and remembers which modes it has switched on
+ * Follows a console's output and stores which modes it has switched on
  *
- * A program that is left while it runs (an editor, a shell with bracketed
- * paste) has put the operator's terminal into modes of its own. KMON takes
- * them back when it leaves the console and sets them again when it returns.
+ * A program that runs on after the user leaves the console (an editor, a shell
+ * with bracketed paste) has set modes of the user's terminal. KMON resets them
+ * when it leaves the console and sets them again when it returns.
  */
 
 #include <common.h>
@@ -12,7 +12,7 @@
 
 #define ESC	0x1b
 
-/* Private modes that are followed; bit i of a word is the i-th. */
+/* Private modes that are followed; bit i of a word is entry i. */
 static const u16 followed[] = {
 	47, 1047, 1049, /* KM_ALTERNATE */
 	1, 25, 1000, 1002, 1003, 1004, 1006, 1015, 2004,
@@ -21,7 +21,7 @@ static const u16 followed[] = {
 /* On in a fresh terminal; the others are off. */
 #define CURSOR	25
 
-static u32 bit_of(u16 number)
+static u32 mode_bit(u16 number)
 {
 	int i;
 
@@ -35,7 +35,7 @@ static u32 bit_of(u16 number)
 
 static void change(u32 bits, u32 *changed, bool on)
 {
-	u32 cursor = bits & bit_of(CURSOR);
+	u32 cursor = bits & mode_bit(CURSOR);
 
 	bits &= ~cursor;
 	if (on)
@@ -51,7 +51,7 @@ static void follow_parameters(struct km_modes *modes, u32 *changed, u8 byte)
 			modes->number = modes->number * 10 + byte - '0';
 		return;
 	}
-	modes->bits |= bit_of(modes->number);
+	modes->bits |= mode_bit(modes->number);
 	modes->number = 0;
 	if (byte == ';')
 		return;
@@ -90,9 +90,9 @@ void km_follow_modes(struct km_modes *modes, u32 *changed, u8 byte)
 }
 
 /**
- * km_put_modes() - put the terminal into modes, or take it out of them
+ * km_put_modes() - set modes of the terminal, or reset them
  * @changed: the modes
- * @undo:    out of them
+ * @undo:    reset them
  */
 void km_put_modes(u32 changed, bool undo)
 {

@@ -2,7 +2,7 @@
 /*
  * kmmonitorall: every instance's network, memory and processor
  *
- * Only reads what instances publish by themselves.
+ * Only reads what instances publish.
  */
 
 #include <common.h>
@@ -20,8 +20,8 @@
 
 /**
  * struct history - the last two readings of an instance
- * @newest: which of them is the newer one
- * @len:    bytes of each; 0 if it is none
+ * @newest: index of the newer one
+ * @len:    bytes of each; 0 if there is no reading
  */
 struct history {
 	u8 newest;
@@ -34,7 +34,7 @@ static u64 difference(u64 now, u64 then)
 	return now > then ? now - then : 0;
 }
 
-/* @part times @scale by @whole, without an overflow. */
+/* Returns @part * @scale / @whole, without an overflow. */
 static u64 share(u64 part, u64 scale, u64 whole)
 {
 	while (part > U64_MAX / scale) {
@@ -45,7 +45,7 @@ static u64 share(u64 part, u64 scale, u64 whole)
 	return whole ? div64_u64(part * scale, whole) : 0;
 }
 
-/* Per second, over so many nanoseconds. */
+/* Returns the change per second; @ns is the time of the change. */
 static u64 rate(u64 now, u64 then, u64 ns)
 {
 	return share(difference(now, then), 1000, div_u64(ns, 1000000));
@@ -60,7 +60,7 @@ static void print_percent(struct km_cpu now, struct km_cpu then)
 	printf("%u.%u", tenths / 10, tenths % 10);
 }
 
-/* Adds the reading of now to a history, if it is another one. */
+/* Adds the latest reading to a history, if it is a new one. */
 static bool note_reading(struct km_instance *k, struct history *history)
 {
 	static u8 latest[KMON_STATS_MAX_LEN];
@@ -91,7 +91,7 @@ static bool parse(const struct history *history, int which,
 			       history->len[which]);
 }
 
-/* The interface of that name in an earlier reading; zeroed if there is none. */
+/* Finds an interface in an earlier reading; all zero if it is not there. */
 static struct km_interface earlier_interface(struct km_reading then,
 					     struct km_text name)
 {
@@ -179,32 +179,32 @@ static void print_all(struct history *history)
 
 	for (k = km_next(NULL); k; k = km_next(k), history++) {
 		printf("*****part_id:%u*****\n", k->number);
-		if (km_answers(k)) {
+		if (km_wait_running(k)) {
 			note_reading(k, history);
 			print_reading(history);
 		} else {
 			puts("state:");
-			km_print_state(k, km_look(k, NULL));
+			km_print_state(k, km_get_state(k, NULL));
 			putc('\n');
 		}
 		puts("*****\n\n");
 	}
 }
 
-/* Waits; false after Ctrl-C. */
+/* Waits; returns false after Ctrl-C. */
 static bool wait_until(ulong start, ulong ms)
 {
 	do {
 		if (ctrlc())
 			return false;
-		km_breathe();
+		km_yield();
 		udelay(1000);
 	} while (get_timer(start) < ms);
 
 	return true;
 }
 
-/* Waits for two readings of each, for a period at most; false after Ctrl-C. */
+/* Waits, at most a period, for two readings of each; false after Ctrl-C. */
 static bool wait_for_rates(struct history *histories)
 {
 	struct history *history;
@@ -217,7 +217,7 @@ static bool wait_for_rates(struct history *histories)
 		history = histories;
 		for (k = km_next(NULL); k; k = km_next(k), history++) {
 			note_reading(k, history);
-			if (km_look(k, NULL) == KM_RUNNING &&
+			if (km_get_state(k, NULL) == KM_RUNNING &&
 			    !history->len[!history->newest])
 				all = false;
 		}
@@ -242,14 +242,14 @@ static void monitor(struct history *histories, ulong seconds, ulong count)
 	} while (ticks != count && wait_until(start, seconds * 1000));
 }
 
-static int take_count(const char *text, ulong max, ulong *count)
+static int parse_count(const char *text, ulong max, ulong *count)
 {
 	char *end;
 
 	*count = dectoul(text, &end);
 	if (*text && !*end && *count && *count <= max)
 		return 0;
-	printf("kmmonitorall: '%s' is no number from 1 to %lu\n", text, max);
+	printf("kmmonitorall: '%s' is not a number from 1 to %lu\n", text, max);
 
 	return -EINVAL;
 }
@@ -262,9 +262,9 @@ static int do_kmmonitorall(struct cmd_tbl *cmdtp, int flag, int argc,
 	struct km_instance *k;
 	size_t instances = 0;
 
-	if (argc > 1 && take_count(argv[1], MAX_SECONDS, &seconds))
+	if (argc > 1 && parse_count(argv[1], MAX_SECONDS, &seconds))
 		return CMD_RET_FAILURE;
-	if (argc > 2 && take_count(argv[2], INT_MAX, &count))
+	if (argc > 2 && parse_count(argv[2], INT_MAX, &count))
 		return CMD_RET_FAILURE;
 	for (k = km_next(NULL); k; k = km_next(k))
 		instances++;

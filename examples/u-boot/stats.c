@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Readings that an instance took of itself
+ * Readings of an instance's statistics
  */
 
 #include <common.h>
@@ -10,9 +10,9 @@
  * km_read_stats() - copy an instance's latest reading
  * @k:      the instance
  * @buffer: KMON_STATS_MAX_LEN bytes
- * @len:    gets how many of them it takes
+ * @len:    gets the bytes of the reading
  *
- * Return: 0; -ENODATA, there is none, or none that can be read
+ * Return: 0; -ENODATA, no reading can be read
  */
 int km_read_stats(struct km_instance *k, u8 *buffer, size_t *len)
 {
@@ -46,12 +46,12 @@ struct km_interface km_take_interface(struct km_bytes *bytes)
 }
 
 /**
- * km_parse_stats() - read a reading
+ * km_parse_stats() - parse a reading
  * @reading: gets it
- * @bytes:   what the instance wrote, copied
+ * @bytes:   a copy of what the instance wrote
  * @len:     how many
  *
- * Return: 0; -ENODATA, it ends early, or counts more than there may be
+ * Return: 0; -ENODATA, it ends early, or a count exceeds its limit
  */
 int km_parse_stats(struct km_reading *reading, const u8 *bytes, size_t len)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What the library needs of the program that it is linked into
+ * Functions that the library needs
  */
 
 #include <common.h>
@@ -9,7 +9,7 @@
 
 void shmr_panic(void)
 {
-	panic("kmon: the shared-memory library has met a bug of its own\n");
+	panic("kmon: internal error of the shared-memory library\n");
 }
 
 /* Not every C library has it. */

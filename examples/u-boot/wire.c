@@ -2,8 +2,8 @@
 /*
  * Fields of records, little-endian, whose length is not trusted
  *
- * Taking more than there is says 0 or nothing, and marks the bytes as bad: a
- * reader takes all fields first, and looks at the mark then.
+ * A read past the end returns 0 or an empty text, and marks the bytes as bad: a
+ * reader reads all fields first, and then checks the mark.
  */
 
 #include <common.h>
@@ -47,10 +47,10 @@ u64 km_take_u64(struct km_bytes *bytes)
 }
 
 /**
- * km_take_text() - take a u16 length, and as many bytes
+ * km_take_text() - read a u16 length, and this many bytes
  * @bytes: what is read
  *
- * Return: the text; empty if it is not whole
+ * Return: the text; empty if it is not complete
  */
 struct km_text km_take_text(struct km_bytes *bytes)
 {
@@ -74,10 +74,10 @@ struct km_text km_take_rest(struct km_bytes *bytes)
 }
 
 /**
- * km_copy_text() - copy a text as a string that is harmless to print
- * @to:   where it goes
- * @size: room there; a longer text is cut
- * @text: the text; what is not plain ASCII becomes '?'
+ * km_copy_text() - copy a text as a string that is safe to print
+ * @to:   the destination
+ * @size: its bytes; a longer text is cut
+ * @text: the text; a byte that is not printable ASCII becomes '?'
  */
 void km_copy_text(char *to, size_t size, struct km_text text)
 {
@@ -91,11 +91,11 @@ void km_copy_text(char *to, size_t size, struct km_text text)
 
 /**
  * km_copy_record() - copy a record out of the region, each byte once
- * @to:   where it goes, a multiple of 8
- * @from: where it is, a multiple of 8
+ * @to:   the destination, aligned to 8
+ * @from: the source, aligned to 8
  * @len:  bytes
  *
- * Memory of a device may fault on accesses that memcpy() likes.
+ * Memory of a device may fault on accesses that memcpy() uses.
  */
 void km_copy_record(void *to, const void *from, size_t len)
 {

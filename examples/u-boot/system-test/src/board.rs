@@ -1,4 +1,4 @@
-//! What U-Boot runs on, and where the regions' memory is there.
+//! The boards that U-Boot runs on, and where each has the regions' memory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use crate::process::built;
 /// Bytes of an instance's region.
 pub const REGION_LEN: u64 = MonitorLink::REGION_LEN as u64;
 
-/// What U-Boot runs on.
+/// A board that U-Boot runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Board {
     /// U-Boot is a process of this machine; regions are files that it maps.
     Sandbox,
     /// QEMU's `virt`: 64-bit ARM; each region is the memory of an ivshmem device.
     QemuArm64,
-    /// The same with regions in its main memory, which its device tree says.
+    /// The same with regions in its main memory, which its device tree describes.
     QemuArm64Tree,
     /// QEMU's `malta`: 64-bit MIPS, big-endian; regions are in its main memory.
     Malta64,
 }
 
-/// Main memory that is one file.
+/// Bytes of main memory that is one file.
 const MALTA_MEMORY: u64 = 256 << 20;
 const ARM64_MEMORY: u64 = 128 << 20;
-/// Where that of `virt` starts.
+/// Physical address of `virt`'s main memory.
 const ARM64_START: u64 = 1 << 30;
 
-/// Where in such a file the region of instance `number` is: behind all that U-Boot uses
-/// at its start, and below where it moves itself to.
+/// Returns where in such a file the region of instance `number` is: after everything that
+/// U-Boot uses at its start, and below the address that it moves itself to.
 fn offset_of(number: u8) -> u64 {
     (64 << 20) + u64::from(number - 2) * (16 << 20)
 }
@@ -45,7 +45,7 @@ impl Board {
         }
     }
 
-    /// What `cargo xtask u-boot` has built for it.
+    /// Returns a file that `cargo xtask u-boot` has built for the board.
     fn file(self, name: &str) -> PathBuf {
         let path = format!("u-boot/{}/build/{name}", self.name());
         built(&path).unwrap_or_else(|| {
@@ -54,7 +54,7 @@ impl Board {
         })
     }
 
-    /// Makes the memory of instances 2 to `last` in `directory`.
+    /// Creates the memory of instances 2 to `last` in `directory`.
     pub(crate) fn make_memory(self, directory: &Path, last: u8) {
         let make = |path: &Path, len| File::create(path).unwrap().set_len(len).unwrap();
         match self {
@@ -64,7 +64,7 @@ impl Board {
         }
     }
 
-    /// How to power it on, with the memory in `directory`.
+    /// Returns the command that powers the board on, with the memory in `directory`.
     pub(crate) fn power_on(self, directory: &Path, last: u8) -> Command {
         let mut command = match self {
             Self::Sandbox => return self.sandbox(),
@@ -72,7 +72,7 @@ impl Board {
             Self::QemuArm64Tree => self.qemu_arm64_tree(directory, last),
             Self::Malta64 => self.malta64(directory),
         };
-        // `^C` is a character for U-Boot, not a signal for QEMU, wherever that runs.
+        // `^C` is a character for U-Boot, and never a signal for QEMU.
         command
             .args(["-display", "none", "-monitor", "none", "-nic", "none"])
             .args(["-chardev", "stdio,id=console,signal=off"])
@@ -82,7 +82,7 @@ impl Board {
 
     fn sandbox(self) -> Command {
         let mut command = Command::new(self.file("u-boot"));
-        // Raw: its terminal is to make no signals of keys either.
+        // Raw: its terminal must not turn keys into signals either.
         command.args(["-t", "raw"]);
         command
     }
@@ -129,7 +129,7 @@ impl Board {
         command
     }
 
-    /// What is typed to make instances of all the memory there is.
+    /// Returns the commands that make instances of all the memory.
     pub(crate) fn attach_all(self, directory: &Path, last: u8, options: &str) -> Vec<String> {
         match self {
             Self::QemuArm64 | Self::QemuArm64Tree => vec![format!("kmattach{options}")],
@@ -139,7 +139,7 @@ impl Board {
         }
     }
 
-    /// What is typed to make an instance of the memory for `number`.
+    /// Returns the command that makes an instance of the memory for `number`.
     fn attach(self, directory: &Path, number: u8, options: &str) -> String {
         match self {
             Self::Sandbox => {
@@ -154,7 +154,7 @@ impl Board {
         }
     }
 
-    /// Where the daemon of instance `number` finds its region.
+    /// Returns where the daemon of instance `number` finds its region.
     pub(crate) fn place(self, directory: &Path, number: u8) -> String {
         match self {
             Self::Malta64 | Self::QemuArm64Tree => {
@@ -175,7 +175,7 @@ fn virt(machine: &str) -> Command {
     let mut command = Command::new("qemu-system-aarch64");
     command
         .args(["-M", machine, "-cpu", "cortex-a57", "-m", "128"])
-        // With one possible processor QEMU makes no fences and no atomic changes.
+        // With one possible processor QEMU emits no fences and no atomic operations.
         .args(["-smp", "1,maxcpus=2", "-accel", "tcg,thread=multi"]);
     command
 }
@@ -191,7 +191,7 @@ fn add_nodes(tree: &Path, last: u8) {
     fdtput(&[], PARENT, &["#address-cells", "2"]);
     fdtput(&[], PARENT, &["#size-cells", "2"]);
     fdtput(&[], PARENT, &["ranges"]);
-    // A new node goes in front of the others.
+    // `fdtput` inserts a new node before the others.
     for number in (2..=last).rev() {
         let address = ARM64_START + offset_of(number);
         let node = format!("{PARENT}/kmon-{number}@{address:x}");
@@ -213,7 +213,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// Memory that the virtual machine shares with whoever maps the file.
+/// Memory that the virtual machine shares with every process that maps the file.
 fn backend(id: &str, path: &Path, len: u64) -> String {
     let path = path.display();
     format!("memory-backend-file,id={id},share=on,mem-path={path},size={len}")

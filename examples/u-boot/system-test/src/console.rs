@@ -1,7 +1,7 @@
-//! What a person types and sees at a serial console.
+//! A serial console, with a user's input and output.
 //!
-//! Nothing is typed ahead: a command that looks for `^C` takes what it finds.
-//! Nothing is awaited by the clock: each step waits for what it is to see.
+//! Nothing is typed ahead, because a command that checks for `^C` reads every typed byte.
+//! No step waits for a fixed time: each waits for the text that it expects.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,21 +16,21 @@ use nix::unistd::ttyname;
 use rustix::fs::{Mode, OFlags};
 
 use crate::PATIENCE;
-use crate::process::Mortal;
+use crate::process::Process;
 
-/// What U-Boot's prompts end in.
+/// The ends of U-Boot's prompts.
 const PROMPT: &str = "=> ";
 const MALTA_PROMPT: &str = "malta # ";
 
-/// The terminal of a program that has a serial console on it.
+/// A program and the terminal that its serial console is on.
 pub struct Console {
     keys: File,
     printed: Arc<Printed>,
-    /// Bytes of it that were seen.
+    /// Bytes of `printed` that were checked.
     seen: usize,
-    /// Marks that were printed to find a prompt by.
+    /// Marks that were printed to find a prompt.
     marks: u32,
-    program: Mortal,
+    program: Process,
 }
 
 #[derive(Default)]
@@ -55,8 +55,8 @@ impl Console {
             ws_ypixel: 0,
         };
         let pair = openpty(Some(&size), None).unwrap();
-        // Each opened by itself: U-Boot's sandbox reads without waiting, and would lose
-        // what it writes too fast if both were one.
+        // Each is opened separately: U-Boot's sandbox sets its input non-blocking, and would
+        // lose output that it writes too fast if both were one.
         let terminal = ttyname(&pair.slave).unwrap();
         let end = || {
             let flags = OFlags::RDWR | OFlags::NOCTTY;
@@ -64,15 +64,15 @@ impl Console {
             Stdio::from(end.unwrap())
         };
         command.stdin(end()).stdout(end()).stderr(end());
-        let program = Mortal::start(command);
+        let program = Process::start(command);
         let printed = Arc::<Printed>::default();
         let (mut output, to) = (File::from(pair.master), Arc::clone(&printed));
         let keys = output.try_clone().unwrap();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // No more when nobody has the other end.
+            // The read fails when no process has the other end open.
             while let Ok(len @ 1..) = output.read(&mut bytes) {
-                // They move the cursor, and a person sees none.
+                // Carriage returns only move the cursor.
                 let seen = bytes[..len].iter().filter(|&&byte| byte != b'\r');
                 to.so_far.lock().unwrap().bytes.extend(seen);
                 to.more.notify_all();
@@ -94,13 +94,13 @@ impl Console {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is printed behind what was seen before; what was printed
-    /// in front of it. Lines end in `\n`.
+    /// Waits until `text` is printed after the text that was checked before; returns the output
+    /// before it. Lines end in `\n`.
     pub fn see(&mut self, text: &str) -> String {
         self.see_any(&[text]).1
     }
 
-    /// The same for the first of several that comes; which it was.
+    /// Waits for the first of several texts; returns its index and the output before it.
     pub fn see_any(&mut self, texts: &[&str]) -> (usize, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut so_far = self.printed.so_far.lock().unwrap();
@@ -124,12 +124,12 @@ impl Console {
         }
     }
 
-    /// Waits for U-Boot's prompt; what was printed in front of it.
+    /// Waits for U-Boot's prompt; returns the output before it.
     pub fn prompt(&mut self) -> String {
         self.see_any(&[PROMPT, MALTA_PROMPT]).1
     }
 
-    /// Waits for the prompt of U-Boot that starts.
+    /// Waits for the first prompt of U-Boot after its start.
     pub fn boot(&mut self) {
         let stop = "Hit any key to stop autoboot";
         if self.see_any(&[stop, PROMPT, MALTA_PROMPT]).0 == 0 {
@@ -138,7 +138,7 @@ impl Console {
         }
     }
 
-    /// Gives U-Boot a command at its prompt, and does not wait for its end.
+    /// Types a command at U-Boot's prompt, and does not wait for its end.
     pub fn begin(&mut self, line: &str) {
         self.press(line);
         self.see(line);
@@ -146,41 +146,41 @@ impl Console {
         self.see("\n");
     }
 
-    /// Gives U-Boot a command at its prompt; what that printed.
+    /// Types a command at U-Boot's prompt; returns its output.
     pub fn command(&mut self, line: &str) -> String {
         self.begin(line);
         self.prompt()
     }
 
-    /// Waits for U-Boot's last prompt, after keys that a command may have taken or
-    /// left to the prompt behind it.
+    /// Waits for U-Boot's last prompt, after keys that either a command or the prompt after
+    /// it has read.
     pub fn settle(&mut self) {
         self.prompt();
         self.marks += 1;
-        // Another word than the one that is echoed, on a line without what is left.
+        // The printed mark differs from the echoed line, and `^C` clears the line first.
         let line = format!("\x03echo ma''rk-{}\r", self.marks);
         self.press(&line);
         self.see(&format!("mark-{}\n", self.marks));
         self.prompt();
     }
 
-    /// Fails unless `condition` holds, with all that was printed.
+    /// Panics with all output unless `condition` is true.
     #[track_caller]
     pub fn check(&self, condition: bool, what: &str) {
-        assert!(condition, "not so: {what}; the console:\n{}", self.all());
+        assert!(condition, "false: {what}; the console:\n{}", self.all());
     }
 
-    /// All that was printed, with a mark where it was not seen yet.
+    /// Returns all output, with a mark where the checked part ends.
     pub fn all(&self) -> String {
         transcript(&self.printed.so_far.lock().unwrap().bytes, self.seen)
     }
 
-    /// Cuts its power.
+    /// Cuts the program's power.
     pub fn kill(&mut self) {
         self.program.kill();
     }
 
-    /// Stops the program where it is, or lets it go on.
+    /// Stops or continues the program.
     pub fn signal(&self, signal: Signal) {
         self.program.signal(signal);
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_seen_in_its_order_and_once() {
+    fn output_is_found_in_its_order_and_only_once() {
         let mut console = shell("stty -echo; printf 'one => '; read x; printf \"$x two => \"");
         assert_eq!(console.prompt(), "one ");
         console.press("and\r");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_printed_is_a_failure_with_all_that_was() {
+    fn a_text_that_is_not_printed_is_a_failure_that_shows_all_output() {
         let mut console = shell("echo first; echo second");
         console.see("first");
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

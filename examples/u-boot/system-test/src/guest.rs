@@ -1,4 +1,4 @@
-//! One instance's daemon, as a process here.
+//! An instance's daemon, as a process of this machine.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::PATIENCE;
-use crate::process::{Mortal, built};
+use crate::process::{Process, built};
 
-/// The daemon's program: named by `GUESTD`, or built.
+/// Returns the daemon's program: `GUESTD` names it, or it is built.
 fn guestd() -> &'static Path {
     static GUESTD: OnceLock<PathBuf> = OnceLock::new();
     GUESTD.get_or_init(|| {
@@ -32,12 +32,12 @@ fn guestd() -> &'static Path {
 
 /// One incarnation of an instance's daemon.
 pub struct Guest {
-    daemon: Mortal,
+    daemon: Process,
     log: PathBuf,
 }
 
 impl Guest {
-    /// Starts it in `home`, on the region in `place`. Its shell reads no start-up
+    /// Starts the daemon in `home`, on the region at `place`. Its shell reads no start-up
     /// file, and its prompt is [`prompt`].
     pub(crate) fn start(home: &Path, number: u8, place: &str) -> Self {
         fs::create_dir_all(home).unwrap();
@@ -49,8 +49,8 @@ impl Guest {
         );
         fs::write(&shell, script).unwrap();
         fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
-        let said = File::options().create(true).append(true).open(&log);
-        let said = said.unwrap();
+        let stderr = File::options().create(true).append(true).open(&log);
+        let stderr = stderr.unwrap();
         let mut command = Command::new(guestd());
         command
             .args(["--region", place, "--poll", "--foreground"])
@@ -61,22 +61,22 @@ impl Guest {
             .env("TERM", "vt100")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(said);
-        let daemon = Mortal::start(command);
+            .stderr(stderr);
+        let daemon = Process::start(command);
         Self { daemon, log }
     }
 
-    /// Sends it a signal.
+    /// Sends the daemon a signal.
     pub fn signal(&self, signal: Signal) {
         self.daemon.signal(signal);
     }
 
-    /// All that this and earlier incarnations have said.
+    /// Returns the log of this and earlier incarnations.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until it has said `text`.
+    /// Waits until the log contains `text`.
     pub fn see_log(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.log().contains(text) {
@@ -85,20 +85,20 @@ impl Guest {
         }
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits for its end; returns the exit code.
     pub fn end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.daemon.status() {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "it lives on: {}", self.log());
+            assert!(Instant::now() < deadline, "it still runs: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// The prompt of the shell in instance `number`.
+/// Returns the prompt of the shell in instance `number`.
 pub fn prompt(number: u8) -> String {
     format!("part{number}$ ")
 }

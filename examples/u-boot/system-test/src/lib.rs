@@ -1,17 +1,17 @@
 //! The whole system: U-Boot as KMON at its serial console, and instances that run
-//! the real guest daemon, each behind a region of its own.
+//! the real guest daemon, each with a region of its own.
 //!
-//! | module      | one purpose                                                       |
+//! | module      | purpose                                                           |
 //! |-------------|-------------------------------------------------------------------|
-//! | [`board`]   | what U-Boot runs on, and where the regions' memory is there       |
+//! | [`board`]   | the boards, and where each has the regions' memory                |
 //! | [`machine`] | one U-Boot with its instances, from power-on to power-off         |
-//! | [`console`] | what a person types and sees at a serial console                  |
-//! | [`guest`]   | one instance's daemon, as a process here                          |
-//! | [`linux`]   | one instance that is a Linux machine of its own, under QEMU       |
-//! | `process`   | processes that do not outlive the test                            |
+//! | [`console`] | a serial console, with a user's input and output                  |
+//! | [`guest`]   | an instance's daemon, as a process of this machine                |
+//! | [`linux`]   | an instance that is a Linux machine of its own, under QEMU        |
+//! | `process`   | processes that end with the test                                  |
 //!
-//! `tests/scenario` says what has to hold, on whichever board; `tests/linux_guests.rs`
-//! what holds where U-Boot and its instances are machines of two architectures.
+//! `tests/scenario` states the claims that hold on every board. `tests/linux_guests.rs` states
+//! those that hold where U-Boot and its instances are machines of two architectures.
 
 pub mod board;
 pub mod console;
@@ -22,5 +22,5 @@ mod process;
 
 use std::time::Duration;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);

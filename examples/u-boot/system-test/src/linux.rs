@@ -1,4 +1,4 @@
-//! One instance that is a Linux machine of its own, under QEMU.
+//! An instance that is a Linux machine of its own, under QEMU.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use shmem_core::Mapping;
 use crate::PATIENCE;
 use crate::process::built;
 
-/// Its memory.
+/// Its memory, in MiB.
 pub const MEMORY_MIB: u32 = 96;
-/// Of its kernel's log, when a test has failed.
+/// Lines of its kernel's log that are shown when a test has failed.
 const LAST_LINES: usize = 30;
 
-/// One run of such a machine, which is killed in the end.
+/// One run of such a machine; it is killed at the end.
 pub struct Linux {
     machine: Machine,
     log: PathBuf,
 }
 
 impl Linux {
-    /// Switches it on, with `region` as the memory of a PCI device. What it keeps of
-    /// itself here is in `home`.
+    /// Starts the machine, with `region` as the memory of a PCI device. Its log and its QMP
+    /// socket are in `home`.
     pub(crate) fn start(home: &Path, number: u8, region: &Mapping) -> Self {
         fs::create_dir_all(home).unwrap();
         let log = home.join("log");
@@ -40,7 +40,7 @@ impl Linux {
             accelerator: Accelerator::Tcg,
             qmp: home.join("qmp"),
             program: "qemu-system-x86_64".into(),
-            // Regions that U-Boot formats have no ring for it.
+            // Regions that U-Boot formats have no ring for the kernel's log.
             append: "console=ttyS0".to_owned(),
             extra: log_port(&log).into(),
         };
@@ -49,7 +49,7 @@ impl Linux {
         Self { machine, log }
     }
 
-    /// Ends QEMU as nobody expects it.
+    /// Kills QEMU, without a shutdown of the guest.
     pub fn kill(&self) {
         self.machine.kill();
         let deadline = Instant::now() + PATIENCE;
@@ -58,20 +58,20 @@ impl Linux {
         }
     }
 
-    /// All that the kernel has said, in this and earlier runs.
+    /// Returns the kernel's log, of this and earlier runs.
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until the kernel's log has `text`.
+    /// Waits until the kernel's log contains `text`.
     pub fn see_log(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.log().contains(text) {
             let status = self.machine.status();
-            let goes_on = !matches!(status, Status::Ended(_));
+            let runs = !matches!(status, Status::Ended(_));
             assert!(
-                goes_on && Instant::now() < deadline,
+                runs && Instant::now() < deadline,
                 "no {text:?}; the machine: {status}; QEMU: {:?}",
                 self.machine.stderr_lines()
             );
@@ -79,7 +79,7 @@ impl Linux {
         }
     }
 
-    /// The kernel's release, by its first line.
+    /// Returns the kernel's release, from the first line of its log.
     pub fn release(&self) -> String {
         self.see_log("Run /init");
         let log = self.log();
@@ -100,19 +100,19 @@ impl Drop for Linux {
     }
 }
 
-/// The prompt of the shell in instance `number`.
+/// Returns the prompt of the shell in instance `number`.
 pub fn prompt(number: u8) -> String {
     format!("root@part{number}:~# ")
 }
 
-/// What `cargo xtask guest-image` has built.
+/// Returns a file that `cargo xtask guest-image` has built.
 fn image(path: &str) -> PathBuf {
     built(path).unwrap_or_else(|| {
         panic!("no {path} in the target directory: run `cargo xtask guest-image`")
     })
 }
 
-/// A serial port that goes to a file: nothing is ever read from it.
+/// A serial port that writes to a file and has no input.
 fn log_port(log: &Path) -> [String; 4] {
     [
         "-chardev".to_owned(),

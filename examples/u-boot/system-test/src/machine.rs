@@ -14,22 +14,22 @@ use crate::console::Console;
 use crate::guest::{self, Guest};
 use crate::linux::{self, Linux};
 
-/// The highest instance: there are 2 and 3.
+/// The highest instance; the instances are 2 and 3.
 const LAST: u8 = 3;
 
 /// One U-Boot with memory for two instances.
 pub struct Machine {
     pub board: Board,
     pub console: Console,
-    /// Of the shell in an instance.
+    /// Returns the prompt of the shell in an instance.
     prompt: fn(u8) -> String,
     directory: TempDir,
 }
 
 impl Machine {
-    /// Powers it on, with memory that is zero, and waits for the prompt.
+    /// Powers U-Boot on, with memory that is all zero, and waits for the prompt.
     pub fn start(board: Board) -> Self {
-        // In memory: the guests and U-Boot write there all the time.
+        // In a memory file system: the guests and U-Boot write there all the time.
         let shared = Path::new("/dev/shm");
         let directory = if shared.is_dir() {
             tempfile::tempdir_in(shared)
@@ -48,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// The same for instances that are Linux machines.
+    /// Like [`Machine::start`], for instances that are Linux machines.
     pub fn start_for_linux(board: Board) -> Self {
         let machine = Self::start(board);
         Self {
@@ -57,17 +57,17 @@ impl Machine {
         }
     }
 
-    /// The same with both instances attached, and their daemons started.
+    /// Starts U-Boot, attaches both instances and starts their daemons.
     pub fn with_guests(board: Board) -> (Self, [Guest; 2]) {
         Self::start(board).attached_with(Self::guest)
     }
 
-    /// The same with both instances attached, and Linux machines that run there.
+    /// Starts U-Boot, attaches both instances and starts their Linux machines.
     pub fn with_linux(board: Board) -> (Self, [Linux; 2]) {
         Self::start_for_linux(board).attached_with(Self::linux)
     }
 
-    /// It with both instances attached, and `start` done for each.
+    /// Attaches both instances, and calls `start` for each.
     fn attached_with<T>(mut self, start: fn(&Self, u8) -> T) -> (Self, [T; 2]) {
         self.attach_all("");
         let guests = [2, 3].map(|number| start(&self, number));
@@ -77,7 +77,7 @@ impl Machine {
         (self, guests)
     }
 
-    /// Makes instances of all the memory there is; what was printed.
+    /// Makes instances of all the memory; returns the output.
     pub fn attach_all(&mut self, options: &str) -> String {
         let lines = self.board.attach_all(self.path(), LAST, options);
         lines
@@ -86,33 +86,33 @@ impl Machine {
             .collect()
     }
 
-    /// Leaves something in the shell of instance `number`, for [`Machine::find_traces`].
+    /// Sets a variable in the shell of instance `number`, for [`Machine::find_traces`].
     pub fn leave_trace(&mut self, number: u8) {
         self.enter(number);
-        self.shell(number, "kept=yes");
+        self.shell(number, "trace=yes");
         self.escape();
     }
 
-    /// Attaches KMON's second incarnation to both instances, which are as they were: they are in
-    /// their first incarnation, and in `traced` the shell is the one that had the trace.
+    /// Attaches KMON's second incarnation to both instances. Checks that both instances are still
+    /// in their first incarnation, and that the shells in `traced` still have the trace.
     pub fn find_traces(&mut self, traced: &[u8]) {
-        let said = self.attach_all("");
-        let again = said.matches("attached, KMON's incarnation 2").count();
+        let output = self.attach_all("");
+        let again = output.matches("attached, KMON's incarnation 2").count();
         self.console
-            .check(again == 2, "both in KMON's next incarnation");
+            .check(again == 2, "both are attached to KMON's next incarnation");
         for number in [2, 3] {
             let line = self.see_running(number);
             self.console.check(
                 incarnation(&line) == Some("1"),
-                "the instance's first incarnation",
+                "the instance is in its first incarnation",
             );
         }
         for &number in traced {
             self.console.begin(&format!("kmconsole {number}"));
             self.console.see(&format!("cmd_redirection={number}"));
-            let said = self.shell(number, "echo kept-$kept");
+            let output = self.shell(number, "echo trace-$trace");
             self.console
-                .check(said.contains("kept-yes"), "the same shell");
+                .check(output.contains("trace-yes"), "the shell is the same");
             self.escape();
         }
     }
@@ -122,23 +122,23 @@ impl Machine {
         Guest::start(&self.home(number), number, &self.place(number))
     }
 
-    /// Switches the Linux machine of instance `number` on.
+    /// Starts the Linux machine of instance `number`.
     pub fn linux(&self, number: u8) -> Linux {
         Linux::start(&self.home(number), number, &self.region(number))
     }
 
-    /// Where the shell of instance `number` starts, if it runs here.
+    /// Returns the first directory of the shell of instance `number`, if it runs here.
     pub fn home(&self, number: u8) -> PathBuf {
         self.path().join(format!("home{number}"))
     }
 
-    /// Where its daemon finds its region.
+    /// Returns where its daemon finds its region.
     pub fn place(&self, number: u8) -> String {
         self.board.place(self.path(), number)
     }
 
-    /// Cuts the power of U-Boot alone, and gives it back: its memory for instances
-    /// keeps what it has.
+    /// Cuts the power of U-Boot alone, and powers it on again: the instances' memory keeps
+    /// its contents.
     pub fn cycle_power(&mut self) {
         let command = self.board.power_on(self.path(), LAST);
         self.console.kill();
@@ -146,7 +146,7 @@ impl Machine {
         self.console.boot();
     }
 
-    /// Waits until `kmlist` says that instance `number` is as `state` says; its line.
+    /// Waits until `kmlist` shows `state` for instance `number`; returns its line.
     pub fn see_state(&mut self, number: u8, state: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -158,8 +158,8 @@ impl Machine {
                 return line.to_owned();
             }
             let in_time = Instant::now() < deadline;
-            let wish = format!("instance {number} is {state}");
-            self.console.check(in_time, &wish);
+            let expected = format!("instance {number} is {state}");
+            self.console.check(in_time, &expected);
             thread::sleep(Duration::from_millis(100));
         }
     }
@@ -175,25 +175,25 @@ impl Machine {
         self.see_prompt(number);
     }
 
-    /// Types a line at the shell of instance `number`, in its console; what it printed.
+    /// Types a line at the shell of instance `number`, in its console; returns the output.
     pub fn shell(&mut self, number: u8, line: &str) -> String {
         self.console.press(&format!("{line}\r"));
         self.console.see("\n");
         self.see_prompt(number)
     }
 
-    /// Waits for the prompt of the shell of instance `number`; what came before it.
+    /// Waits for the prompt of the shell of instance `number`; returns the output before it.
     pub fn see_prompt(&mut self, number: u8) -> String {
         self.console.see(&(self.prompt)(number))
     }
 
-    /// Comes back from a console with the escape key.
+    /// Leaves a console with the escape key.
     pub fn escape(&mut self) {
         self.console.press("\x1d");
         self.console.prompt();
     }
 
-    /// The region of instance `number`, as its daemon maps it.
+    /// Maps the region of instance `number` as its daemon does.
     pub fn region(&self, number: u8) -> Mapping {
         self.place(number).parse::<Place>().unwrap().open().unwrap()
     }
@@ -203,7 +203,7 @@ impl Machine {
     }
 }
 
-/// The incarnation in an instance's line of `kmlist`.
+/// Returns the incarnation in an instance's line of `kmlist`.
 pub fn incarnation(line: &str) -> Option<&str> {
     line.split_whitespace().nth(2)
 }

@@ -1,4 +1,4 @@
-//! Processes that do not outlive the test.
+//! Processes that end with the test.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -9,10 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::set_parent_process_death_signal;
 
-/// A process that is killed with its owner, or with the thread that started it.
-pub(crate) struct Mortal(Child);
+/// A process that is killed when this is dropped, or when the thread that started it ends.
+pub(crate) struct Process(Child);
 
-impl Mortal {
+impl Process {
     pub(crate) fn start(mut command: Command) -> Self {
         // SAFETY: the closure makes one system call and allocates nothing.
         unsafe {
@@ -31,26 +31,26 @@ impl Mortal {
         kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
     }
 
-    /// Ends it as nobody expects it.
+    /// Kills the process and waits for its end.
     pub(crate) fn kill(&mut self) {
         // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 
-    /// The exit status, if it has ended.
+    /// Returns the exit status, if the process has ended.
     pub(crate) fn status(&mut self) -> Option<std::process::ExitStatus> {
         self.0.try_wait().unwrap()
     }
 }
 
-impl Drop for Mortal {
+impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// What `name` is in cargo's target directory, which the running test is in.
+/// Finds the file `name` in cargo's target directory, which the running test is in.
 pub(crate) fn built(name: &str) -> Option<PathBuf> {
     let test = env::current_exe().unwrap();
     let mut places = test.ancestors().skip(1).map(|place| place.join(name));

@@ -6,66 +6,69 @@ use u_boot_system_test::machine::Machine;
 use crate::BOARD;
 
 #[test]
-fn what_is_typed_runs_in_the_instance_and_kmexitconsole_comes_back() {
+fn typed_commands_run_in_the_instance_and_kmexitconsole_returns() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
-    let said = machine.console.command("kmexitconsole");
+    let output = machine.console.command("kmexitconsole");
     machine.console.check(
-        said.contains("this is KMON already"),
-        "outside of a console",
+        output.contains("this is KMON already"),
+        "it is not in a console",
     );
     machine.enter(2);
-    let said = machine.shell(2, "ls");
-    let listed = ["log", "shell"].iter().all(|name| said.contains(name));
-    machine.console.check(listed, "what is in its directory");
-    let said = machine.shell(2, "uname -a");
+    let output = machine.shell(2, "ls");
+    let listed = ["log", "shell"].iter().all(|name| output.contains(name));
+    machine
+        .console
+        .check(listed, "the daemon's directory is listed");
+    let output = machine.shell(2, "uname -a");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     machine
         .console
-        .check(said.contains(kernel.trim()), "its kernel");
-    let said = machine.shell(2, "stty size");
+        .check(output.contains(kernel.trim()), "the kernel is shown");
+    let output = machine.shell(2, "stty size");
     machine
         .console
-        .check(said.contains("24 80"), "its terminal's size");
+        .check(output.contains("24 80"), "the terminal has its size");
     machine.console.press("kmexitconsole\r");
     machine.console.prompt();
-    // The shell has seen nothing of it.
+    // The shell has received nothing of it.
     machine.console.begin("kmconsole 2");
     machine.console.see(&prompt(2));
-    let said = machine.shell(2, "echo he''re");
+    let output = machine.shell(2, "echo he''re");
     machine
         .console
-        .check(said.contains("here"), "the line is empty");
-    // What a terminal answers to a shell that asks where its cursor is.
+        .check(output.contains("here"), "the line is empty");
+    // A terminal's answer to a shell that asks for the position of its cursor.
     machine.console.press("\x1b[24;80Rkmexitconsole\r");
     machine.console.prompt();
 }
 
 #[test]
-fn each_console_is_that_of_its_own_instance() {
+fn each_console_belongs_to_its_own_instance() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     for number in [2, 3, 2] {
         machine.enter(number);
-        let said = machine.shell(number, "pwd; n=$((n+1))");
+        let output = machine.shell(number, "pwd; n=$((n+1))");
         let home = machine.home(number);
-        machine
-            .console
-            .check(said.contains(home.to_str().unwrap()), "its directory");
+        machine.console.check(
+            output.contains(home.to_str().unwrap()),
+            "its directory is shown",
+        );
         machine.escape();
     }
     machine.enter(2);
-    let said = machine.shell(2, "echo came-$n-times");
+    let output = machine.shell(2, "echo came-$n-times");
     machine
         .console
-        .check(said.contains("came-2-times"), "the same shell twice");
+        .check(output.contains("came-2-times"), "the shell is the same");
 }
 
 #[test]
-fn the_escape_key_comes_back_and_typed_twice_it_is_the_instances() {
+fn the_escape_key_returns_and_two_of_them_send_one() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.enter(3);
     machine.escape();
     machine.enter(3);
-    // A line that a command reads whole, with the key in it.
+    // A line that a command reads as a whole, with the key in it.
     machine.console.press("cat -v\r");
     machine.console.see("\n");
     machine.console.press("a\x1d\x1db\r");
@@ -77,7 +80,7 @@ fn the_escape_key_comes_back_and_typed_twice_it_is_the_instances() {
 }
 
 #[test]
-fn an_interrupt_is_the_instances_and_not_u_boots() {
+fn an_interrupt_reaches_the_instance_and_not_u_boot() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.enter(2);
     let trap = "sh -c 'trap \"echo cau\"\"ght; exit\" INT; echo rea\"\"dy; while :; do sleep 0.05; done'\r";
@@ -90,7 +93,7 @@ fn an_interrupt_is_the_instances_and_not_u_boots() {
 }
 
 #[test]
-fn a_program_that_prints_without_end_is_left_and_stopped() {
+fn a_console_of_a_program_that_prints_forever_can_be_left_and_stopped() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.enter(2);
     machine.console.press("yes flo''od\r");
@@ -98,10 +101,10 @@ fn a_program_that_prints_without_end_is_left_and_stopped() {
         machine.console.see("flood");
     }
     machine.escape();
-    let said = machine.console.command("kmexec 3 echo meanwhile");
+    let output = machine.console.command("kmexec 3 echo meanwhile");
     machine
         .console
-        .check(said.contains("meanwhile"), "the other instance answers");
+        .check(output.contains("meanwhile"), "the other instance answers");
     machine.console.begin("kmconsole 2");
     machine.console.see("flood");
     machine.console.press("\x03");

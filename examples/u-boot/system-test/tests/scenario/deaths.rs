@@ -1,4 +1,4 @@
-//! A daemon or U-Boot dies and comes back: it is said, and nothing old is run.
+//! A daemon or U-Boot dies and starts again: KMON reports it, and no old command runs.
 
 use std::fs;
 use std::path::Path;
@@ -13,28 +13,28 @@ use u_boot_system_test::machine::Machine;
 use crate::BOARD;
 
 #[test]
-fn a_daemon_that_was_killed_is_told_and_comes_back_and_runs_nothing_old() {
+fn a_killed_daemon_is_reported_and_its_next_incarnation_runs_no_old_command() {
     let (mut machine, guests) = Machine::with_guests(BOARD);
     let [first, _other] = guests;
     machine.enter(2);
     machine.shell(2, "touch taken");
-    // It takes nothing any more, and then it is gone.
+    // It reads no more commands, and then it is gone.
     first.signal(Signal::SIGSTOP);
     machine.console.press("touch old\r");
     machine.escape();
     drop(first);
     machine.see_state(2, "stale");
-    let said = machine.console.command("kmexec 2 touch older");
+    let output = machine.console.command("kmexec 2 touch older");
     machine.console.check(
-        said.contains("instance 2 is not running (stale"),
-        "it is gone",
+        output.contains("instance 2 is not running (stale"),
+        "it is not running",
     );
     let _second = machine.guest(2);
     let line = machine.see_running(2);
     let incarnation = line.split_whitespace().nth(2);
     machine
         .console
-        .check(incarnation == Some("2"), "its second incarnation");
+        .check(incarnation == Some("2"), "it is in its second incarnation");
     machine.console.begin("kmconsole 2");
     machine
         .console
@@ -42,21 +42,21 @@ fn a_daemon_that_was_killed_is_told_and_comes_back_and_runs_nothing_old() {
     machine
         .console
         .see("commands from before a restart that were not run: ");
-    // Behind whatever else would have run before it.
+    // This runs after everything else that could run before it.
     machine.console.press("ls; echo e''nd\r");
-    let said = machine.console.see("end\n");
+    let output = machine.console.see("end\n");
     machine.console.check(
-        said.contains("taken"),
-        "the new shell is where the old one was",
+        output.contains("taken"),
+        "the new shell is in the same directory",
     );
     machine
         .console
-        .check(!machine.home(2).join("old").exists(), "nothing old ran");
+        .check(!machine.home(2).join("old").exists(), "no old command ran");
     machine.escape();
 }
 
 #[test]
-fn a_console_that_is_open_stays_while_its_daemon_dies_and_comes_back() {
+fn an_open_console_stays_open_while_its_daemon_dies_and_starts_again() {
     let (mut machine, guests) = Machine::with_guests(BOARD);
     let [first, _other] = guests;
     machine.enter(2);
@@ -67,10 +67,10 @@ fn a_console_that_is_open_stays_while_its_daemon_dies_and_comes_back() {
         .console
         .see("guestd was restarted (incarnation 2): a new shell]");
     machine.console.see(&prompt(2));
-    let said = machine.shell(2, "echo he''re");
+    let output = machine.shell(2, "echo he''re");
     machine
         .console
-        .check(said.contains("here"), "the new shell answers");
+        .check(output.contains("here"), "the new shell answers");
     machine.escape();
 }
 
@@ -86,14 +86,15 @@ fn a_command_is_lost_with_the_daemon_that_ran_it() {
         .console
         .see("kmexec: instance 2: guestd died, and the command with it");
     machine.console.prompt();
-    let said = machine.console.command("printenv kmstatus");
-    machine
-        .console
-        .check(said.contains("kmstatus=125"), "nobody knows how it ended");
+    let output = machine.console.command("printenv kmstatus");
+    machine.console.check(
+        output.contains("kmstatus=125"),
+        "its exit status is unknown",
+    );
 }
 
 #[test]
-fn a_reset_of_u_boot_leaves_the_instances_as_they_are() {
+fn a_reset_of_u_boot_does_not_change_the_instances() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.leave_trace(2);
     machine.console.begin("reset");
@@ -102,7 +103,7 @@ fn a_reset_of_u_boot_leaves_the_instances_as_they_are() {
 }
 
 #[test]
-fn a_power_failure_of_u_boot_leaves_the_instances_as_they_are() {
+fn a_power_failure_of_u_boot_does_not_change_the_instances() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.leave_trace(2);
     let running = machine.home(2).join("running");
@@ -111,19 +112,19 @@ fn a_power_failure_of_u_boot_leaves_the_instances_as_they_are() {
         running.display()
     );
     machine.console.begin(&line);
-    let command = await_file(&running);
+    let command = wait_for_file(&running);
     machine.cycle_power();
     machine.find_traces(&[2]);
-    // Nobody is left to hear how the old KMON's command ends.
+    // The daemon kills the old KMON's command, because no partition can receive its end.
     let process = Path::new("/proc").join(command.trim());
     let deadline = Instant::now() + PATIENCE;
     while process.exists() {
-        assert!(Instant::now() < deadline, "the command runs on");
+        assert!(Instant::now() < deadline, "the command still runs");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn await_file(path: &Path) -> String {
+fn wait_for_file(path: &Path) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match fs::read_to_string(path) {

@@ -1,4 +1,4 @@
-//! What has to hold on whichever board.
+//! Claims that hold on every board.
 
 mod attach;
 mod console;

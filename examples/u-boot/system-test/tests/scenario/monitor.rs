@@ -1,13 +1,13 @@
-//! What instances publish of themselves.
+//! Statistics that instances publish.
 
 use u_boot_system_test::machine::Machine;
 
 use crate::BOARD;
 
 #[test]
-fn every_instances_readings_are_shown_as_often_as_is_asked_for() {
+fn the_statistics_of_all_instances_are_shown_as_often_as_the_user_asks() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
-    let said = machine.console.command("kmmonitorall 1 2");
+    let output = machine.console.command("kmmonitorall 1 2");
     let all = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total = all.split_whitespace().nth(1).unwrap();
     for (text, times) in [
@@ -17,7 +17,7 @@ fn every_instances_readings_are_shown_as_often_as_is_asked_for() {
         ("CPU\ncpu utilization_ratio:", 4),
         ("lo:", 4),
     ] {
-        let found = said.matches(text).count();
+        let found = output.matches(text).count();
         machine
             .console
             .check(found == times, &format!("{text} {times} times"));
@@ -34,7 +34,7 @@ fn an_interrupt_ends_the_monitoring() {
     }
     machine.console.press("\x03");
     machine.console.prompt();
-    // In the middle of a long pause, too.
+    // Also in the middle of a long pause.
     machine.console.begin("kmmonitorall 3600");
     machine.console.see("part_id:3");
     machine.console.press("\x03");
@@ -42,7 +42,7 @@ fn an_interrupt_ends_the_monitoring() {
 }
 
 #[test]
-fn an_instance_that_dies_is_told_in_its_place() {
+fn the_state_of_a_dead_instance_is_shown_instead_of_its_statistics() {
     let (mut machine, guests) = Machine::with_guests(BOARD);
     let [first, _second] = guests;
     machine.console.begin("kmmonitorall 1");
