@@ -1,8 +1,8 @@
-//! Copies between private and shared memory, hot in the cache, beside `memcpy`.
+//! Copies between private and shared memory, hot in the cache, compared with `memcpy`.
 //!
-//! `skewed`: the destination is 8 bytes ahead of the source modulo 4096, as it
-//! often is in a ring, whose payload stands 8 bytes behind a header. Some
-//! processors' block instructions are many times slower there.
+//! `skewed`: the destination is 8 bytes ahead of the source modulo 4096, as it often is in a ring,
+//! whose payload starts 8 bytes after a header. Some processors' block instructions are many
+//! times slower there.
 
 use std::hint::black_box;
 
@@ -33,7 +33,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Copies of `size` bytes between the start of a page and `at` behind another's.
+/// Copies `size` bytes between the start of a page and offset `at` of another page.
 fn compare(group: &mut BenchmarkGroup<'_, WallTime>, skew: &str, at: usize, size: usize) {
     let memory = Mapping::memfd("bench", 64 << 10).expect("a memfd");
     let window = memory.window();

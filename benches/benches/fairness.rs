@@ -1,10 +1,10 @@
-//! How fairly locks serve those that wait: how long on the average, how long at
-//! the worst, and whether all get their share.
+//! How fairly locks serve the parties that wait: the mean wait, the longest wait, and whether all
+//! parties acquire the lock equally often.
 //!
-//! Each lock waits as it is meant to: ours that ring with the futex after a short
-//! spin, the bakery by yielding. The peer is `std::sync::Mutex`. All run for the same
-//! time, which is long for a scheduler: so often as the slowest is had, the fastest
-//! would be before the second party wakes up. It reports and never fails.
+//! Each lock waits as it is meant to: ours that ring use the futex after a short spin, the bakery
+//! yields. The peer is `std::sync::Mutex`. All run for the same time, which is long for a
+//! scheduler. With equal counts instead, the fastest lock would finish before the second party
+//! wakes up. It reports and never fails.
 
 use std::sync::{Barrier, Mutex as StdMutex, OnceLock};
 use std::thread;
@@ -16,10 +16,10 @@ use shmem_sync::{AssumeAlive, BakeryMutex, Futex, FutexBell, Mutex, RwLock, Sema
 /// Bytes that a lock protects, all of which its owner reads and writes.
 const DATA: usize = 64;
 
-/// Looks before the first sleep.
+/// Checks before the first sleep.
 const SPINS: u32 = 100;
 
-/// What one party had to wait for its acquisitions.
+/// The waits of one party.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     acquisitions: u64,
@@ -27,7 +27,7 @@ struct Tally {
     longest: Duration,
 }
 
-/// A lock, used by so many parties for so long.
+/// Measures a lock with this many parties, for this time.
 type Contender = fn(u8, Duration) -> Vec<Tally>;
 
 const LOCKS: [(&str, Contender); 5] = [
@@ -43,7 +43,7 @@ const PARTIES: [u8; 3] = [2, 4, 8];
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // A filter for criterion's benches, or their list, asks for something else.
+    // Arguments such as a filter or `--list` are for criterion's benches, and not for this one.
     if has("--list") || arguments.iter().any(|a| !a.starts_with('-')) {
         return;
     }
@@ -59,25 +59,25 @@ fn main() {
         for parties in PARTIES {
             for (_, contender) in LOCKS {
                 let cell = cells.next().expect("one for each");
-                cell.push(Row::of(&contender(parties, time), time));
+                cell.push(Row::new(&contender(parties, time), time));
             }
         }
     }
     print(&rows);
 }
 
-/// What is reported of a run; times in nanoseconds.
+/// The figures of a run; times in nanoseconds.
 struct Row {
-    /// From one acquisition to the next, whoever's.
+    /// From one acquisition to the next, by any party.
     each: f64,
     mean: f64,
     longest: f64,
-    /// Acquisitions of the party that had fewest, to those of the one that had most.
+    /// The fewest acquisitions of a party, divided by the most.
     share: f64,
 }
 
 impl Row {
-    fn of(tallies: &[Tally], time: Duration) -> Self {
+    fn new(tallies: &[Tally], time: Duration) -> Self {
         let acquisitions = || tallies.iter().map(|tally| tally.acquisitions);
         let waited: Duration = tallies.iter().map(|tally| tally.waited).sum();
         let longest = tallies.iter().map(|tally| tally.longest).max();
@@ -134,29 +134,29 @@ fn memory(len: usize) -> Mapping {
 /// What is done with the protected bytes.
 type Inside<'a> = dyn FnMut(Window<'_>) + 'a;
 
-/// Makes each party take its turns for `time`.
+/// Makes each party acquire the lock repeatedly for `time`.
 ///
-/// `party` makes, for an incarnation, what takes the lock, calls what it is given with the
-/// protected bytes, and gives the lock back.
+/// `party` returns, for an incarnation, a function that acquires the lock, calls its argument with
+/// the protected bytes, and releases the lock.
 fn contend<P>(parties: u8, time: Duration, party: impl Fn(Incarnation) -> P + Sync) -> Vec<Tally>
 where
     P: FnMut(&mut Inside<'_>),
 {
     let start = Barrier::new(parties.into());
-    // The same for all: one that is late or goes on alone has the lock for nothing.
+    // The same time for all: a party that starts late or runs alone has no contention.
     let begin = OnceLock::new();
     let (party, start, begin) = (&party, &start, &begin);
     thread::scope(|scope| {
         let run = |number| {
-            let mut turn = party(Incarnation::first(number));
+            let mut with_lock = party(Incarnation::first(number));
             let mut tally = Tally::default();
             start.wait();
             let begin = *begin.get_or_init(|| Instant::now() + time / 10);
             loop {
-                let had = take_turn(&mut turn, &mut tally);
-                if had < begin {
+                let acquired = acquire_once(&mut with_lock, &mut tally);
+                if acquired < begin {
                     tally = Tally::default();
-                } else if had - begin > time {
+                } else if acquired - begin > time {
                     return tally;
                 }
             }
@@ -171,22 +171,22 @@ where
     })
 }
 
-/// Takes the lock once. When that was.
-fn take_turn(turn: &mut impl FnMut(&mut Inside<'_>), tally: &mut Tally) -> Instant {
-    let asked = Instant::now();
-    let mut had = asked;
-    turn(&mut |data: Window<'_>| {
-        had = Instant::now();
+/// Acquires the lock once; returns the time of the acquisition.
+fn acquire_once(with_lock: &mut impl FnMut(&mut Inside<'_>), tally: &mut Tally) -> Instant {
+    let start = Instant::now();
+    let mut acquired = start;
+    with_lock(&mut |data: Window<'_>| {
+        acquired = Instant::now();
         let mut line = [0; DATA];
         data.read(0, &mut line);
         line[0] = line[0].wrapping_add(1);
         data.write(0, &line);
     });
-    let waited = had - asked;
+    let waited = acquired - start;
     tally.acquisitions += 1;
     tally.waited += waited;
     tally.longest = tally.longest.max(waited);
-    had
+    acquired
 }
 
 fn futex() -> Futex {
@@ -211,7 +211,7 @@ fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
         move |inside: &mut Inside<'_>| {
             let mut guard = lock
                 .lock(&mut futex(), &mut AssumeAlive)
-                .expect("nobody dies");
+                .expect("no party dies");
             inside(guard.window());
         }
     })
@@ -225,7 +225,7 @@ fn rwlock(parties: u8, time: Duration) -> Vec<Tally> {
         move |inside: &mut Inside<'_>| {
             let mut guard = lock
                 .write(&mut futex(), &mut AssumeAlive)
-                .expect("nobody dies");
+                .expect("no party dies");
             inside(guard.window());
         }
     })
@@ -245,7 +245,7 @@ fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
         move |inside: &mut Inside<'_>| {
             let permit = lock
                 .acquire(&mut futex(), &mut AssumeAlive)
-                .expect("nobody dies");
+                .expect("no party dies");
             inside(data);
             drop(permit);
         }
@@ -261,7 +261,9 @@ fn bakery(parties: u8, time: Duration) -> Vec<Tally> {
         let mut lock = lock.expect("room for all parties");
         move |inside: &mut Inside<'_>| {
             let mut wait = SpinYield::forever();
-            let mut guard = lock.lock(&mut wait, &mut AssumeAlive).expect("nobody dies");
+            let mut guard = lock
+                .lock(&mut wait, &mut AssumeAlive)
+                .expect("no party dies");
             inside(guard.window());
         }
     })

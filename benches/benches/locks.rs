@@ -1,5 +1,5 @@
-//! A lock taken and given back, by one thread and by two, beside the locks that a
-//! process would otherwise use; and the ratios, for which we and the peer take turns.
+//! Locks acquired and released, by one thread and by two, compared with the locks that a
+//! process would otherwise use. For the ratios, our lock and the peer's alternate.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use shmem_benches::locks::{
 };
 use shmem_benches::{Contender, harness};
 
-/// As our waits are meant to be used where the peer runs on another core.
+/// The recommended number of spins where the peer runs on another core.
 const SPINS: u32 = 100;
 
 const ALONE: [(&str, Contender); 8] = [
@@ -33,7 +33,7 @@ const CONTENDED: [(&str, Contender); 8] = [
     ("sem_t", contended::<SystemSemaphore>),
 ];
 
-/// What is compared, turns of one round, ours, the peer's, and the goal if there is one.
+/// A name, the acquisitions of one round, our lock, the peer's, and the goal if there is one.
 type Pair = (&'static str, u64, Contender, Contender, Option<f64>);
 
 #[rustfmt::skip]
@@ -61,24 +61,26 @@ fn main() {
     criterion.final_summary();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // A filter for criterion's benches, or their list, asks for something else.
+    // Arguments such as a filter or `--list` are for criterion's benches, and not for this part.
     if !has("--list") && arguments.iter().all(|argument| argument.starts_with('-')) {
         let (rounds, shorter) = if has("--test") { (1, 100) } else { (25, 1) };
         PAIRS.iter().for_each(|pair| compare(pair, rounds, shorter));
     }
 }
 
-/// Takes turns for so many rounds, each `shorter` times shorter than usual.
+/// Alternates for `rounds` rounds, each `shorter` times shorter than usual.
 fn compare((name, count, ours, peer, goal): &Pair, rounds: usize, shorter: u64) {
     let count = count / shorter;
-    let turn = |contender: &Contender| {
+    let measure = |contender: &Contender| {
         let time: Duration = contender(count);
         time.as_nanos() as f64 / count as f64
     };
-    let times: Vec<(f64, f64)> = (0..rounds).map(|_| (turn(ours), turn(peer))).collect();
+    let times: Vec<(f64, f64)> = (0..rounds)
+        .map(|_| (measure(ours), measure(peer)))
+        .collect();
     let ratio = |part| quantile(times.iter().map(|(ours, peer)| ours / peer), part);
-    let ours = quantile(times.iter().map(|turn| turn.0), 0.5);
-    let peer = quantile(times.iter().map(|turn| turn.1), 0.5);
+    let ours = quantile(times.iter().map(|pair| pair.0), 0.5);
+    let peer = quantile(times.iter().map(|pair| pair.1), 0.5);
     let (low, middle, high) = (ratio(0.25), ratio(0.5), ratio(0.75));
     let goal = match goal {
         Some(goal) if middle > *goal => format!("{goal:.2}  missed"),

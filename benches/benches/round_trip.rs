@@ -1,4 +1,4 @@
-//! A message there and its echo back, beside the bare cache lines that are the limit.
+//! A message and its echo, compared with bare cache lines, which are the limit.
 
 use shmem_benches::{harness, line, ours, ringbuf, rtrb};
 

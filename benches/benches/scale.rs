@@ -1,9 +1,8 @@
-//! What many partitions cost the one that watches them all: as a monitor has it, with a region
-//! for each.
+//! How much time a monitor spends on many partitions, with a region for each.
 //!
-//! A *turn* looks once at everything that each partition can have for the monitor: a record in
-//! its ring, a heartbeat, a new value of its snapshot. All but one are idle. It reports and
-//! never fails on what it finds.
+//! A *poll* checks once everything that each partition may have for the monitor: a record in
+//! its ring, a heartbeat, a new value of its snapshot. All partitions but one are idle. It reports
+//! and never fails on its results.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ const REGION: usize = 2 << 20;
 const RING: usize = 64 << 10;
 const VALUE: usize = 1000;
 
-/// The monitor's side of one partition, and that partition's own.
+/// The monitor's side of one partition, and the partition's own side.
 struct Partition {
     monitor: Session<'static>,
     results: Receiver<'static>,
@@ -37,16 +36,16 @@ impl Partition {
         let mapping = Box::leak(Box::new(Mapping::memfd("scale", REGION).expect("a memfd")));
         let window: Window<'static> = mapping.window();
         let monitor = Session::create(window, 1, &SameKernel).expect("long enough");
-        let session = Session::join(window, 2, &SameKernel).expect("nobody else is there");
+        let session = Session::join(window, 2, &SameKernel).expect("the slot is free");
         let results = monitor.receiver("result", RING, OnRestart::Keep);
-        let result = session.sender("result", RING).expect("nobody else has it");
+        let result = session.sender("result", RING).expect("the end is free");
         let stats = |session: &Session<'static>| {
             let segment = session.segment("stats", Kind::SNAPSHOT, segment_len(VALUE));
             let segment: Segment<'_> = segment.expect("there is room");
             window.sub(segment.offset(), segment.len()).expect("inside")
         };
         Self {
-            results: results.expect("nobody else has it"),
+            results: results.expect("the end is free"),
             stats: Reader::attach(stats(&monitor)).expect("long enough"),
             sequence: 0,
             heartbeat: 0,
@@ -57,15 +56,19 @@ impl Partition {
         }
     }
 
-    /// Looks at everything once; returns how much there was.
-    fn look(&mut self, value: &mut [u8]) -> u32 {
+    /// Checks everything once; returns the number of new items.
+    fn poll(&mut self, value: &mut [u8]) -> u32 {
         let mut found = 0;
         while let Some(Received::Message(record)) = self.results.peek().expect("an honest peer") {
             black_box(record.len());
-            self.results.release().expect("nobody took over");
+            self.results.release().expect("the end is ours");
             found += 1;
         }
-        let slot = self.monitor.registry().partition(2).expect("it is there");
+        let slot = self
+            .monitor
+            .registry()
+            .partition(2)
+            .expect("the partition exists");
         found +=
             u32::from(std::mem::replace(&mut self.heartbeat, slot.heartbeat) != slot.heartbeat);
         let sequence = self.stats.sequence();
@@ -76,16 +79,17 @@ impl Partition {
         found
     }
 
-    /// One record, one beat, one value.
+    /// Sends one record, beats once and writes one value.
     fn work(&mut self, value: &[u8]) {
         self.result.try_send(&value[..64]).expect("there is room");
-        self.session.beat().expect("it has its place");
+        self.session.beat().expect("the slot is ours");
         self.writer.write(value).expect("it fits");
     }
 }
 
-/// Nanoseconds of a turn over all, the median of many; `busy` has something each time.
-fn turn(partitions: &mut [Partition], busy: Option<usize>) -> f64 {
+/// Returns the median time of many polls of all partitions, in nanoseconds. `busy` works before
+/// each poll.
+fn poll_all(partitions: &mut [Partition], busy: Option<usize>) -> f64 {
     let mut value = [7; VALUE];
     let mut times: Vec<f64> = (0..201)
         .map(|_| {
@@ -95,7 +99,7 @@ fn turn(partitions: &mut [Partition], busy: Option<usize>) -> f64 {
             let start = Instant::now();
             let found: u32 = partitions
                 .iter_mut()
-                .map(|partition| partition.look(&mut value))
+                .map(|partition| partition.poll(&mut value))
                 .sum();
             let time = start.elapsed();
             assert!(found >= if busy.is_some() { 3 } else { 0 });
@@ -106,7 +110,7 @@ fn turn(partitions: &mut [Partition], busy: Option<usize>) -> f64 {
     times[times.len() / 2]
 }
 
-/// The median time to join a region of so many bytes.
+/// Returns the median time to join a region of `len` bytes.
 fn join(len: usize) -> Duration {
     let mapping = Mapping::memfd("scale", len).expect("a memfd");
     let _monitor = Session::create(mapping.window(), 1, &SameKernel).expect("long enough");
@@ -115,7 +119,7 @@ fn join(len: usize) -> Duration {
             let start = Instant::now();
             let session = Session::join(mapping.window(), 2, &SameKernel);
             let time = start.elapsed();
-            drop(session.expect("the one before has left"));
+            drop(session.expect("the last session has left"));
             time
         })
         .collect();
@@ -126,13 +130,13 @@ fn join(len: usize) -> Duration {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // A filter for criterion's benches, or their list, asks for something else.
+    // Arguments such as a filter or `--list` are for criterion's benches, and not for this one.
     if has("--list") || arguments.iter().any(|argument| !argument.starts_with('-')) {
         return;
     }
     let is_test = has("--test");
     pin(0);
-    println!("\na turn over all partitions; medians\n");
+    println!("\none poll of all partitions; medians\n");
     println!(
         "{:>10} {:>14} {:>14} {:>16}",
         "partitions", "all idle, ns", "for each, ns", "one busy, ns more"
@@ -143,8 +147,8 @@ fn main() {
             break;
         }
         partitions.resize_with(count, Partition::new);
-        let idle = turn(&mut partitions, None);
-        let busy = turn(&mut partitions, Some(count / 2));
+        let idle = poll_all(&mut partitions, None);
+        let busy = poll_all(&mut partitions, Some(count / 2));
         println!(
             "{count:>10} {idle:>14.0} {:>14.1} {:>16.0}",
             idle / count as f64,

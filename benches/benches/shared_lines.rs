@@ -1,5 +1,5 @@
-//! What it costs to store to lines that the other processor has read: the limit of a ring's
-//! producer, whose lines all were read a lap ago. The time is per line.
+//! Stores to lines that the other processor has read: the limit of a ring's producer, whose
+//! lines were all read one lap ago. The time is per line.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{
@@ -53,7 +53,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Lets the peer read a lap, then stores to it by `store`, again and again.
+/// Repeatedly lets the peer read a lap, then stores to it with `store`.
 fn laps(count: u64, store: impl Fn(&Lap, usize)) -> Duration {
     let lap = Lap([const { AtomicU64::new(0) }; LINE * LINES]);
     let turn = AtomicU64::new(0);

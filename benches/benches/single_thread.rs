@@ -1,4 +1,4 @@
-//! 64 bytes sent and received by one thread: no line moves, so it is the steadiest figure.
+//! 64 bytes sent and received by one thread: no line moves between processors, so it varies least.
 
 use shmem_benches::{harness, ours, ringbuf, rtrb};
 

@@ -1,4 +1,4 @@
-//! The latest value of 256 bytes: written and read, alone and with the other side busy.
+//! The latest value of 256 bytes: written and read, alone and while the other side is busy.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn read(memory: &Mapping, count: u64) {
     let reader = Reader::attach(memory.window()).expect("room for two slots");
     let mut value = [0; VALUE];
     for _ in 0..count {
-        // A reader that was overtaken too often tries again: that is its cost.
+        // A reader that was overtaken too often tries again; its time includes that.
         while reader.read(&mut value).is_err() {}
         black_box(&value);
     }
@@ -60,15 +60,15 @@ fn alone(work: impl FnOnce(&Mapping)) -> Duration {
     start.elapsed()
 }
 
-/// The noise comes in turns of this many, so that attaching does not count.
-const TURN: u64 = 1_000;
+/// The other side works in runs of this many, so that the time of attaching is negligible.
+const RUN: u64 = 1_000;
 
 fn write_while_read(count: u64) -> Duration {
     let memory = memory();
-    race::beside(|| read(&memory, TURN), || write(&memory, count))
+    race::with_noise(|| read(&memory, RUN), || write(&memory, count))
 }
 
 fn read_while_written(count: u64) -> Duration {
     let memory = memory();
-    race::beside(|| write(&memory, TURN), || read(&memory, count))
+    race::with_noise(|| write(&memory, RUN), || read(&memory, count))
 }

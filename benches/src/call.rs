@@ -1,4 +1,4 @@
-//! A call on a channel: the command there, its answer back.
+//! A call on a channel: a command and its answer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use shmem_core::Mapping;
 use crate::race::race;
 use crate::{check, stamp};
 
-/// No call takes so long.
+/// Longer than any call takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Commands and answers of `N` bytes, one call after the other.
@@ -16,7 +16,7 @@ pub fn call<const N: usize>(count: u64) -> Duration {
     let mapping = Mapping::memfd("bench", 1 << 20).expect("a memfd");
     let here = Session::create(mapping.window(), 1, &SameKernel).expect("long enough");
     let there = SessionOptions::new(2).join(mapping.window(), &SameKernel);
-    let there = there.expect("nobody else is there");
+    let there = there.expect("the slot is free");
     let mut client = here.client("bench").expect("there is room");
     let mut server = there.server("bench").expect("there is room");
     let (mut sent, mut received, mut command) = ([0; N], [0; N], [0; N]);
@@ -25,7 +25,7 @@ pub fn call<const N: usize>(count: u64) -> Duration {
             for n in 0..count {
                 stamp(&mut sent, n);
                 let answered = client.call(&sent, &mut received, PATIENCE);
-                answered.expect("the server lives");
+                answered.expect("the server is alive");
                 check(&received, n);
             }
         },
@@ -36,7 +36,7 @@ pub fn call<const N: usize>(count: u64) -> Duration {
                     panic!("only calls are made: {incoming:?}");
                 };
                 let answered = server.answer(call, &command, PATIENCE);
-                answered.expect("the client lives");
+                answered.expect("the client is alive");
             }
         },
     )

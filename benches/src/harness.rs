@@ -1,4 +1,4 @@
-//! How criterion is asked to measure: short, because there are many contenders.
+//! The settings of criterion: short measurements, because there are many contenders.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput
 
 use crate::Contender;
 
-/// Criterion with samples few enough that a whole run stays under four minutes.
+/// Returns criterion with few samples, so that a whole run takes less than four minutes.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)
@@ -18,7 +18,7 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// A group in which every sample has the same number of messages.
+/// Returns a group in which every sample has the same number of messages.
 pub fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.sampling_mode(SamplingMode::Flat);

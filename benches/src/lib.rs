@@ -1,10 +1,9 @@
-//! What the benches share: contenders, each a function from a number of
-//! messages to the time they took.
+//! Contenders for all benches: each is a function from a number of messages to the time that they
+//! took.
 //!
-//! A contender moves every message from a private buffer of the sender's into a
-//! private buffer of the receiver's, numbers it, and checks the number on the
-//! other side, so that nobody is measured for bytes that nobody looked at. All
-//! wait in the same way: they spin.
+//! A contender copies every message from a private buffer of the sender into a private buffer of
+//! the receiver, numbers it, and checks the number on the other side, so that no contender is
+//! measured with bytes that were never read. All waits spin.
 
 pub mod call;
 pub mod harness;
@@ -19,10 +18,10 @@ pub mod ringbuf;
 pub mod rtrb;
 pub mod typed;
 
-/// A contender: moves so many messages, returns the time it took.
+/// A contender: moves this many messages, returns the time that it took.
 pub type Contender = fn(u64) -> std::time::Duration;
 
-/// Bytes of payload that a queue has room for, whoever made it.
+/// Returns the bytes of payload that every queue has room for.
 pub const fn room(message: usize) -> usize {
     if message <= 64 { 64 << 10 } else { 256 << 10 }
 }

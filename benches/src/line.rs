@@ -1,4 +1,4 @@
-//! The limits: a bare cache line going to and fro, and bare exchanges in it.
+//! The limits: a bare cache line that goes back and forth, and bare exchanges in it.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{
@@ -59,8 +59,8 @@ pub fn two(count: u64) -> Duration {
     )
 }
 
-/// What a lock does to its own line at the least, on one thread: two exchanges, between which
-/// something protected is stored.
+/// The least that a lock does to its own line, on one thread: two exchanges, and a store to
+/// protected memory between them.
 pub fn exchanged(count: u64) -> Duration {
     let (lock, inside) = (Line::default(), Line::default());
     crate::race::pin(0);

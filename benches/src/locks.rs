@@ -1,8 +1,8 @@
-//! Locks: taken and given back by one thread, and by two that contend.
+//! Locks: acquired and released by one thread, and by two that contend.
 //!
-//! Inside, each adds one to a count that lies in a line of its own, in two steps; in
-//! the end it is checked that none was lost. Whoever waits for long sleeps in the
-//! kernel; `SPINS` says how often ours look before.
+//! Inside, each thread increments a count on a separate line, in two steps; at the end a check
+//! shows that no increment was lost. A long wait sleeps in the kernel; `SPINS` is how often our
+//! locks check before that.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use crate::race::{pin, race};
 
 /// One user's handle to a lock.
 pub trait Lock: Sized + Send {
-    /// Two handles to one new lock, which is there for the rest of the run.
+    /// Returns two handles to one new lock, which exists for the rest of the run.
     fn pair() -> [Self; 2];
 
-    /// Takes the lock, calls `inside`, and gives it back.
+    /// Acquires the lock, calls `inside`, and releases it.
     fn enter(&self, inside: impl FnOnce());
 }
 
-/// One thread enters so many times.
+/// One thread enters `count` times.
 pub fn alone<L: Lock>(count: u64) -> Duration {
     let ([lock, _], inside) = (L::pair(), Count::default());
     pin(0);
@@ -35,21 +35,21 @@ pub fn alone<L: Lock>(count: u64) -> Duration {
     time
 }
 
-/// Two threads enter so many times together.
+/// Two threads enter `count` times in total.
 pub fn contended<L: Lock>(count: u64) -> Duration {
     let ([here, there], inside) = (L::pair(), Count::default());
     let half = count.div_ceil(2);
-    let turns = |lock: L| {
+    let enter_half = |lock: L| {
         for _ in 0..half {
             lock.enter(|| inside.add_one());
         }
     };
-    let time = race(|| turns(here), || turns(there));
+    let time = race(|| enter_half(here), || enter_half(there));
     inside.check(2 * half);
     time
 }
 
-/// What a lock protects.
+/// The data that a lock protects.
 #[derive(Default)]
 #[repr(align(128))]
 struct Count(AtomicU64);
@@ -65,12 +65,12 @@ impl Count {
     }
 }
 
-/// Memory for the rest of the run, as one that maps it has it.
+/// Returns memory that stays mapped for the rest of the run.
 fn memory(len: usize) -> Window<'static> {
     Box::leak(Box::new(Mapping::memfd("bench", len).expect("a memfd"))).window()
 }
 
-/// Two users of one thing, for the rest of the run.
+/// Returns two references to one lock, for the rest of the run.
 fn shared<T>(lock: T) -> [&'static T; 2] {
     let lock = Box::leak(Box::new(lock));
     [lock, lock]
@@ -96,9 +96,9 @@ impl<const SPINS: u32> Lock for Mutex<SPINS> {
         let guard = self
             .0
             .lock(&mut wait, &mut AssumeAlive)
-            .expect("nobody dies");
+            .expect("no party dies");
         inside();
-        guard.unlock().expect("it is ours");
+        guard.unlock().expect("the lock is ours");
     }
 }
 
@@ -121,16 +121,16 @@ impl<const WRITE: bool> Lock for RwLock<WRITE> {
             let guard = self
                 .0
                 .write(&mut wait, &mut AssumeAlive)
-                .expect("nobody dies");
+                .expect("no party dies");
             inside();
-            guard.unlock().expect("it is ours");
+            guard.unlock().expect("the lock is ours");
         } else {
             let guard = self
                 .0
                 .read(&mut wait, &mut AssumeAlive)
-                .expect("nobody dies");
+                .expect("no party dies");
             inside();
-            guard.unlock().expect("it is ours");
+            guard.unlock().expect("the lock is ours");
         }
     }
 }
@@ -155,9 +155,9 @@ impl<const SPINS: u32> Lock for Semaphore<SPINS> {
         let permit = self
             .0
             .acquire(&mut wait, &mut AssumeAlive)
-            .expect("nobody dies");
+            .expect("no party dies");
         inside();
-        permit.release().expect("it is ours");
+        permit.release().expect("the permit is ours");
     }
 }
 
@@ -171,7 +171,7 @@ impl Lock for StdMutex {
 
     #[inline]
     fn enter(&self, inside: impl FnOnce()) {
-        let _guard = self.0.lock().expect("nobody panics");
+        let _guard = self.0.lock().expect("no thread panics");
         inside();
     }
 }

@@ -1,4 +1,4 @@
-//! A segment found by its identifier, beside the standard library's map.
+//! A segment found by its identifier, compared with the standard library's map.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -10,30 +10,30 @@ use shmem_registry::{Geometry, Id, Kind, Process, Registry, Request};
 
 use crate::race::pin;
 
-/// So many segments, and the map with as many entries.
+/// A registry of segments, and a map with as many entries.
 struct Tables {
     registry: Registry<'static>,
     map: HashMap<u64, (usize, usize)>,
-    /// The identifiers, in an order of chance.
+    /// The identifiers, in random order.
     order: Vec<Id>,
 }
 
-/// In our registry.
+/// Lookups in our registry.
 pub fn ours<const N: usize>(count: u64) -> Duration {
     let Tables {
         registry, order, ..
     } = tables::<N>();
     timed(count, order, |id| {
-        let segment = registry.lookup(id).expect("it is there");
+        let segment = registry.lookup(id).expect("the segment exists");
         black_box((segment.offset(), segment.len()));
     })
 }
 
-/// In a `HashMap` from identifiers to places.
+/// Lookups in a `HashMap` from identifiers to offsets and lengths.
 pub fn map<const N: usize>(count: u64) -> Duration {
     let Tables { map, order, .. } = tables::<N>();
     timed(count, order, |id| {
-        black_box(*map.get(&id.get()).expect("it is there"));
+        black_box(*map.get(&id.get()).expect("the segment exists"));
     })
 }
 
@@ -70,18 +70,18 @@ fn make(segments: usize) -> Tables {
     let region = Region::format(mapping.window()).expect("long enough");
     let registry = Registry::format(region, geometry).expect("long enough");
     let attachment = registry.attach_partition(1, Process::UNKNOWN);
-    let attachment = attachment.expect("nobody else is there");
+    let attachment = attachment.expect("the slot is free");
     let mut map = HashMap::new();
     let mut order = Vec::new();
     for number in 0..segments {
         let id = Id::from_name(format!("segment {number}"));
-        let request = Request::new(id, Kind::RAW, BLOCK).expect("of that length");
+        let request = Request::new(id, Kind::RAW, BLOCK).expect("the length is not 0");
         let segment = registry.open_or_create(&attachment, &request);
         let segment = segment.expect("there is room");
         map.insert(id.get(), (segment.offset(), segment.len()));
         order.push(id);
     }
-    // Hashes have no order.
+    // The order of hashes is random.
     order.sort_by_key(|id| id.get());
     Tables {
         registry,

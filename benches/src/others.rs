@@ -1,4 +1,4 @@
-//! What programs use that are not after speed alone: queues of several ends, and the
+//! Alternatives that are not made for speed alone: queues with several ends, and the
 //! kernel's pipes and sockets.
 
 use std::hint::spin_loop;
@@ -12,7 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::race::race;
 use crate::{check, room, stamp};
 
-/// crossbeam's queue of any number of ends.
+/// crossbeam's queue, which can have any number of ends.
 pub fn array_queue<const N: usize>(count: u64) -> Duration {
     let queue = ArrayQueue::<[u8; N]>::new(room(N) / N);
     let mut sent = [0; N];
@@ -47,25 +47,25 @@ pub fn channel<const N: usize>(count: u64) -> Duration {
         move || {
             for n in 0..count {
                 stamp(&mut sent, n);
-                sender.send(sent).expect("the receiver is there");
+                sender.send(sent).expect("the receiver exists");
             }
         },
         move || {
             for n in 0..count {
-                check(&receiver.recv().expect("the sender is there"), n);
+                check(&receiver.recv().expect("the sender exists"), n);
             }
         },
     )
 }
 
-/// To and fro through two pipes.
+/// Round trips through two pipes.
 pub fn pipe_round_trip<const N: usize>(count: u64) -> Duration {
     let pipe = || std::io::pipe().expect("a pipe");
     let ((asked, question), (answered, answer)) = (pipe(), pipe());
     round_trip::<N, _, _>(count, (question, answered), (answer, asked))
 }
 
-/// To and fro through a pair of sockets.
+/// Round trips through a pair of sockets.
 pub fn socket_round_trip<const N: usize>(count: u64) -> Duration {
     let (here, there) = UnixStream::pair().expect("a pair of sockets");
     let again = |socket: &UnixStream| socket.try_clone().expect("a descriptor");
@@ -91,7 +91,7 @@ fn round_trip<const N: usize, W: Write + Send, R: Read + Send>(
         move || {
             let mut echo = [0; N];
             for _ in 0..count {
-                there.1.read_exact(&mut echo).expect("the peer asks");
+                there.1.read_exact(&mut echo).expect("the peer writes");
                 there.0.write_all(&echo).expect("the peer reads");
             }
         },

@@ -1,4 +1,4 @@
-//! Our ring, as its users have it: over a memfd.
+//! Our ring, over a memfd, as its users have it.
 
 use std::hint::spin_loop;
 use std::time::Duration;
@@ -24,11 +24,11 @@ impl Memory {
         let ring = Ring::attach(self.0.window()).expect("a segment of that length");
         let producer = ring
             .producer(Incarnation::first(1))
-            .expect("nobody else has it");
+            .expect("the end is free");
         (
             producer,
             ring.consumer(Incarnation::first(2), OnRestart::Keep)
-                .expect("nobody else has it"),
+                .expect("the end is free"),
         )
     }
 }
@@ -88,7 +88,7 @@ pub fn batch<const N: usize, const B: usize>(count: u64) -> Duration {
                     }
                     n += 1;
                 }
-                batch.publish().expect("nobody took over");
+                batch.publish().expect("the end is ours");
             }
         },
         move || {
@@ -113,13 +113,13 @@ pub fn in_place<const N: usize>(count: u64) -> Duration {
     by_parts::<N, N>(count)
 }
 
-/// The same, but only the first 8 bytes are touched: the rest is handed over
+/// The same, but only the first 8 bytes are written and read: the rest is handed over
 /// without a copy.
 pub fn hand_over<const N: usize>(count: u64) -> Duration {
     by_parts::<N, 8>(count)
 }
 
-/// Records of `N` bytes, of which the first `TOUCHED` are written and read.
+/// Moves records of `N` bytes; the first `TOUCHED` of them are written and read.
 fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
     let memory = Memory::new(N);
     let (mut producer, mut consumer) = memory.ends();
@@ -135,7 +135,7 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
                     }
                 };
                 reservation.write(0, &sent);
-                reservation.commit(N).expect("nobody took over");
+                reservation.commit(N).expect("the end is ours");
             }
         },
         move || {
@@ -145,13 +145,13 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
                 }
                 consumer.peek().expect("a record").read(0, &mut received);
                 check(&received, n);
-                consumer.release().expect("nobody took over");
+                consumer.release().expect("the end is ours");
             }
         },
     )
 }
 
-/// To and fro through two rings.
+/// Round trips through two rings.
 pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (there, back) = (Memory::new(N), Memory::new(N));
     let (mut question, mut asked) = there.ends();

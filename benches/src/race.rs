@@ -1,4 +1,4 @@
-//! Two threads on two cores, and the time until both are done.
+//! Two threads on two cores, and the time until both have finished.
 
 use std::sync::Once;
 use std::sync::atomic::{
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Runs `here` on core 0 and `there` on core 1; from the moment both are
-/// awake to the moment both are done.
+/// Runs `here` on core 0 and `there` on core 1; returns the time from when both run until both
+/// have finished.
 pub fn race(here: impl FnOnce(), there: impl FnOnce() + Send) -> Duration {
     pin(0);
     let ready = AtomicBool::new(false);
@@ -23,8 +23,8 @@ pub fn race(here: impl FnOnce(), there: impl FnOnce() + Send) -> Duration {
             Instant::now()
         });
         while !ready.load(Acquire) {
-            // It starts on our core, where a spin under a real-time priority
-            // would never let it move to its own.
+            // The peer starts on our core. There a spin under a real-time priority would never
+            // let it move to its own core.
             thread::yield_now();
         }
         let start = Instant::now();
@@ -36,7 +36,7 @@ pub fn race(here: impl FnOnce(), there: impl FnOnce() + Send) -> Duration {
 }
 
 /// Times `here` on core 0 while core 1 repeats `noise`.
-pub fn beside(noise: impl Fn() + Sync, here: impl FnOnce()) -> Duration {
+pub fn with_noise(noise: impl Fn() + Sync, here: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     let mut time = Duration::ZERO;
     race(
@@ -55,7 +55,7 @@ pub fn beside(noise: impl Fn() + Sync, here: impl FnOnce()) -> Duration {
     time
 }
 
-/// Keeps this thread on `core`; says so once where it cannot.
+/// Pins this thread to `core`; prints one warning if it cannot.
 pub fn pin(core: usize) {
     static WARNING: Once = Once::new();
     let cores = thread::available_parallelism().map_or(1, |n| n.get());

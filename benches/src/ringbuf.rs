@@ -83,7 +83,7 @@ pub fn slice<const N: usize, const B: usize>(count: u64) -> Duration {
     )
 }
 
-/// To and fro through two queues.
+/// Round trips through two queues.
 pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (mut question, mut asked) = ends::<N>();
     let (mut answer, mut answered) = ends::<N>();

@@ -1,4 +1,4 @@
-//! rtrb: fixed-size elements, whole chunks, and bytes with a length in front.
+//! rtrb: fixed-size elements, whole chunks, and bytes with a length prefix.
 
 use std::hint::spin_loop;
 use std::mem::MaybeUninit;
@@ -91,7 +91,7 @@ pub fn chunk<const N: usize, const B: usize>(count: u64) -> Duration {
     )
 }
 
-/// Bytes with a length in front: what rtrb's users do for messages of any length.
+/// Bytes with a length prefix, as rtrb's users send messages of any length.
 pub fn framed<const N: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = RingBuffer::<u8>::new(room(N));
     let (mut sent, mut received) = ([0; N], [0; N]);
@@ -126,7 +126,7 @@ fn push_frame(producer: &mut Producer<u8>, message: &[u8]) -> bool {
     let prefix = (message.len() as u32).to_le_bytes();
     copy_in(first, second, 0, &prefix);
     copy_in(first, second, PREFIX, message);
-    // SAFETY: prefix and message filled it.
+    // SAFETY: prefix and message fill the chunk.
     unsafe { chunk.commit_all() };
     true
 }
@@ -155,9 +155,9 @@ fn copy_in(first: &mut [MaybeUninit<u8>], second: &mut [MaybeUninit<u8>], at: us
         bytes[..front].copy_to_uninit(&mut first[at..at + front]);
     }
     let rest = &bytes[front..];
-    let behind = (at + front).saturating_sub(first.len());
+    let start = (at + front).saturating_sub(first.len());
     if !rest.is_empty() {
-        rest.copy_to_uninit(&mut second[behind..behind + rest.len()]);
+        rest.copy_to_uninit(&mut second[start..start + rest.len()]);
     }
 }
 
@@ -169,13 +169,13 @@ fn copy_out((first, second): (&[u8], &[u8]), at: usize, bytes: &mut [u8]) {
         bytes[..front].copy_from_slice(&first[at..at + front]);
     }
     let rest = &mut bytes[front..];
-    let behind = (at + front).saturating_sub(first.len());
+    let start = (at + front).saturating_sub(first.len());
     if !rest.is_empty() {
-        rest.copy_from_slice(&second[behind..behind + rest.len()]);
+        rest.copy_from_slice(&second[start..start + rest.len()]);
     }
 }
 
-/// To and fro through two queues.
+/// Round trips through two queues.
 pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (mut question, mut asked) = ends::<N>();
     let (mut answer, mut answered) = ends::<N>();

@@ -1,4 +1,4 @@
-//! Our ring of records of one type, as its users have it: over a memfd.
+//! Our ring of records of one type, over a memfd, as its users have it.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use shmem_core::{Incarnation, Mapping};
 use crate::race::{pin, race};
 use crate::{check, room, stamp};
 
-/// What is moved: any number of bytes.
+/// The type of the messages: any number of bytes.
 pub trait Message: NoUninit + AnyBitPattern + Send {}
 impl<T: NoUninit + AnyBitPattern + Send> Message for T {}
 
@@ -32,9 +32,9 @@ where
         let ring = TypedRing::attach(self.0.window()).expect("a segment of that length");
         let producer = ring
             .producer(Incarnation::first(1))
-            .expect("nobody else has it");
+            .expect("the end is free");
         let consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep);
-        (producer, consumer.expect("nobody else has it"))
+        (producer, consumer.expect("the end is free"))
     }
 }
 
@@ -115,7 +115,7 @@ where
     )
 }
 
-/// To and fro through two rings.
+/// Round trips through two rings.
 pub fn round_trip<const N: usize>(count: u64) -> Duration
 where
     [u8; N]: Message,

@@ -1,4 +1,4 @@
-//! The ledger: words beside the region in which actors note what they attempt and what was
+//! The ledger: words outside the region in which actors note what they attempt and what was
 //! acknowledged, so that others can be checked against it. The harness controls actors there.
 //!
 //! The ledger is not part of what is tested. Stores to it are not counted. Their order keeps
@@ -103,7 +103,7 @@ impl<'m> Ledger<'m> {
         self.cell(12)
     }
 
-    /// The incarnation that its peers presumed gone and that goes on; 0 if there is none.
+    /// The incarnation that its peers presumed gone and that still runs; 0 if there is none.
     pub(crate) fn evicted(self) -> Cell<'m> {
         self.cell(16)
     }

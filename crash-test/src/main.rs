@@ -7,7 +7,7 @@
 //!   threads, as processes, and as work that dies or stops at a store.
 //! - A *fault* is a death or a stall, before an enumerated store or at a random moment. To
 //!   the peers of a stalled party it is silent, or gone.
-//! - The *ledger* lies beside the region: each actor notes in it what it attempts, and what
+//! - The *ledger* is outside the region: each actor notes in it what it attempts, and what
 //!   was acknowledged.
 //! - A *verdict* is the result of an operation or an audit: success, or a violation.
 //!

@@ -1,14 +1,14 @@
-//! The ratios as a picture.
+//! The ratios as a bar chart.
 
 use std::fmt::Write;
 
 use crate::row::{Place, Row};
 
-/// Width of it all, of the names, and of a ratio of 1.
+/// Width of the image, of the names, and of a ratio of 1.
 const WIDTH: f64 = 760.0;
 const NAMES: f64 = 300.0;
 const ONE: f64 = 200.0;
-/// The longest ratio that is drawn to its end.
+/// The longest ratio that is drawn completely.
 const MOST: f64 = 2.0;
 const LINE: f64 = 18.0;
 /// Width of a ratio's number.
@@ -19,7 +19,7 @@ const STYLE: &str = "text { font: 12px sans-serif; fill: #222 } .place { font-we
     .target { stroke: #222; stroke-width: 2 } \
     @media (prefers-color-scheme: dark) { text { fill: #ddd } .target { stroke: #ddd } }";
 
-/// An SVG of all rows: a bar as long as the ratio to the peer, and a mark at the target.
+/// Draws an SVG of all rows: a bar as long as the ratio to the peer, and a mark at the target.
 pub(crate) fn svg(rows: &[Row]) -> String {
     let (mut body, mut y) = (String::new(), 0.0);
     for place in Place::ALL {
@@ -67,7 +67,7 @@ fn bar(body: &mut String, y: f64, row: &Row) {
     if row.goal != 0 {
         let x = NAMES + row.target.min(MOST) * ONE;
         line(body, "target", x, y - 0.75 * LINE, y + 0.15 * LINE);
-        // The number stands where the mark does not cross it.
+        // The number moves to where the mark does not cross it.
         if (label - 4.0..label + LABEL).contains(&x) {
             label = x + 6.0;
         }

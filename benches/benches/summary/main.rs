@@ -1,12 +1,13 @@
-//! The goals, each a ratio within one run: we and the peer take turns, so that whatever
-//! disturbs the machine disturbs both.
+//! The goals, each a ratio within one run: we and the peer alternate, so that a disturbance of
+//! the machine affects both.
 //!
-//! A virtual machine's processors are moved by its host, and every figure with them. Before
-//! and after each pair of turns two cache lines go to and fro: their time says where the two
-//! processors are, pairs are sorted by it, and one whose place changed is left out.
+//! The host of a virtual machine moves its processors, and every figure changes with that. Before
+//! and after each pair of measurements two cache lines go back and forth. Their time shows how
+//! far apart the two processors are; pairs are sorted by it, and a pair during which it changed
+//! is left out.
 //!
-//! It reports and never fails on what it finds. `--json` for machines; `--rounds N`; `--row TEXT`
-//! for the rows alone whose name contains that; `--write DIRECTORY` for `summary.json` and
+//! It reports and never fails on its results. `--json` prints JSON; `--rounds N`; `--row TEXT`
+//! measures only the rows whose name contains TEXT; `--write DIRECTORY` writes `summary.json` and
 //! `summary.svg` there.
 
 mod chart;
@@ -22,21 +23,21 @@ use shmem_benches::locks::{
 use shmem_benches::{Contender, call, line, lookup, others, ours, ringbuf, rtrb, typed};
 
 struct Goal {
-    /// Number of the goal; 0 for what is compared without one.
+    /// Number of the goal; 0 for a comparison without a goal.
     goal: u32,
-    /// Messages of one turn.
+    /// Messages of one measurement.
     count: u64,
     name: &'static str,
     ours: Contender,
     peer: &'static str,
     theirs: Contender,
-    /// The ratio that is aimed at.
+    /// The ratio that is the goal.
     target: f64,
-    /// What the machine does at best.
+    /// Measures the best that the machine can do.
     limit: Option<Contender>,
 }
 
-/// What the turns of a round took, ns per message.
+/// The times of a round, in ns per message.
 struct Pair {
     place: Place,
     ours: f64,
@@ -44,7 +45,7 @@ struct Pair {
     limit: Option<f64>,
 }
 
-/// A name and what it names.
+/// A name and the contender that it names.
 type Named = (&'static str, Contender);
 
 const fn goal(
@@ -74,7 +75,7 @@ impl Goal {
     }
 }
 
-/// As our waits are meant to be used where the peer runs on another core.
+/// The recommended number of spins where the peer runs on another core.
 const SPINS: u32 = 100;
 
 const CALL_8: Named = ("call 8 B", call::call::<8>);
@@ -144,10 +145,10 @@ const GOALS: [Goal; 44] = [
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let rounds = value_of(&arguments, "--rounds").and_then(|rounds| rounds.parse().ok());
-    let directory = value_of(&arguments, "--write");
-    let wanted = value_of(&arguments, "--row");
-    // A filter for criterion's benches, or their list, asks for something else.
+    let rounds = argument_value(&arguments, "--rounds").and_then(|rounds| rounds.parse().ok());
+    let directory = argument_value(&arguments, "--write");
+    let wanted = argument_value(&arguments, "--row");
+    // Arguments such as a filter or `--list` are for criterion's benches, and not for this one.
     let is_filtered = rounds.is_none() && directory.is_none() && wanted.is_none();
     if has("--list") || (is_filtered && arguments.iter().any(|a| !a.starts_with('-'))) {
         return;
@@ -173,7 +174,7 @@ fn main() {
     }
 }
 
-fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+fn argument_value<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
     let at = arguments.iter().position(|argument| argument == flag)?;
     Some(arguments.get(at + 1)?)
 }
@@ -184,17 +185,18 @@ fn write(directory: &Path, json: &str, rows: &[Row]) -> std::io::Result<()> {
     std::fs::write(directory.join("summary.svg"), chart::svg(rows))
 }
 
-/// Takes turns for so many rounds, each `shorter` times shorter than usual.
+/// Alternates for `rounds` rounds, each `shorter` times shorter than usual.
 fn measure(goals: &[&Goal], rounds: usize, shorter: u64) -> Vec<Row> {
     let mut pairs: Vec<Vec<Pair>> = goals.iter().map(|_| Vec::new()).collect();
-    let look = || Place::of(turn(line::two, 3_000 / shorter));
-    let mut place = look();
+    let find_place = || Place::from_time(time_per_message(line::two, 3_000 / shorter));
+    let mut place = find_place();
     for _ in 0..rounds.max(1) {
         for (goal, pairs) in goals.iter().zip(&mut pairs) {
             let count = goal.count / shorter;
-            let (ours, theirs) = (turn(goal.ours, count), turn(goal.theirs, count));
-            let limit = goal.limit.map(|limit| turn(limit, count));
-            let before = std::mem::replace(&mut place, look());
+            let ours = time_per_message(goal.ours, count);
+            let theirs = time_per_message(goal.theirs, count);
+            let limit = goal.limit.map(|limit| time_per_message(limit, count));
+            let before = std::mem::replace(&mut place, find_place());
             if before == place || rounds <= 1 {
                 pairs.push(Pair {
                     place,
@@ -212,13 +214,13 @@ fn measure(goals: &[&Goal], rounds: usize, shorter: u64) -> Vec<Row> {
     Place::ALL.into_iter().flat_map(in_place).collect()
 }
 
-/// Nanoseconds per message.
-fn turn(contender: Contender, count: u64) -> f64 {
+/// Returns nanoseconds per message.
+fn time_per_message(contender: Contender, count: u64) -> f64 {
     let time: Duration = contender(count);
     time.as_nanos() as f64 / count as f64
 }
 
-/// The medians in one place; `None` if the processors never were there.
+/// Returns the medians in one place; `None` if the processors were never there.
 fn row(goal: &Goal, pairs: &[Pair], place: Place) -> Option<Row> {
     let pairs: Vec<_> = pairs.iter().filter(|pair| pair.place == place).collect();
     if pairs.is_empty() {

@@ -1,8 +1,8 @@
-//! What is said of one goal in one place.
+//! The figures of one goal in one place.
 
 use serde::Serialize;
 
-/// Where the two processors are.
+/// How far apart the two processors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Place {
@@ -16,8 +16,8 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) const ALL: [Self; 3] = [Self::Sibling, Self::Near, Self::Far];
 
-    /// By the time, in nanoseconds, that two lines take to and fro.
-    pub(crate) fn of(two_lines: f64) -> Self {
+    /// Returns the place for the round-trip time of two lines, in nanoseconds.
+    pub(crate) fn from_time(two_lines: f64) -> Self {
         match two_lines {
             ..85.0 => Self::Sibling,
             85.0..200.0 => Self::Near,

@@ -1,7 +1,7 @@
-//! The SDK beside iceoryx2, between two processes: calls, messages, opening by name.
+//! The SDK compared with iceoryx2, between two processes: calls, messages, opening by name.
 //!
-//! `cargo xtask bench --only iceoryx2`. The two take turns, so that whatever disturbs the
-//! machine disturbs both; it reports and never fails on what it finds. `--rounds N`, `--json`.
+//! `cargo xtask bench --only iceoryx2`. The two alternate, so that a disturbance of the machine
+//! affects both. It reports and never fails on its results. `--rounds N`, `--json`.
 
 mod ours;
 mod theirs;
@@ -13,13 +13,14 @@ use anyhow::{Context, Result, bail};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 
-/// What is timed, `count` times in a place, and what its peer process does.
-type Here = fn(&str, u64) -> Result<Duration>;
-type There = fn(&str, u64) -> Result<()>;
+/// Measures `count` operations on a region at a path.
+type Measured = fn(&str, u64) -> Result<Duration>;
+/// Does the part of the peer process.
+type Peer = fn(&str, u64) -> Result<()>;
 
 struct Side {
-    here: Here,
-    there: Option<There>,
+    measured: Measured,
+    peer: Option<Peer>,
 }
 
 struct Row {
@@ -31,13 +32,16 @@ struct Row {
     target: f64,
 }
 
-const fn pair(here: Here, there: There) -> Side {
-    let there = Some(there);
-    Side { here, there }
+const fn pair(measured: Measured, peer: Peer) -> Side {
+    let peer = Some(peer);
+    Side { measured, peer }
 }
 
-const fn alone(here: Here) -> Side {
-    Side { here, there: None }
+const fn alone(measured: Measured) -> Side {
+    Side {
+        measured,
+        peer: None,
+    }
 }
 
 const ROWS: [Row; 3] = [
@@ -70,7 +74,7 @@ const ROWS: [Row; 3] = [
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [word, row, side, place, count] = &arguments[..]
-        && word == "there"
+        && word == "peer"
     {
         let row = &ROWS[row.parse::<usize>()?];
         let side = if side == "ours" {
@@ -79,7 +83,7 @@ fn main() -> Result<()> {
             &row.theirs
         };
         pin(1);
-        return side.there.context("this row has one process")?(place, count.parse()?);
+        return side.peer.context("this row has one process")?(place, count.parse()?);
     }
     let (mut rounds, mut is_json) = (15, false);
     let mut words = arguments.iter();
@@ -88,7 +92,7 @@ fn main() -> Result<()> {
             "--json" => is_json = true,
             "--rounds" => rounds = words.next().context("--rounds N")?.parse()?,
             "--bench" => {}
-            other => bail!("`{other}`: there are --rounds N and --json"),
+            other => bail!("`{other}` is unknown: give --rounds N or --json"),
         }
     }
     pin(0);
@@ -97,8 +101,8 @@ fn main() -> Result<()> {
         let mut pairs = Vec::new();
         for _ in 0..rounds {
             pairs.push((
-                turn(at, "ours", &row.ours, row.count)?,
-                turn(at, "theirs", &row.theirs, row.count)?,
+                time_each(at, "ours", &row.ours, row.count)?,
+                time_each(at, "theirs", &row.theirs, row.count)?,
             ));
         }
         lines.push((
@@ -136,16 +140,16 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds each of `count` takes, with a fresh peer process where one is needed.
-fn turn(row: usize, name: &str, side: &Side, count: u64) -> Result<f64> {
+/// Returns the nanoseconds of one of `count` operations, with a new peer process if one is needed.
+fn time_each(row: usize, name: &str, side: &Side, count: u64) -> Result<f64> {
     let directory = tempfile::tempdir_in("/dev/shm").context("no /dev/shm")?;
     let place = directory.path().join("region");
     let place = place.to_str().context("a path that is text")?;
-    let peer = match side.there {
+    let peer = match side.peer {
         Some(_) => Some(start(row, name, place, count)?),
         None => None,
     };
-    let time = (side.here)(place, count)?;
+    let time = (side.measured)(place, count)?;
     if let Some(mut peer) = peer {
         let status = peer.wait().context("the peer process")?;
         if !status.success() {
@@ -158,32 +162,32 @@ fn turn(row: usize, name: &str, side: &Side, count: u64) -> Result<f64> {
 fn start(row: usize, side: &str, place: &str, count: u64) -> Result<Child> {
     let own = std::env::current_exe().context("no path of this program")?;
     let mut command = Command::new(own);
-    command.args(["there", &row.to_string(), side, place, &count.to_string()]);
+    command.args(["peer", &row.to_string(), side, place, &count.to_string()]);
     command.spawn().context("cannot start the peer process")
 }
 
-fn median<T>(values: &[T], of: impl Fn(&T) -> f64) -> f64 {
-    let mut sorted: Vec<f64> = values.iter().map(of).collect();
+fn median<T>(values: &[T], value: impl Fn(&T) -> f64) -> f64 {
+    let mut sorted: Vec<f64> = values.iter().map(value).collect();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
 }
 
-/// Calls `try_it` until it gives something, for a while.
-fn until<T>(mut try_it: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Calls `attempt` until it returns a value, for at most 20 seconds.
+fn until<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(20) {
-        if let Some(found) = try_it()? {
+        if let Some(found) = attempt()? {
             return Ok(found);
         }
         std::thread::yield_now();
     }
-    bail!("the peer process did not come")
+    bail!("the peer process did not start in time")
 }
 
-/// Calls `try_it` again and again, as both sides here do for a message.
-fn spin<T>(mut try_it: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Calls `attempt` until it returns a value, as both sides do to wait for a message.
+fn spin<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     loop {
-        if let Some(found) = try_it()? {
+        if let Some(found) = attempt()? {
             return Ok(found);
         }
         std::hint::spin_loop();

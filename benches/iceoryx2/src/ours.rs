@@ -1,4 +1,4 @@
-//! Our side: a region in a file, a session in each process.
+//! Our side: a region in a file, and a session in each process.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub fn serve(place: &str, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// A message there on one ring, and back on another.
+/// A message on one ring, and its echo on another.
 pub fn round_trip(place: &str, count: u64) -> Result<Duration> {
     let session = Session::create_file(place, LEN, 1)?;
     let mut receiver = session.receiver("back", RING, OnRestart::Keep)?;
@@ -77,7 +77,7 @@ pub fn echo(place: &str, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Opens a ring that is there by its name.
+/// Opens an existing ring by its name.
 pub fn open(place: &str, count: u64) -> Result<Duration> {
     let session = Session::create_file(place, LEN, 1)?;
     drop(session.sender("ring", RING)?);

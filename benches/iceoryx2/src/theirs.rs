@@ -1,4 +1,4 @@
-//! iceoryx2's side: one service to a turn, named after our region's place.
+//! iceoryx2's side: one service for a measurement, named after the path of our region.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use iceoryx2::prelude::*;
 use crate::{spin, until};
 
 fn node() -> Result<Node<ipc::Service>> {
-    set_log_level(LogLevel::Error); // It warns where no configuration file is.
+    set_log_level(LogLevel::Error); // It warns if there is no configuration file.
     Ok(NodeBuilder::new().create::<ipc::Service>()?)
 }
 
@@ -95,7 +95,7 @@ pub fn open(place: &str, count: u64) -> Result<Duration> {
     let node = node()?;
     let name = name(place, "open")?;
     let create = || node.service_builder(&name).publish_subscribe::<u64>();
-    let _kept = create().create()?;
+    let _service = create().create()?;
     let start = Instant::now();
     for _ in 0..count {
         drop(create().open()?);

@@ -15,7 +15,7 @@ use crate::shown::{Attached, Counters, Permits, Shown};
 /// inconsistent.
 pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
     // This incarnation is never attached, and acquires nothing.
-    let nobody = Incarnation::first(PARTIES + 1);
+    let unused = Incarnation::first(PARTIES + 1);
     let counters = |segment: Named| -> Result<Counters> {
         let counters = ledger::read_unlocked(area.open(segment)?);
         Ok(Counters {
@@ -23,7 +23,7 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
             by: ledger::by_party(&counters).to_vec(),
         })
     };
-    let semaphore = Semaphore::attach(area.open(area::semaphore())?, nobody, &Silent)?;
+    let semaphore = Semaphore::attach(area.open(area::semaphore())?, unused, &Silent)?;
     let parties = (1..=PARTIES).filter_map(|party| {
         let slot = area.registry().partition(party).ok()?;
         let incarnation = short(slot.incarnation?);

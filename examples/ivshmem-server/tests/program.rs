@@ -170,7 +170,7 @@ fn a_restarted_server_has_the_same_memory_and_clients_join_it_again() {
     server.kill();
     assert_eq!(changes(&mut first, 2), ["+1", "lost"]);
     assert_eq!(changes(&mut second, 1), ["lost"]);
-    // They go on without a server, and beside the next one.
+    // They work without a server, and also while a new server runs.
     assert!(first.ring(1, 0));
     assert_eq!(take_rings(second.own(0).unwrap()), 1);
 

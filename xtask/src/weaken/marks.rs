@@ -36,7 +36,7 @@ pub(super) enum Mark {
 
 /// Returns the number of the line, from 1, that names the model of `site`.
 pub(super) fn mark_line(lines: &[&str], site: &Site) -> Option<usize> {
-    beside(lines, site, WORD)
+    find_near(lines, site, WORD)
 }
 
 /// Returns the number of the line, from 1, that gives the reason of the relaxed access `site`.
@@ -47,11 +47,11 @@ pub(super) fn reason_line(lines: &[&str], site: &Site) -> Option<usize> {
             .find(|&line| is_mark(lines[line - 1], ALL_RELAXED));
         attributes.or_else(|| above(lines, *item.start(), ALL_RELAXED))
     };
-    let own = beside(lines, site, RELAXED);
+    let own = find_near(lines, site, RELAXED);
     own.or_else(|| site.items.iter().rev().find_map(item_reason))
 }
 
-fn beside(lines: &[&str], site: &Site, word: &str) -> Option<usize> {
+fn find_near(lines: &[&str], site: &Site, word: &str) -> Option<usize> {
     if lines[site.line - 1].contains(word) {
         return Some(site.line);
     }

@@ -103,7 +103,7 @@ impl<'m> CounterPair<'m> {
         })
     }
 
-    /// Reads the numbers, beside other readers.
+    /// Reads the numbers while other readers may read them.
     pub(super) fn read(&self, data: ReadWindow<'_>, died: bool) -> Outcome {
         self.reading(self.own()).set(self.incarnation.word());
         self.ensure_a_party_died(died)?;
@@ -112,7 +112,7 @@ impl<'m> CounterPair<'m> {
             let (first, second) = numbers(data);
             let warned = died || self.memory.ledger.half_done().get() != 0;
             ensure(warned || inside.is_none() && first == second, || {
-                format!("reading beside {inside:?}, without a warning, {first} and {second}")
+                format!("reading while {inside:?} writes, without a warning, {first} and {second}")
             })?;
         }
         self.reading(self.own()).set(0);
