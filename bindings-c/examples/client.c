@@ -1,4 +1,4 @@
-/* client.c - partition 2: asks for each line of its standard input, then says goodbye */
+/* client.c - partition 2: makes a call for each line of its standard input, then ends the server */
 #include <shmr.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static void must(enum shmr_status status, const struct shmr_error *why)
 	exit(1);
 }
 
-/* A client that was killed before has not left: its process tells. */
+/* A client that was killed has not left. The kernel reports that its process has ended. */
 static void join(void)
 {
 	const struct shmr_session_options options = {
@@ -42,8 +42,8 @@ static void join(void)
 }
 
 /*
- * Asks until there is an answer. A server that died in a call has carried out the command
- * or not. Here it may be carried out twice; elsewhere the next server is asked first.
+ * Calls until there is an answer. A server that died during a call may have carried out the
+ * command. Here carrying it out twice is harmless; otherwise ask the next server first.
  */
 static void ask(const char *line, size_t len)
 {

@@ -1,4 +1,4 @@
-/* receiver.c - partition 1: makes the region, prints the lines that arrive */
+/* receiver.c - partition 1: creates the region, and prints the lines that arrive */
 #include <shmr.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ int main(int argc, char **argv)
 			/* The sender may sleep until there is room. */
 			shmr_consumer_notify(&consumer, &bell);
 			if (len == 0)
-				break;	/* an empty record says goodbye */
+				break;	/* an empty record ends the program */
 			printf("%.*s\n", (int)len, line);
 		}
 	}

@@ -1,4 +1,4 @@
-/* sender.c - partition 2: sends each line of its standard input, then goodbye */
+/* sender.c - partition 2: sends each line of its standard input, then an empty record */
 #include <shmr.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	must(shmr_region_attach(&region, shmr_mapping_base(&mapping),
 				shmr_mapping_len(&mapping)), &region.error);
 	must(shmr_registry_attach(&registry, &region), &registry.error);
-	/* A sender that was killed before has not left: its process tells. */
+	/* A sender that was killed has not left. The kernel reports that its process has ended. */
 	must(shmr_processes_watch(&processes, &registry), &processes.error);
 	alive = shmr_processes_liveness(&processes);
 	shmr_wait_poll(&wait, 5000, 20);

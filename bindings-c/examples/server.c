@@ -20,7 +20,7 @@ static void must(enum shmr_status status, const struct shmr_error *why)
 	exit(1);
 }
 
-/* After a restart the region is there, and the client's commands in it. */
+/* After a restart, the region exists and contains the client's commands. */
 static void join_or_create(void)
 {
 	const struct shmr_session_options options = {
@@ -40,7 +40,7 @@ static void join_or_create(void)
 
 int main(int argc, char **argv)
 {
-	/* Longer than any command: less than half of 16 KiB. */
+	/* Longer than any command: a command is shorter than half of 16 KiB. */
 	static char text[8192];
 	struct shmr_call call;
 	size_t len, at;
@@ -63,7 +63,7 @@ int main(int argc, char **argv)
 		}
 		must(status, &server.error);
 		if (call.number == 0)
-			break;	/* a message, not a call, says goodbye */
+			break;	/* a message that is not a call ends the program */
 		for (at = 0; at < len; at++)
 			text[at] = (char)toupper((unsigned char)text[at]);
 		switch (shmr_server_answer(&server, &call, text, len, SECOND)) {
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
 		case SHMR_PEER_GONE:
 		case SHMR_RESTARTED:
 		case SHMR_CALLER_RESTARTED:
-			break;	/* or nobody is left who wants the answer */
+			break;	/* if it failed, no client waits for the answer */
 		default:
 			must(server.error.status, &server.error);
 		}

@@ -165,8 +165,9 @@ impl<'m> Client<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`] or
-    /// [`Error::PeerGone`] it is unknown whether the server carried out the command.
+    /// Those of [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`],
+    /// [`Error::PeerGone`] or [`Error::AnswerLost`] it is unknown whether the server carried out the
+    /// command.
     pub fn call(
         &mut self,
         command: &[u8],
@@ -243,8 +244,8 @@ impl<'m> Client<'m> {
     /// # Errors
     ///
     /// [`Error::TimedOut`] and [`Error::MessageFirst`]: the call can be finished later.
-    /// [`Error::BufferTooShort`]: the answer is given up. [`Error::PeerGone`] and
-    /// [`Error::PeerRestarted`]: there will be no answer. [`Error::AnsweredTwice`],
+    /// [`Error::BufferTooShort`]: the answer is lost. [`Error::PeerGone`] and
+    /// [`Error::AnswerLost`]: there will be no answer. [`Error::AnsweredTwice`],
     /// [`Error::NeverCalled`], [`Error::NotAMessage`] if the server broke the protocol.
     /// [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn finish_call(

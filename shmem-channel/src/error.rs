@@ -60,7 +60,7 @@ pub enum Error {
         len: usize,
     },
     /// The peer was restarted, and nothing was sent: it has lost its state. Reported once for each
-    /// restart, by this error or by `Received::PeerRestarted`.
+    /// restart: by this error, by `AnswerLost` or by `Received::PeerRestarted`.
     PeerRestarted,
     /// The server was restarted after it was sent the call, and before it answered: there will be no
     /// answer. It is unknown whether the command was carried out. This reports the restart.
