@@ -112,7 +112,7 @@ pub(super) fn start(
         Some(DoorbellServer { server, door }) => (server.keep(), Some(door)),
         None => (None, None),
     };
-    let backend = Running::new(machine, server, door);
+    let backend = Running::backend(machine, server, door);
     Ok(Spawned::Started(backend, BackendRecord::Machine(record)))
 }
 
@@ -132,7 +132,7 @@ pub(super) fn find(
         }
     }
     Ok(Found {
-        backend: Running::new(machine, server, door),
+        backend: Running::backend(machine, server, door),
         memory: Mapping::from_fd(region)?,
         waiting,
     })
@@ -163,7 +163,7 @@ pub(super) fn kill_unrecorded(launch: &Launch<'_>) {
 }
 
 impl Running {
-    fn new(
+    fn backend(
         machine: Machine,
         server: Option<Server>,
         door: Option<Arc<DoorbellClient>>,
