@@ -19,7 +19,7 @@
 #define KMON_VERSION			2
 
 /* The region and what is in it. */
-#define KMON_REGION_LEN			(416 << 10)
+#define KMON_REGION_LEN			(2 << 20)
 #define KMON_GEOMETRY_SEGMENTS		16
 #define KMON_GEOMETRY_PARTITIONS	128
 #define KMON_GEOMETRY_BLOCK		128

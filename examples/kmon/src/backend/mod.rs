@@ -57,7 +57,9 @@ impl Spawned {
 }
 
 /// Bytes of a machine's region: a power of two, as a PCI device's memory must be.
-const MACHINE_REGION_LEN: usize = 2 << 20;
+const MACHINE_REGION_LEN: usize = MonitorLink::REGION_LEN.next_power_of_two();
+/// Bytes of a process's region: what its segments need, as all of it is allocated.
+const PROCESS_REGION_LEN: usize = 416 << 10;
 
 /// The memory of an instance before its region is formatted.
 pub(crate) struct AttachedRegion {
@@ -83,7 +85,7 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<AttachedRegion> {
     match launch.kind {
         Kind::External(external) => Ok(region(external::prepare(external)?)),
         Kind::Process { .. } => {
-            let len = MonitorLink::REGION_LEN;
+            let len = PROCESS_REGION_LEN;
             Ok(region(anonymous(launch.number, len)?))
         }
         Kind::Qemu(qemu) => {

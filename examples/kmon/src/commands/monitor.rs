@@ -93,9 +93,9 @@ pub(super) fn run(session: &Session, args: &MonitorArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until each running instance has two readings, at most one period.
+/// Waits until each running instance has two readings, at most one period and a second.
 fn wait_for_rates(session: &Session) {
-    let deadline = Instant::now() + session.monitor.period() + Duration::from_millis(200);
+    let deadline = Instant::now() + session.monitor.period() + Duration::from_secs(1);
     for instance in session.monitor.instances() {
         let left = deadline.saturating_duration_since(Instant::now());
         instance.shared.wait_until(left, |view| {

@@ -31,7 +31,7 @@ pub struct MonitorLink<'m> {
 
 impl<'m> MonitorLink<'m> {
     /// The minimum length of a region.
-    pub const REGION_LEN: usize = 416 << 10;
+    pub const REGION_LEN: usize = 2 << 20;
 
     /// Formats `memory` as the region of the instance that `settings` names.
     ///
