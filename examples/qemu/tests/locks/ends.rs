@@ -56,7 +56,7 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
         .for_each(|job| assert!(!job.has_reported("failed")));
     arena.run("gone 2");
     let ended = others.map(Job::end);
-    let died = |party: u8| format!("partition {party} in its incarnation");
+    let died = |party: u8| format!("of partition {party} died");
     let why = ended
         .each_ref()
         .map(|ended| ended.event("failed")["error"].as_str().unwrap());
