@@ -281,7 +281,7 @@ impl<'m> Channel<'m> {
             return Err(Error::TimedOut);
         }
         if !wait.has_checks_left() {
-            self.sender.check_region()?;
+            self.sender.member.check_place()?;
         }
         let (line, mut other) = (self.line, other);
         self.receiver.wait_part(wait, || other(&line));

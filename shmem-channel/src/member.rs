@@ -66,6 +66,19 @@ impl<'m> Member<'m> {
         }
     }
 
+    /// Fails if this partition lost its place: the region is another, or a later incarnation has the
+    /// slot. A wait makes this check before each sleep, so that a partition that only waits finds
+    /// out, too.
+    pub(crate) fn check_place(&self) -> Result<(), Error> {
+        self.check_region()?;
+        let slot = self.registry.partition(self.incarnation.partition());
+        // One that left still has its place, until another attaches.
+        match slot.is_ok_and(|slot| slot.incarnation == Some(self.incarnation)) {
+            true => Ok(()),
+            false => Err(self.evicted()),
+        }
+    }
+
     #[cold]
     fn reformatted(&self) -> Error {
         match Region::attach(self.region.memory()) {

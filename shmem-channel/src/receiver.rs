@@ -146,6 +146,9 @@ impl<'m> Receiver<'m> {
             if wait.is_expired() {
                 return Err(Error::TimedOut);
             }
+            if !wait.has_checks_left() {
+                self.member.check_place()?;
+            }
             self.wait_part(&mut wait, || false);
         }
     }
@@ -155,7 +158,7 @@ impl<'m> Receiver<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::Reformatted`].
+    /// [`Error::Evicted`], [`Error::Reformatted`].
     pub fn wait_for(&mut self, timeout: Duration) -> Result<bool, Error> {
         let mut wait = self.waiter(timeout);
         loop {
@@ -165,6 +168,9 @@ impl<'m> Receiver<'m> {
             }
             if wait.is_expired() {
                 return Ok(false);
+            }
+            if !wait.has_checks_left() {
+                self.member.check_place()?;
             }
             self.wait_part(&mut wait, || false);
         }

@@ -52,11 +52,6 @@ impl<'m> Sender<'m> {
         self.producer.position()
     }
 
-    /// Fails if the region was formatted again.
-    pub(crate) fn check_region(&self) -> Result<(), Error> {
-        self.member.check_region()
-    }
-
     /// Notes the receiver that the next record is for. Returns the epoch of its end; 0 if no
     /// partition has opened that end yet.
     pub(crate) fn note_receiver(&mut self) -> Result<u32, Error> {
@@ -136,6 +131,9 @@ impl<'m> Sender<'m> {
             sent => return sent,
         }
         loop {
+            if !wait.has_checks_left() {
+                self.member.check_place()?;
+            }
             self.wait_for_room(len, &mut wait.part());
             match try_send(self) {
                 Err(Error::Full) => {}

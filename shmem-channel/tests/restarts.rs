@@ -2,7 +2,9 @@
 
 mod support;
 
-use shmem_channel::{Call, Error, Incoming, PendingCall, Received, Session, SessionOptions};
+use shmem_channel::{
+    Call, Error, Incoming, OnRestart, PendingCall, Received, Session, SessionOptions,
+};
 use shmem_core::mem::Heap;
 use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
@@ -342,6 +344,41 @@ fn finishing_a_call_to_a_dead_server_keeps_the_answer_to_a_later_call() {
     let ended = client.finish_call(dead, &mut buffer, SHORT);
     assert_eq!(ended, Err(Error::AnswerLost));
     assert_eq!(client.finish_call(later, &mut buffer, SHORT), Ok(3));
+}
+
+#[test]
+fn an_end_that_waits_finds_its_partition_evicted_though_no_one_took_the_end() {
+    let heap = memory();
+    let (_first, second) = (create(&heap), join(&heap, 2));
+    let mut client = second.client("demo").unwrap();
+    let mut server = second.server("another").unwrap();
+    let mut receiver = second.receiver("events", 64, OnRestart::Keep).unwrap();
+    let mut sender = second.sender("full", 64).unwrap();
+    while sender.try_send(b"12345678").is_ok() {}
+    let call = client.start_call(b"1", PATIENCE).unwrap();
+
+    let _again = join(&heap, 2);
+    let mut buffer = [0; 8];
+    let evicted = Some(Error::Evicted);
+    assert_eq!(recv(&mut server).err(), evicted);
+    let finished = client.finish_call(call, &mut buffer, PATIENCE);
+    assert_eq!(finished.err(), evicted);
+    assert_eq!(client.recv(&mut buffer, PATIENCE).err(), evicted);
+    assert_eq!(receiver.recv(&mut buffer, PATIENCE).err(), evicted);
+    assert_eq!(receiver.wait_for(PATIENCE).err(), evicted);
+    assert_eq!(sender.send(b"12345678", PATIENCE).err(), evicted);
+}
+
+#[test]
+fn an_end_can_be_used_after_its_session_left() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = second.server("demo").unwrap();
+    drop(second);
+    assert_eq!(recv(&mut server), Err(Error::TimedOut));
+    let mut client = first.client("demo").unwrap();
+    client.send(b"1", PATIENCE).unwrap();
+    assert_eq!(recv(&mut server), Ok(Incoming::Message { len: 1 }));
 }
 
 #[test]

@@ -6,10 +6,15 @@ use core::mem::{align_of, size_of};
 /// Bits of the size in the word of a shape.
 const SIZE_BITS: u32 = 28;
 
+/// The largest alignment that shapes distinguish: machines and compilers align 8-byte and 16-byte
+/// numbers differently (32-bit x86 aligns `u64` to 4).
+const MAX_ALIGN: usize = 4;
+
 /// Size and alignment of a value that a lock protects.
 ///
 /// In memory it is one word, `protects`. Bits 0 to 27 are the size in bytes, bits 28 to 31 the
-/// binary logarithm of the alignment. It is 0 if no partition has declared what the lock protects.
+/// binary logarithm of the alignment, which is 4 for every larger one. It is 0 if no partition has
+/// declared what the lock protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape(u32);
 
@@ -21,12 +26,15 @@ impl Shape {
     ///
     /// # Panics
     ///
-    /// If `T` has 256 MiB or more, or an alignment of more than 32 KiB. For a type that a lock
-    /// protects, this is a compile error.
+    /// If `T` has 256 MiB or more. For a type that a lock protects, this is a compile error.
     pub const fn new<T>() -> Self {
-        let (size, align) = (size_of::<T>(), align_of::<T>().trailing_zeros());
-        assert!(size < 1 << SIZE_BITS && align < 16, "too large for a lock");
-        Self(align << SIZE_BITS | size as u32)
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        assert!(size < 1 << SIZE_BITS, "too large for a lock");
+        if size == 0 {
+            return Self::UNDECLARED;
+        }
+        let align = if align < MAX_ALIGN { align } else { MAX_ALIGN };
+        Self(align.trailing_zeros() << SIZE_BITS | size as u32)
     }
 
     /// Returns the shape in a word: every word has one.
@@ -44,7 +52,7 @@ impl Shape {
         (self.0 & ((1 << SIZE_BITS) - 1)) as usize
     }
 
-    /// Returns the alignment of the value.
+    /// Returns the alignment of the value; 4 if it is 4 or more.
     pub const fn align(self) -> usize {
         1 << (self.0 >> SIZE_BITS)
     }
@@ -65,12 +73,15 @@ mod tests {
         for (shape, size, align) in [
             (Shape::new::<u8>(), 1, 1),
             (Shape::new::<[u8; 13]>(), 13, 1),
-            (Shape::new::<[u64; 3]>(), 24, 8),
+            (Shape::new::<[u16; 3]>(), 6, 2),
+            (Shape::new::<[u64; 3]>(), 24, 4), // On every machine.
+            (Shape::new::<u128>(), 16, 4),
         ] {
             let shape = Shape::from_word(shape.word());
             assert_eq!((shape.size(), shape.align()), (size, align));
         }
         assert_eq!(Shape::new::<()>(), Shape::UNDECLARED);
+        assert_eq!(Shape::new::<[u64; 0]>(), Shape::UNDECLARED);
     }
 
     #[test]

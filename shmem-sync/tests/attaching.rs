@@ -105,7 +105,7 @@ fn attaching_with_another_type_fails_even_if_the_segment_fits() {
     assert_eq!(protects(&heaps), [Some(found); 3]);
     let error = refused(Shape::new::<[u64; 2]>())[0].unwrap_err();
     let text =
-        "the lock protects a value of 13 bytes aligned to 1, not one of 16 bytes aligned to 8";
+        "the lock protects a value of 13 bytes aligned to 1, not one of 16 bytes aligned to 4";
     assert_eq!(error.to_string(), text);
 }
 

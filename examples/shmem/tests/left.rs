@@ -54,9 +54,12 @@ fn inside(name: &str, at: usize, value: u32) -> Vec<String> {
     left(|sample| sample.store(sample.offset(name) + at, value))
 }
 
+/// The number of the incarnation before the first: numbers wrap.
+const BEFORE_FIRST: u32 = (1 << 23) - 1;
+
 /// An earlier incarnation of partition 2.
 fn earlier() -> u32 {
-    Incarnation::new(2, 77).unwrap().word()
+    Incarnation::new(2, BEFORE_FIRST).unwrap().word()
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_process_that_ended_without_leaving_is_reported_with_its_number() {
 
 #[test]
 fn what_an_earlier_incarnation_holds_is_left() {
-    let gone = "incarnation 77 of partition 2, which is gone";
+    let gone = "incarnation 8388607 of partition 2, which is gone";
     let line = |row: &str, what: &str| vec![format!("left: row {row}: {what} {gone}")];
     assert_eq!(
         inside("kmon.result", 4, earlier()),
@@ -128,21 +131,25 @@ fn what_an_earlier_incarnation_holds_is_left() {
     assert_eq!(
         left(|sample| {
             let bus = sample.offset("bus");
-            sample.store(bus + 128, Incarnation::new(1, 5).unwrap().word());
+            sample.store(bus + 128, Incarnation::new(1, BEFORE_FIRST).unwrap().word());
             sample.store(bus + 132, 3 << 2);
         }),
-        ["left: row 4 (bus): partition 1 waited when its incarnation 5 ended"]
+        ["left: row 4 (bus): partition 1 waited when its incarnation 8388607 ended"]
     );
 }
 
 #[test]
-fn what_a_partition_holds_that_never_attached_is_not_reported_as_left() {
-    let sample = Sample::new();
-    let elsewhere = Incarnation::new(7, 3).unwrap().word();
-    sample.store(sample.offset("jobs"), elsewhere);
-    let (text, status) = inspect(sample.dump());
-    assert_eq!((findings(&text), status), (vec![], 0));
-    assert!(text.contains("held by 7.3\n"), "{text}");
+fn what_an_incarnation_holds_that_has_not_attached_is_not_reported_as_left() {
+    // Neither of them: partition 7, and the second incarnation of partition 2.
+    for (partition, number) in [(7, 3), (2, 2)] {
+        let sample = Sample::new();
+        let unknown = Incarnation::new(partition, number).unwrap().word();
+        sample.store(sample.offset("jobs"), unknown);
+        let (text, status) = inspect(sample.dump());
+        assert_eq!((findings(&text), status), (vec![], 0));
+        let held = format!("held by {partition}.{number}\n");
+        assert!(text.contains(&held), "{text}");
+    }
 }
 
 #[test]
@@ -163,7 +170,7 @@ fn unfinished_rows_are_shown_with_their_owner() {
     assert_eq!(
         left(|sample| sample.store(sample.row("jobs", owner), earlier())),
         [
-            "left: row 3 (jobs): created, not released by incarnation 77 of partition 2, \
+            "left: row 3 (jobs): created, not released by incarnation 8388607 of partition 2, \
              which is gone: reap frees it"
         ]
     );

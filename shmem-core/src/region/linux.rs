@@ -351,6 +351,10 @@ impl Mapping {
         len: usize,
         at: Option<usize>,
     ) -> Result<Self, Errno> {
+        // A 32-bit kernel takes the offset in pages, and would map another place without an error.
+        if offset % rustix::param::page_size() as u64 != 0 {
+            return Err(Errno::INVAL);
+        }
         let backing = Backing::new(fd, path)?;
         let hint = at.unwrap_or(0) as *mut c_void;
         let flags = match at {

@@ -23,14 +23,17 @@ impl Incarnations {
         Self { slots }
     }
 
-    /// Returns true if `incarnation` is gone. Returns `None` if its partition never attached: the
-    /// incarnation may have another source.
+    /// Returns true if `incarnation` is gone. Returns `None` if nothing is known about it: its
+    /// partition never attached, or not yet in this incarnation. It may have another source.
     pub(super) fn is_gone(&self, incarnation: Incarnation) -> Option<bool> {
         let slot = self
             .slots
             .get(usize::from(incarnation.partition()) - 1)?
             .as_ref()?;
-        Some(slot.incarnation != incarnation || slot.gone)
+        match slot.incarnation == incarnation {
+            true => Some(slot.gone),
+            false => slot.incarnation.follows(incarnation).then_some(true),
+        }
     }
 
     pub(super) fn view(&self, incarnation: Incarnation) -> IncarnationView {
