@@ -75,20 +75,20 @@
 /**
  * No owner died while it held the lock, or the protected bytes were repaired.
  */
-#define SHMR_WHOLE 0
+#define SHMR_HEALTH_WHOLE 0
 
 /**
  * An owner died while it held the lock.
  */
-#define SHMR_SUSPECT 1
+#define SHMR_HEALTH_SUSPECT 1
 
 /**
  * The bytes that a dead owner left were not repaired: the lock is poisoned.
  */
-#define SHMR_SPOILT 2
+#define SHMR_HEALTH_POISONED 2
 
 /**
- * The other party did not answer, or the two hardly ran at the same time: test again.
+ * Unknown: the other party did not answer, or the two rarely ran at the same time. Test again.
  */
 #define SHMR_UNKNOWN 0
 
@@ -616,7 +616,7 @@ struct shmr_ring_view {
  * @error:   the first invalid word; its status is SHMR_OK if there is none
  * @owner:   the incarnation that holds the lock, or for a reader-writer lock the writer; 0 if
  *           there is none
- * @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
+ * @health:  SHMR_HEALTH_WHOLE, SHMR_HEALTH_SUSPECT or SHMR_HEALTH_POISONED
  * @waiting: true if a partition may be sleeping until the lock is free
  */
 struct shmr_lock_view {

@@ -43,7 +43,7 @@ pub struct shmr_ring_view {
 /// @error:   the first invalid word; its status is SHMR_OK if there is none
 /// @owner:   the incarnation that holds the lock, or for a reader-writer lock the writer; 0 if
 ///           there is none
-/// @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
+/// @health:  SHMR_HEALTH_WHOLE, SHMR_HEALTH_SUSPECT or SHMR_HEALTH_POISONED
 /// @waiting: true if a partition may be sleeping until the lock is free
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -55,11 +55,11 @@ pub struct shmr_lock_view {
 }
 
 /// No owner died while it held the lock, or the protected bytes were repaired.
-pub const SHMR_WHOLE: u32 = 0;
+pub const SHMR_HEALTH_WHOLE: u32 = 0;
 /// An owner died while it held the lock.
-pub const SHMR_SUSPECT: u32 = 1;
+pub const SHMR_HEALTH_SUSPECT: u32 = 1;
 /// The bytes that a dead owner left were not repaired: the lock is poisoned.
-pub const SHMR_SPOILT: u32 = 2;
+pub const SHMR_HEALTH_POISONED: u32 = 2;
 
 /// Stores the result of `view` in `out`.
 ///
@@ -183,12 +183,12 @@ fn view_of(
     let broken = |word, value| Fault::from(Corrupt { word, value });
     let mut fault = Fault::new(SHMR_OK);
     let health = match health {
-        Health::Whole => SHMR_WHOLE,
-        Health::Suspect => SHMR_SUSPECT,
-        Health::Poisoned => SHMR_SPOILT,
+        Health::Whole => SHMR_HEALTH_WHOLE,
+        Health::Suspect => SHMR_HEALTH_SUSPECT,
+        Health::Poisoned => SHMR_HEALTH_POISONED,
         Health::Corrupt(value) => {
             fault = broken(names[1], value);
-            SHMR_SPOILT
+            SHMR_HEALTH_POISONED
         }
     };
     let owner = match holder {

@@ -9,7 +9,7 @@ use crate::status::{shmr_status, status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// The other party did not answer, or the two hardly ran at the same time: test again.
+/// Unknown: the other party did not answer, or the two rarely ran at the same time. Test again.
 pub const SHMR_UNKNOWN: u32 = 0;
 /// Both parties did it often at the same time, and nothing went wrong.
 pub const SHMR_WORKS: u32 = 1;

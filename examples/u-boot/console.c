@@ -46,7 +46,7 @@ int cmd_redirection = -1;
  * @reject:     the rest of a paste is for a shell that is gone
  * @cr:         a carriage return is shown unless a line feed follows
  * @begun:      the output has begun a line since the last byte was typed
- * @stale_shown: the user knows that the heartbeat stands still
+ * @silent_shown: the user knows that the heartbeat stands still
  * @queued:     bytes in @queue
  * @queue:      typed, and not sent yet
  */
@@ -62,7 +62,7 @@ struct session {
 	bool reject;
 	bool cr;
 	bool begun;
-	bool stale_shown;
+	bool silent_shown;
 	size_t queued;
 	u8 queue[1024];
 };
@@ -292,19 +292,19 @@ static bool follow_state(struct session *s, enum km_state state)
 {
 	switch (state) {
 	case KM_RUNNING:
-		if (s->stale_shown) {
+		if (s->silent_shown) {
 			begin_message(s);
 			printf("instance %u runs again]\n", s->k->number);
 		}
-		s->stale_shown = false;
+		s->silent_shown = false;
 		return true;
-	case KM_STALE:
-		if (!s->stale_shown) {
+	case KM_SILENT:
+		if (!s->silent_shown) {
 			begin_message(s);
 			printf("instance %u does not answer: its heartbeat stands still; ^] leaves]\n",
 			       s->k->number);
 		}
-		s->stale_shown = true;
+		s->silent_shown = true;
 		return true;
 	case KM_WAITING:
 	case KM_GONE:

@@ -15,7 +15,7 @@
 /* How long the report of a killed command's end may take. */
 #define END_REPORT_MS	2000
 /* A command ends after its daemon's heartbeat stands still for this long. */
-#define STALLED_MS	5000
+#define SILENT_MS	5000
 /* Bytes printed between two checks of the keyboard. */
 #define PIECE		128
 
@@ -179,7 +179,7 @@ static const char *find_loss(struct km_instance *k, struct exec *exec)
 		return k->trouble;
 	if (incarnation != exec->incarnation || state == KM_GONE || state == KM_WAITING)
 		return "guestd died, and the command with it";
-	if (state == KM_STALE && km_stale_ms(k) > STALLED_MS) {
+	if (state == KM_SILENT && km_silent_ms(k) > SILENT_MS) {
 		kill(k, exec);
 		return "its heartbeat stands still; the command is abandoned";
 	}

@@ -129,12 +129,12 @@ enum km_state km_get_state(struct km_instance *k, u32 *incarnation)
 	if (!slot.attached)
 		return KM_GONE;
 
-	return k->moved && km_stale_ms(k) <= KMON_SILENCE_LIMIT_MS ?
-		KM_RUNNING : KM_STALE;
+	return k->moved && km_silent_ms(k) <= KMON_SILENCE_LIMIT_MS ?
+		KM_RUNNING : KM_SILENT;
 }
 
-/** km_stale_ms() - how long an instance's heartbeat has stood still */
-ulong km_stale_ms(const struct km_instance *k)
+/** km_silent_ms() - how long an instance's heartbeat has stood still */
+ulong km_silent_ms(const struct km_instance *k)
 {
 	return get_timer(k->beat_at);
 }
@@ -151,7 +151,7 @@ bool km_wait_running(struct km_instance *k)
 	enum km_state state = km_get_state(k, NULL);
 	ulong start = get_timer(0);
 
-	while (state == KM_STALE && get_timer(start) < HEARTBEAT_WAIT_MS) {
+	while (state == KM_SILENT && get_timer(start) < HEARTBEAT_WAIT_MS) {
 		if (ctrlc())
 			break;
 		km_yield();
@@ -176,8 +176,8 @@ void km_print_state(const struct km_instance *k, enum km_state state)
 	case KM_RUNNING:
 		puts("running");
 		break;
-	case KM_STALE:
-		printf("stale %lu s", km_stale_ms(k) / 1000);
+	case KM_SILENT:
+		printf("silent %lu s", km_silent_ms(k) / 1000);
 		break;
 	case KM_GONE:
 		puts("gone");

@@ -116,7 +116,7 @@ enum km_state {
 	/** Its heartbeat moves. */
 	KM_RUNNING,
 	/** Its heartbeat stands still, and its daemon has not left. */
-	KM_STALE,
+	KM_SILENT,
 	/** Its daemon has left. */
 	KM_GONE,
 	/** It broke its region: @trouble has the reason. */
@@ -194,7 +194,7 @@ struct km_instance *km_find(unsigned int number);
 struct km_instance *km_next(struct km_instance *after);
 struct km_instance *km_argument(const char *command, const char *text);
 enum km_state km_get_state(struct km_instance *k, u32 *incarnation);
-ulong km_stale_ms(const struct km_instance *k);
+ulong km_silent_ms(const struct km_instance *k);
 bool km_wait_running(struct km_instance *k);
 int km_require_running(const char *command, struct km_instance *k);
 void km_print_state(const struct km_instance *k, enum km_state state);

@@ -82,14 +82,14 @@ TEST(a_mutex_of_a_killed_process_can_be_acquired_and_repaired)
 	RETURNS(shmr_mutex_lock(&mutex, &wait, &alive), SHMR_OWNER_DIED);
 	SAME(shmr_mutex_owner(&mutex), fixture.one);
 	OK(shmr_lock_inspect(&segment, &view));
-	SAME(view.health, SHMR_SUSPECT);
+	SAME(view.health, SHMR_HEALTH_SUSPECT);
 	SAME(view.owner, fixture.one);
 	SAME(strcmp(shmr_mutex_data(&segment), "half"), 0);
 	strcpy(shmr_mutex_data(&segment), "whole");
 	OK(shmr_mutex_make_consistent(&mutex));
 	OK(shmr_mutex_unlock(&mutex));
 	OK(shmr_lock_inspect(&segment, &view));
-	SAME(view.health, SHMR_WHOLE);
+	SAME(view.health, SHMR_HEALTH_WHOLE);
 	OK(shmr_mutex_try_lock(&mutex, &alive));
 	OK(shmr_mutex_unlock(&mutex));
 	end();
@@ -135,7 +135,7 @@ TEST(a_mutex_that_was_not_repaired_is_poisoned_for_every_partition)
 	RETURNS(shmr_mutex_try_lock(&mutex, &alive), SHMR_OWNER_DIED);
 	OK(shmr_mutex_unlock(&mutex));
 	OK(shmr_lock_inspect(&segment, &view));
-	SAME(view.health, SHMR_SPOILT);
+	SAME(view.health, SHMR_HEALTH_POISONED);
 	SAME(view.error.status, SHMR_OK);
 	OK(shmr_mutex_open(&other, &segment, fixture.two, NULL));
 	RETURNS(shmr_mutex_try_lock(&other, NULL), SHMR_POISONED);
@@ -204,7 +204,7 @@ TEST(a_bakery_mutex_of_a_killed_process_can_be_acquired_and_repaired)
 	RETURNS(shmr_bakery_make_consistent(&bakery), SHMR_NOT_HELD);
 	OK(shmr_bakery_unlock(&other));
 	OK(shmr_lock_inspect(&segment, &view));
-	SAME(view.health, SHMR_WHOLE);
+	SAME(view.health, SHMR_HEALTH_WHOLE);
 	end();
 }
 

@@ -129,9 +129,9 @@ fn a_killed_machine_is_reported_and_boots_again_while_the_other_runs() {
     first.kill();
     machine.console.see("its heartbeat stands still");
     machine.escape();
-    machine.see_state(2, "stale");
+    machine.see_state(2, "silent");
     let output = machine.console.command("kmexec 2 true");
-    let reported = output.contains("instance 2 is not running (stale");
+    let reported = output.contains("instance 2 is not running (silent");
     machine.console.check(reported, "it is not running");
     let output = machine.console.command("kmexec 3 echo meanwhile");
     machine

@@ -23,10 +23,10 @@ fn a_killed_daemon_is_reported_and_its_next_incarnation_runs_no_old_command() {
     machine.console.press("touch old\r");
     machine.escape();
     drop(first);
-    machine.see_state(2, "stale");
+    machine.see_state(2, "silent");
     let output = machine.console.command("kmexec 2 touch older");
     machine.console.check(
-        output.contains("instance 2 is not running (stale"),
+        output.contains("instance 2 is not running (silent"),
         "it is not running",
     );
     let _second = machine.guest(2);

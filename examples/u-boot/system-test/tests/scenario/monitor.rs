@@ -48,7 +48,7 @@ fn the_state_of_a_dead_instance_is_shown_instead_of_its_statistics() {
     machine.console.begin("kmmonitorall 1");
     machine.console.see("part_id:3");
     drop(first);
-    machine.console.see("part_id:2*****\nstate:stale");
+    machine.console.see("part_id:2*****\nstate:silent");
     machine.console.see("part_id:3*****");
     machine.console.see("cpu utilization_ratio:");
     machine.console.press("\x03");
