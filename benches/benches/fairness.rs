@@ -1,10 +1,10 @@
 //! How fairly locks serve the parties that wait: the mean wait, the longest wait, and whether all
 //! parties acquire the lock equally often.
 //!
-//! Each lock waits as it is meant to: ours that ring use the futex after a short spin, the bakery
-//! yields. The peer is `std::sync::Mutex`. All run for the same time, which is long for a
-//! scheduler. With equal counts instead, the fastest lock would finish before the second party
-//! wakes up. It reports and never fails.
+//! Each lock waits as it is meant to: ours that ring use the futex after a short spin, the
+//! bakery yields. They are compared with `std::sync::Mutex`. All run for the same time, which
+//! is long for a scheduler. With equal counts instead, the fastest lock would finish before
+//! the second party wakes up. It reports and never fails.
 
 use std::sync::{Barrier, Mutex as StdMutex, OnceLock};
 use std::thread;

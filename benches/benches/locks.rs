@@ -1,5 +1,5 @@
 //! Locks acquired and released, by one thread and by two, compared with the locks that a
-//! process would otherwise use. For the ratios, our lock and the peer's alternate.
+//! process would otherwise use. For the ratios, our lock and the other one alternate.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ const CONTENDED: [(&str, Contender); 8] = [
     ("sem_t", contended::<SystemSemaphore>),
 ];
 
-/// A name, the acquisitions of one round, our lock, the peer's, and the goal if there is one.
+/// A name, the acquisitions of one round, our lock, the other one, and the goal if there is
+/// one.
 type Pair = (&'static str, u64, Contender, Contender, Option<f64>);
 
 #[rustfmt::skip]

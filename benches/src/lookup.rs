@@ -62,7 +62,7 @@ fn make(segments: usize) -> Tables {
     let geometry = Geometry {
         segments: rows,
         partitions: 2,
-        block: BLOCK,
+        block_size: BLOCK,
     };
     // The tables take 200 bytes a segment.
     let len = (rows * (BLOCK + 256) + 8192).next_multiple_of(4096);

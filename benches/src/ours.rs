@@ -23,11 +23,11 @@ impl Memory {
     pub fn ends(&self) -> (Producer<'_>, Consumer<'_>) {
         let ring = Ring::attach(self.0.window()).expect("a segment of that length");
         let producer = ring
-            .producer(Incarnation::first(1))
+            .claim_producer(Incarnation::first(1))
             .expect("the end is free");
         (
             producer,
-            ring.consumer(Incarnation::first(2), OnRestart::Keep)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)
                 .expect("the end is free"),
         )
     }

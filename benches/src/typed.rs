@@ -31,9 +31,9 @@ where
     fn ends(&self) -> (TypedProducer<'_, [u8; N]>, TypedConsumer<'_, [u8; N]>) {
         let ring = TypedRing::attach(self.0.window()).expect("a segment of that length");
         let producer = ring
-            .producer(Incarnation::first(1))
+            .claim_producer(Incarnation::first(1))
             .expect("the end is free");
-        let consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep);
+        let consumer = ring.claim_consumer(Incarnation::first(2), OnRestart::Keep);
         (producer, consumer.expect("the end is free"))
     }
 }

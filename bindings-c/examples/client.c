@@ -20,11 +20,14 @@ static void must(enum shmr_status status, const struct shmr_error *why)
 	exit(1);
 }
 
-/* A client that was killed has not left. The kernel reports that its process has ended. */
+/*
+ * Waits for the region, and at most 5 s until the kernel reports that an earlier client, which was
+ * killed and did not leave, has ended.
+ */
 static void join(void)
 {
 	const struct shmr_session_options options = {
-		.partition = 2, .patience = 5 * SECOND,
+		.partition = 2, .wait_for_earlier = 5 * SECOND,
 	};
 	struct shmr_platform platform = shmr_platform_same_kernel();
 	enum shmr_status status;

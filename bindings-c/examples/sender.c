@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	must(shmr_region_attach(&region, shmr_mapping_base(&mapping),
 				shmr_mapping_len(&mapping)), &region.error);
 	must(shmr_registry_attach(&registry, &region), &registry.error);
-	/* A sender that was killed has not left. The kernel reports that its process has ended. */
+	/* Wait at most 5 s until the kernel reports that an earlier, killed sender has ended. */
 	must(shmr_processes_watch(&processes, &registry), &processes.error);
 	alive = shmr_processes_liveness(&processes);
 	shmr_wait_poll(&wait, 5000, 20);

@@ -20,11 +20,11 @@ static void must(enum shmr_status status, const struct shmr_error *why)
 	exit(1);
 }
 
-/* After a restart, the region exists and contains the client's commands. */
+/* After a restart, the region exists: join it, so that the client can continue. */
 static void join_or_create(void)
 {
 	const struct shmr_session_options options = {
-		.partition = 1, .patience = 5 * SECOND,
+		.partition = 1, .wait_for_earlier = 5 * SECOND,
 	};
 	struct shmr_platform platform = shmr_platform_same_kernel();
 	void *base = shmr_mapping_base(&mapping);

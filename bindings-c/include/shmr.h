@@ -11,13 +11,15 @@
  * until the last handle over it is closed, or, if it needs no closing, until its last use.
  *
  * A call with NULL (unless its comment allows NULL), with a misaligned pointer, or with a handle
- * that is not open returns SHMR_EINVAL and does nothing. A handle is not open if it is all zeroes, if it was closed, if opening it
- * failed, if it is a copy of an open handle, or if no handle was opened at its address. One case
- * cannot be detected: memory in which a handle of the same type was open at the same address, and
- * which was neither closed nor overwritten since. A function can find such memory in its local
- * variables when it is called again. So initialise a local handle with { 0 }.
+ * that is not open returns SHMR_EINVAL and does nothing. A handle is not open if it is all zeroes,
+ * if it was closed, if opening it failed, if it is a copy of an open handle, or if no handle was
+ * opened at its address. One case cannot be detected: memory in which a handle of the same type was
+ * open at the same address, and which was neither closed nor overwritten since. A function can find
+ * such memory in its local variables when it is called again. So initialise a local handle with
+ * { 0 }.
  *
- * If a handle has a call to close it, close it before it is opened again: otherwise SHMR_OPEN.
+ * If a handle has a call to close it, close it before it is opened again; otherwise the call that
+ * opens it returns SHMR_OPEN.
  *
  * Statuses. The comment of each call lists the statuses that it returns, and what the caller does
  * then. A status that is listed without a comment means:
@@ -93,12 +95,12 @@
 #define SHMR_UNKNOWN 0
 
 /**
- * Both parties did it often at the same time, and nothing went wrong.
+ * Both parties tried the feature often at the same time, and it never failed.
  */
 #define SHMR_WORKS 1
 
 /**
- * It went wrong: do not use it, or change the machine (docs/memory-model.md).
+ * The feature failed: do not use it, or change the machine (docs/memory-model.md).
  */
 #define SHMR_BROKEN 2
 
@@ -183,7 +185,7 @@
 #define SHMR_KIND_APPLICATION 65536
 
 /**
- * Changes whenever a program that was compiled with an earlier header cannot use this library.
+ * The version of this interface. It increases when programs must be compiled again.
  */
 #define SHMR_ABI_VERSION 1
 
@@ -227,12 +229,12 @@ enum shmr_status {
          */
         SHMR_FULL = 2,
         /**
-         * Another incarnation has it, and this call does not wait.
+         * Not available now, and this call does not wait: try again.
          */
         SHMR_BUSY = 3,
         /**
-         * The wait ended without success. For a lock or barrier, `value` is the incarnation that
-         * the caller waits for if that one is silent, else 0.
+         * The wait ended without success. For a lock or barrier: if the caller waits for an
+         * incarnation that is silent, `value` is that incarnation; else 0.
          */
         SHMR_TIMED_OUT = 4,
         /**
@@ -255,7 +257,7 @@ enum shmr_status {
         SHMR_CONTENDED = 8,
         /**
          * The other end of the channel is gone, or has left it. It is unknown whether it carried
-         * out what it was sent.
+         * out the command.
          */
         SHMR_PEER_GONE = 9,
         /**
@@ -267,8 +269,9 @@ enum shmr_status {
          */
         SHMR_MESSAGE_FIRST = 11,
         /**
-         * The server was restarted after it was sent the call, and before it answered. It is unknown
-         * whether it carried out the command. This reports the restart.
+         * The server was restarted after the call was sent and before it answered. It is unknown
+         * whether the command was carried out. This status reports the restart: SHMR_RESTARTED does
+         * not report it again.
          */
         SHMR_ANSWER_LOST = 12,
         /**
@@ -281,8 +284,8 @@ enum shmr_status {
          */
         SHMR_CORRUPT = -2,
         /**
-         * Too long in any case. `value` is the limit for something to be written or sent, or the
-         * length of something to be read.
+         * What is to be written or sent is too long, and `value` is the limit; or, outside
+         * sessions, what is to be read is longer than the buffer, and `value` is its length.
          */
         SHMR_TOO_LONG = -3,
         /**
@@ -351,7 +354,7 @@ enum shmr_status {
          */
         SHMR_EVICTED = -19,
         /**
-         * Another incarnation has this end of the ring; it is `value`.
+         * Another incarnation holds this end of the ring; it is `value`.
          */
         SHMR_CLAIMED = -20,
         /**
@@ -384,8 +387,9 @@ enum shmr_status {
          */
         SHMR_OPEN = -27,
         /**
-         * The next message, or the answer, is longer than the buffer; `value` is its length. A
-         * message stays; an answer is lost.
+         * In sessions: the next message, or the answer, is longer than the buffer; `value` is its
+         * length. A message stays; an answer is lost. Calls outside sessions return SHMR_TOO_LONG
+         * for that.
          */
         SHMR_BUFFER_TOO_SHORT = -28,
         /**
@@ -400,7 +404,7 @@ enum shmr_status {
  * enum shmr_partition_state - what is known about an incarnation of a partition
  * @SHMR_ALIVE:  nothing else is known
  * @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
- * @SHMR_GONE:   it has certainly ended: no store of it can arrive any more
+ * @SHMR_GONE:   it has ended, or is presumed to have ended: others take over what it holds
  */
 enum shmr_partition_state {
         SHMR_ALIVE = 0,
@@ -460,12 +464,12 @@ struct shmr_segment {
 /**
  * struct shmr_liveness - knows which partitions are alive, silent or gone
  * @state:   returns an enum shmr_partition_state: what is known about @incarnation now. SHMR_GONE
- *           is a promise: others then take over what @incarnation had. Any number that is not a
+ *           is a promise: others then take over what @incarnation holds. Any number that is not a
  *           state counts as SHMR_ALIVE
  * @context: passed to @state
  *
- * A NULL in its place: every partition counts as alive. shmr_heartbeats_liveness(),
- * shmr_processes_liveness() and shmr_session_liveness() return one.
+ * A NULL pointer to this struct means: every partition counts as alive.
+ * shmr_heartbeats_liveness(), shmr_processes_liveness() and shmr_session_liveness() return one.
  */
 struct shmr_liveness {
         int (*state)(void *context, uint32_t incarnation);
@@ -476,17 +480,18 @@ struct shmr_liveness {
  * struct shmr_wait - how a call waits, and for how long
  * @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP. Any other
  *           number is SHMR_GIVE_UP. A bootloader checks for Ctrl-C here
- * @sleep:   sleeps until *@rings, as stored in memory, differs from @seen, until a peer rings in
- *           another way, or for a limited time; may return at any time. May be NULL if @pause
- *           never returns SHMR_SLEEP
+ * @sleep:   sleeps until the word *@ring_count differs from @seen (compare the words as they are,
+ *           without changing the byte order), until a peer rings in another way, or for a limited
+ *           time; may return at any time. May be NULL if @pause never returns SHMR_SLEEP
  * @context: for the caller's functions
  *
  * Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
- * shmr_session_wait() do that. Each wait needs a new value. A NULL in its place makes one check.
+ * shmr_session_wait() do that. Fill in a new struct for each wait. A NULL pointer to this struct
+ * means: check once.
  */
 struct shmr_wait {
         int (*pause)(struct shmr_wait *wait);
-        void (*sleep)(struct shmr_wait *wait, const uint32_t *rings, uint32_t seen);
+        void (*sleep)(struct shmr_wait *wait, const uint32_t *ring_count, uint32_t seen);
         void *context;
         uint64_t opaque[10];
 };
@@ -504,21 +509,21 @@ struct shmr_barrier {
 
 /**
  * struct shmr_doorbell - wakes a peer: by a futex, an eventfd, a hypercall or an interrupt
- * @ring:    wakes one partition that sleeps on @rings, or all of them if @all is not 0. An
+ * @ring:    wakes one partition that sleeps on @ring_count, or all of them if @all is not 0. An
  *           unnecessary call is harmless
  * @context: passed to @ring
  *
- * A NULL in its place, or a NULL @ring, is no doorbell: the peer polls.
+ * A NULL pointer to this struct, or a NULL @ring, means no doorbell: the peer polls.
  */
 struct shmr_doorbell {
-        void (*ring)(void *context, const uint32_t *rings, int all);
+        void (*ring)(void *context, const uint32_t *ring_count, int all);
         void *context;
 };
 
 /**
  * struct shmr_arrival - all parties have arrived
- * @phase:  how often all parties have arrived, modulo 2^32
- * @leader: true for exactly one of them
+ * @phase:  the number of the phase, from 1; 1 follows 2^32 - 1
+ * @leader: true for exactly one of the parties
  */
 struct shmr_arrival {
         uint32_t phase;
@@ -567,8 +572,8 @@ struct shmr_channel_options {
  * @number: its number, from 1; 0 is no call
  * @peer:   the epoch of the other end that it was sent to, or that it is from
  *
- * A value, not a handle. The call that finishes or answers it zeroes it. Using it after that
- * returns SHMR_EINVAL with the word "call".
+ * A value, not a handle. shmr_client_finish_call() and shmr_server_answer() zero it. Using it
+ * after that returns SHMR_EINVAL with the word "call".
  */
 struct shmr_call {
         uint32_t number;
@@ -593,9 +598,11 @@ struct SHMR_ALIGNED(128) shmr_consumer {
  * @capacity:  bytes of the ring's data
  * @records:   unreleased records, counted up to the limit
  * @bytes:     bytes that they occupy
- * @producer:  the incarnation that has the producing end, or had it last; 0 if there was none yet
+ * @producer:  the incarnation that holds the producing end, or held it last; 0 if there was none
+ *             yet
  * @producing: false if that incarnation has closed the end
- * @consumer:  the incarnation that has the consuming end, or had it last; 0 if there was none yet
+ * @consumer:  the incarnation that holds the consuming end, or held it last; 0 if there was none
+ *             yet
  * @consuming: false if that incarnation has closed the end
  * @discarded: records that consumers discarded, modulo 2^32
  */
@@ -628,14 +635,14 @@ struct shmr_lock_view {
 
 /**
  * struct shmr_finding - whether one feature works across the memory
- * @state: SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
- * @wrong: how many attempts went wrong, if it is broken; else 0
- * @of:    the number of attempts, if it is broken; else 0
+ * @state:    SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
+ * @wrong:    the number of attempts that failed, if it is broken; else 0
+ * @attempts: the number of attempts, if it is broken; else 0
  */
 struct shmr_finding {
         uint32_t state;
         uint32_t wrong;
-        uint32_t of;
+        uint32_t attempts;
 };
 
 /**
@@ -650,7 +657,7 @@ struct shmr_verdict {
 };
 
 /**
- * struct shmr_heartbeats - reports partitions as silent whose heartbeats stand still
+ * struct shmr_heartbeats - reports partitions whose heartbeats stand still as silent
  * @error: why the last call on it failed
  *
  * For partitions on different kernels. An incarnation is gone if it left, or if a later
@@ -687,7 +694,7 @@ struct shmr_clock {
 
 #if defined(SHMR_LINUX)
 /**
- * struct shmr_processes - reports partitions as gone whose processes have ended
+ * struct shmr_processes - reports partitions whose processes have ended as gone
  * @error: why the last call on it failed
  *
  * For partitions that are processes on one kernel, and that attached with shmr_process_this().
@@ -735,13 +742,14 @@ struct shmr_attachment {
 
 /**
  * struct shmr_process - how a partition's kernel identifies its process
- * @space:  distinguishes kernels and process namespaces; 0 is unknown
- * @number: the process's number there
- * @start:  when it started, low 32 bits
- * @image:  distinguishes the programs that the process runs one after the other; 0 is unknown
+ * @namespace_id: identifies the kernel, the PID namespace and the time namespace; 0 if unknown
+ * @number:       the process's number there
+ * @start:        when it started, low 32 bits
+ * @image:        distinguishes the programs that the process runs one after the other; 0 if
+ *                unknown
  */
 struct shmr_process {
-        uint32_t space;
+        uint32_t namespace_id;
         uint32_t number;
         uint32_t start;
         uint32_t image;
@@ -765,14 +773,15 @@ struct shmr_partition {
  * struct shmr_platform - the services that a session needs from its platform
  * @now:         returns nanoseconds since a fixed moment; never goes back. Required
  * @sleep:       sleeps until a peer wakes this partition, at most @longest nanoseconds; may return
- *               at any time. A sleep by futex or WFE must begin only if *@rings, as stored in
- *               memory, is still @seen. NULL: the processor polls
- * @wake:        wakes the peer that sleeps on @rings, after everything that was stored before, by
- *               an interrupt, a hypercall or a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
- *               SHMR_LOCK. NULL: peers poll
+ *               at any time. A sleep by futex or WFE must begin only if the word *@ring_count is
+ *               still @seen (compare the words as they are, without changing the byte order).
+ *               NULL: the processor polls
+ * @wake:        wakes the peer that sleeps on @ring_count, by an interrupt, a hypercall or a
+ *               futex; the peer must then see everything that was stored before. @reason is
+ *               SHMR_RECORDS, SHMR_ROOM or SHMR_LOCK. NULL: peers poll
  * @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
  *               attached according to its slot; @process identifies its process. SHMR_GONE is a
- *               promise: others then take over what @incarnation had. Any number that is not a
+ *               promise: others then take over what @incarnation holds. Any number that is not a
  *               state counts as SHMR_ALIVE. NULL: the slot decides, so that a partition that was
  *               killed counts as alive until its next incarnation attaches
  * @interrupted: returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or
@@ -786,8 +795,8 @@ struct shmr_partition {
  */
 struct shmr_platform {
         uint64_t (*now)(void *context);
-        void (*sleep)(void *context, const uint32_t *rings, uint32_t seen, uint64_t longest);
-        void (*wake)(void *context, const uint32_t *rings, int reason);
+        void (*sleep)(void *context, const uint32_t *ring_count, uint32_t seen, uint64_t longest);
+        void (*wake)(void *context, const uint32_t *ring_count, int reason);
         int (*state)(void *context, uint32_t incarnation, const struct shmr_process *process);
         bool (*interrupted)(void *context);
         void *context;
@@ -808,8 +817,8 @@ struct SHMR_ALIGNED(128) shmr_producer {
 
 /**
  * struct shmr_slice - bytes to read
- * @base: the first one, outside the region
- * @len:  their number
+ * @base: the first byte, outside the region
+ * @len:  the number of bytes
  */
 struct shmr_slice {
         const void *base;
@@ -842,12 +851,12 @@ struct shmr_region {
  * struct shmr_geometry - the sizes of a registry
  * @segments:   the number of rows, a power of two from 2 to 2^16
  * @partitions: the number of slots, 1 to 128; the largest partition number
- * @block:      bytes of the unit of allocation, a power of two from 128 to 2^20
+ * @block_size: bytes of the unit of allocation, a power of two from 128 to 2^20
  */
 struct shmr_geometry {
         size_t segments;
         size_t partitions;
-        size_t block;
+        size_t block_size;
 };
 
 /**
@@ -902,7 +911,7 @@ struct SHMR_ALIGNED(128) shmr_server {
  * @take_over:          an incarnation of this partition that the caller knows to be gone, because
  *                      the caller ended it or an operator said so; 0 for none. If it is alive, it
  *                      is evicted
- * @patience:           nanoseconds to wait until an earlier incarnation of this partition is known
+ * @wait_for_earlier:   nanoseconds to wait until an earlier incarnation of this partition is known
  *                      to be gone; 0: do not wait
  * @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
  *                      heartbeat stands still during the wait; 0 for never. For platforms that
@@ -917,7 +926,7 @@ struct shmr_session_options {
         uint8_t partition;
         bool without_rmw;
         uint32_t take_over;
-        uint64_t patience;
+        uint64_t wait_for_earlier;
         uint64_t presume_gone_after;
         const struct shmr_geometry *geometry;
 };
@@ -1064,8 +1073,8 @@ enum shmr_status shmr_bakery_unlock(struct shmr_bakery *bakery);
  * shmr_bakery_owner() - the incarnation that holds the mutex
  * @bakery: a bakery mutex
  *
- * Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
- * @bakery is not open.
+ * Return: the incarnation, for inspection: it may have changed since. 0 if the mutex is free or
+ * damaged, or @bakery is not open.
  */
 uint32_t shmr_bakery_owner(const struct shmr_bakery *bakery);
 
@@ -1170,8 +1179,8 @@ enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
  *
  * Return:
  * * SHMR_OK
- * * SHMR_CLAIMED: a partition that is not known to be gone has this end; the error's value is that
- *   incarnation. Try again after it has closed the end, or has been killed.
+ * * SHMR_CLAIMED: a partition that is not known to be gone holds this end; the error's value is
+ *   that incarnation. Try again after it has closed the end, or is known to be gone.
  * * SHMR_LENGTH: the channel exists with another capacity. Use the same capacities on both ends.
  * * SHMR_KIND, SHMR_COLLISION: the name is used for something else. Use another name.
  * * SHMR_TABLE_FULL, SHMR_OUT_OF_SPACE: the region has no room for the channel. Use a larger
@@ -1208,12 +1217,13 @@ uint32_t shmr_client_discarded(const struct shmr_client *client);
  * shmr_client_server_is_gone() - whether the server is gone or has left the channel
  * @client: a client
  *
- * Return: true if this client knows a server, and that server is gone or has left; else false.
+ * Return: true if the partition that holds the server's end is gone, or the server that this
+ * client exchanged messages with has left the channel; else false.
  */
 bool shmr_client_server_is_gone(const struct shmr_client *client);
 
 /**
- * shmr_client_send() - send a command as a message without an answer
+ * shmr_client_send() - send a command as a message that expects no answer
  * @client:  a client
  * @command: the bytes to send, outside the region
  * @len:     number of bytes, at most shmr_client_max_len(); may be 0
@@ -1226,7 +1236,8 @@ bool shmr_client_server_is_gone(const struct shmr_client *client);
  * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
  * * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
  *   command suits the new server.
- * * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Wait for a new server.
+ * * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Try again later: a new
+ *   server makes room.
  * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
@@ -1376,13 +1387,13 @@ enum shmr_status shmr_client_close(struct shmr_client *client);
  * @consumer:    to be opened
  * @ring:        the ring's segment; a zeroed segment is an empty ring
  * @incarnation: the caller's
- * @unread:      SHMR_KEEP or SHMR_DISCARD
+ * @on_restart:  SHMR_KEEP or SHMR_DISCARD
  *
  * Continues where the last consumer stopped.
  *
  * Return:
  * * SHMR_OK
- * * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+ * * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
  *   shmr_consumer_take_over().
  * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
  *   segment.
@@ -1391,24 +1402,25 @@ enum shmr_status shmr_client_close(struct shmr_client *client);
 enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
                                     const struct shmr_segment *ring,
                                     uint32_t incarnation,
-                                    uint32_t unread);
+                                    uint32_t on_restart);
 
 /**
  * shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is gone
  * @consumer:    to be opened
  * @ring:        the ring's segment
  * @incarnation: the caller's
- * @unread:      SHMR_KEEP or SHMR_DISCARD
+ * @on_restart:  SHMR_KEEP or SHMR_DISCARD
  *
  * If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
  * @incarnation itself does not notice: it must not be used any more.
  *
- * Return: the statuses of shmr_consumer_open() without SHMR_CLAIMED.
+ * Return: the statuses of shmr_consumer_open(). SHMR_CLAIMED: another incarnation claimed the end
+ * at the same time.
  */
 enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
                                          const struct shmr_segment *ring,
                                          uint32_t incarnation,
-                                         uint32_t unread);
+                                         uint32_t on_restart);
 
 /**
  * shmr_consumer_pop() - copy the next record and release it
@@ -1477,7 +1489,7 @@ enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
  * @count:    set to the number of released records, or NULL
  *
  * Return:
- * * SHMR_OK: also if there was no record
+ * * SHMR_OK: even if there was no record
  * * SHMR_RESTARTED, SHMR_CORRUPT: as for shmr_consumer_pop(); only if there is no record before
  *   that
  * * SHMR_EVICTED: another incarnation has taken over this end, and receives all records of this
@@ -1523,8 +1535,8 @@ enum shmr_status shmr_consumer_notify(struct shmr_consumer *consumer,
  * shmr_consumer_position() - the position of the next record
  * @consumer: a consumer
  *
- * Return: a number that counts on modulo 2^32; a later incarnation continues there. 0 if @consumer
- * is not open.
+ * Return: the position, which grows modulo 2^32; a later incarnation continues there. 0 if
+ * @consumer is not open.
  */
 uint32_t shmr_consumer_position(const struct shmr_consumer *consumer);
 
@@ -1565,9 +1577,8 @@ struct shmr_doorbell shmr_doorbell_futex(void);
  * Only loads. A ring in use changes meanwhile.
  *
  * Return:
- * * SHMR_OK: also for a damaged ring; then view.error names the word
- * * SHMR_LENGTH: the segment is not a ring. Check the
- *   segment's kind.
+ * * SHMR_OK: even for a damaged ring; then view.error names the word
+ * * SHMR_LENGTH: the segment is not a ring. Check the segment's kind.
  * * SHMR_EINVAL
  */
 enum shmr_status shmr_ring_inspect(const struct shmr_segment *segment,
@@ -1582,7 +1593,7 @@ enum shmr_status shmr_ring_inspect(const struct shmr_segment *segment,
  * Only loads.
  *
  * Return:
- * * SHMR_OK: also for a damaged lock; then view.error names the word
+ * * SHMR_OK: even for a damaged lock; then view.error names the word
  * * SHMR_KIND: the segment is none of these locks
  * * SHMR_TOO_SHORT: the segment is too short for its kind
  * * SHMR_EINVAL
@@ -1789,7 +1800,7 @@ enum shmr_status shmr_unlink_shm(const char *name);
 /**
  * shmr_map_file() - map a file
  * @mapping: to be opened
- * @path:    of QEMU's memory-backend-file, for example
+ * @path:    the file, for example that of QEMU's memory-backend-file
  * @len:     bytes to create it with if it does not exist; 0: do not create it
  *
  * A new file is allocated at once, so that later accesses cannot fail. If the file exists with
@@ -1843,7 +1854,7 @@ enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
 /**
  * shmr_map_fixed() - map the memory of a mapping again, at a fixed address
  * @mapping: to be opened
- * @of:      the existing mapping
+ * @source:  the existing mapping
  * @address: the address; nothing may be mapped there
  *
  * Return:
@@ -1852,7 +1863,7 @@ enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
  * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_fixed(struct shmr_mapping *mapping,
-                                const struct shmr_mapping *of,
+                                const struct shmr_mapping *source,
                                 size_t address);
 #endif
 
@@ -2124,7 +2135,7 @@ enum shmr_status shmr_attachment_beat(struct shmr_attachment *attachment);
 enum shmr_status shmr_attachment_leave(struct shmr_attachment *attachment);
 
 /**
- * shmr_partition_look() - read the slot of a partition
+ * shmr_partition_read() - read the slot of a partition
  * @registry:  the registry
  * @number:    the partition's number
  * @partition: set to the contents
@@ -2138,7 +2149,7 @@ enum shmr_status shmr_attachment_leave(struct shmr_attachment *attachment);
  * * SHMR_CORRUPT: the slot contains an incarnation of another partition
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_partition_look(struct shmr_registry *registry,
+enum shmr_status shmr_partition_read(struct shmr_registry *registry,
                                      uint8_t number,
                                      struct shmr_partition *partition);
 
@@ -2146,7 +2157,7 @@ enum shmr_status shmr_partition_look(struct shmr_registry *registry,
 /**
  * shmr_process_this() - this process, as peers on the same kernel identify it
  *
- * Return: the process; all 0 if /proc is not mounted.
+ * Return: the process; all 0 if /proc is not mounted or shows another PID namespace.
  */
 struct shmr_process shmr_process_this(void);
 #endif
@@ -2182,7 +2193,7 @@ size_t shmr_ring_len(size_t capacity);
  *
  * Return:
  * * SHMR_OK
- * * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+ * * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
  *   shmr_producer_take_over().
  * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
  *   segment.
@@ -2246,7 +2257,8 @@ enum shmr_status shmr_producer_push(struct shmr_producer *producer,
  * @count:    their number
  * @pushed:   set to how many of them, from the first one, were pushed; or NULL
  *
- * Return: the status of shmr_producer_push() for the first record that was not pushed.
+ * Return: SHMR_OK if all were pushed, else the status of shmr_producer_push() for the first one
+ * that was not.
  */
 enum shmr_status shmr_producer_push_all(struct shmr_producer *producer,
                                         const struct shmr_slice *records,
@@ -2318,11 +2330,11 @@ enum shmr_status shmr_producer_close(struct shmr_producer *producer);
 
 /**
  * shmr_receiver_open() - open the receiving end of a ring
- * @receiver: to be opened
- * @session:  a session, which must not move while @receiver is open
- * @name:     the ring's name, 1 to 32 bytes
- * @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
- * @unread:   SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
+ * @receiver:   to be opened
+ * @session:    a session, which must not move while @receiver is open
+ * @name:       the ring's name, 1 to 32 bytes
+ * @capacity:   bytes of its data, a power of two from 64 to 2^30; the same on both ends
+ * @on_restart: SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
  *
  * The first end that opens the ring creates it.
  *
@@ -2332,13 +2344,13 @@ enum shmr_status shmr_receiver_open(struct shmr_receiver *receiver,
                                     const struct shmr_session *session,
                                     const char *name,
                                     size_t capacity,
-                                    uint32_t unread);
+                                    uint32_t on_restart);
 
 /**
- * shmr_receiver_peer() - the partition that has the sending end
+ * shmr_receiver_peer() - the partition that holds the sending end
  * @receiver: a receiver
  *
- * Return: its incarnation; 0 if no partition has the end now, or @receiver is not open.
+ * Return: its incarnation; 0 if no partition holds the end now, or @receiver is not open.
  */
 uint32_t shmr_receiver_peer(const struct shmr_receiver *receiver);
 
@@ -2415,8 +2427,8 @@ enum shmr_status shmr_receiver_release(struct shmr_receiver *receiver);
  * shmr_receiver_position() - the position of the next record
  * @receiver: a receiver
  *
- * Return: a number that counts on modulo 2^32 over all incarnations of both ends. A receiver that
- * stores it elsewhere can tell, after it was restarted, which records it had not received. 0 if
+ * Return: a number that increases modulo 2^32, over all incarnations of both ends. A receiver that
+ * stores it elsewhere can tell, after it was restarted, which records it did not receive. 0 if
  * @receiver is not open.
  */
 uint32_t shmr_receiver_position(const struct shmr_receiver *receiver);
@@ -2493,11 +2505,11 @@ enum shmr_status shmr_region_attach(struct shmr_region *region,
 uint32_t shmr_region_generation(const struct shmr_region *region);
 
 /**
- * shmr_region_is_stale() - check whether a region was formatted again
+ * shmr_region_check() - check that a region was not formatted again
  * @region: a region
  *
- * After SHMR_OK, everything that was read from the region before this call is older than any later
- * format. Rings, snapshots and locks do not report a new format themselves. If a region may be
+ * After SHMR_OK, everything that was read before this call came from this region, not from a later
+ * one. Rings, snapshots and locks do not report a new format themselves. If a region may be
  * formatted again while a partition is attached, the partition calls this after each wait and
  * before each store.
  *
@@ -2505,7 +2517,7 @@ uint32_t shmr_region_generation(const struct shmr_region *region);
  * * SHMR_OK: it was not formatted again
  * * SHMR_EINVAL, SHMR_REFORMATTED
  */
-enum shmr_status shmr_region_is_stale(struct shmr_region *region);
+enum shmr_status shmr_region_check(struct shmr_region *region);
 
 /**
  * shmr_registry_format() - make an empty registry in a region that was just formatted
@@ -2545,7 +2557,7 @@ enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
  * shmr_registry_without_rmw() - disable creating, removing and reaping by this handle
  * @registry: the registry
  *
- * For memory without compare-and-swap, which shmr_litmus_ask() finds out. Calls that need it then
+ * For memory without compare-and-swap: shmr_litmus_ask() tests that. Calls that need it then
  * return SHMR_NO_RMW.
  *
  * Return:
@@ -2567,12 +2579,12 @@ enum shmr_status shmr_registry_geometry(const struct shmr_registry *registry,
                                         struct shmr_geometry *geometry);
 
 /**
- * shmr_registry_free_len() - the number of free bytes
+ * shmr_registry_free_bytes() - the number of free bytes
  * @registry: the registry
  *
  * Return: the bytes of all free blocks, which may not be adjacent; 0 if @registry is not open.
  */
-size_t shmr_registry_free_len(const struct shmr_registry *registry);
+size_t shmr_registry_free_bytes(const struct shmr_registry *registry);
 
 /**
  * shmr_rwlock_len() - the length of a segment for a reader-writer lock
@@ -2612,7 +2624,7 @@ void *shmr_rwlock_data(const struct shmr_segment *segment);
 /**
  * shmr_rwlock_try_read() - lock for reading if no writer holds the lock or waits for it
  * @rwlock:   a reader-writer lock
- * @place:    set to the reader's place, for shmr_rwlock_end_read()
+ * @place:    set to the reader's place, for shmr_rwlock_unlock_read()
  * @liveness: knows which partitions are gone, or NULL
  *
  * Return: the statuses of shmr_rwlock_read() without SHMR_TIMED_OUT, and
@@ -2625,7 +2637,7 @@ enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
 /**
  * shmr_rwlock_read() - lock for reading, and wait until no writer holds the lock
  * @rwlock:   a reader-writer lock
- * @place:    set to the reader's place, for shmr_rwlock_end_read()
+ * @place:    set to the reader's place, for shmr_rwlock_unlock_read()
  * @wait:     how to wait, and for how long
  * @liveness: knows which partitions are gone, or NULL
  *
@@ -2645,7 +2657,7 @@ enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
                                   const struct shmr_liveness *liveness);
 
 /**
- * shmr_rwlock_end_read() - release the lock after reading
+ * shmr_rwlock_unlock_read() - release the lock after reading
  * @rwlock: a reader-writer lock that the caller holds for reading
  * @place:  the place that the call which locked it returned
  *
@@ -2655,8 +2667,8 @@ enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
  *   what was read.
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_rwlock_end_read(struct shmr_rwlock *rwlock,
-                                      uint32_t place);
+enum shmr_status shmr_rwlock_unlock_read(struct shmr_rwlock *rwlock,
+                                         uint32_t place);
 
 /**
  * shmr_rwlock_try_write() - lock for writing if no other partition that is alive holds the lock
@@ -2680,8 +2692,9 @@ enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
  * * SHMR_OWNER_DIED: the caller holds the lock for writing, but a writer died while it held it,
  *   and the protected bytes may be half-changed. Repair them and call
  *   shmr_rwlock_make_consistent(); an unlock without that poisons the lock permanently.
- * * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the incarnation that the
- *   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+ * * SHMR_TIMED_OUT: the lock was not free in time. If the caller waits for an incarnation that is
+ *   silent, the error's value is that incarnation; else 0. Try again, or find out what happened to
+ *   it.
  * * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
  *   segment.
  * * SHMR_EINVAL, SHMR_CORRUPT
@@ -2703,7 +2716,7 @@ enum shmr_status shmr_rwlock_write(struct shmr_rwlock *rwlock,
 enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
 
 /**
- * shmr_rwlock_end_write() - release the lock after writing
+ * shmr_rwlock_unlock_write() - release the lock after writing
  * @rwlock: a reader-writer lock that the caller holds for writing
  *
  * Return:
@@ -2712,7 +2725,7 @@ enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
  *   have changed the protected bytes meanwhile.
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
+enum shmr_status shmr_rwlock_unlock_write(struct shmr_rwlock *rwlock);
 
 /**
  * shmr_rwlock_writer() - the incarnation that holds the lock for writing, or waits for that
@@ -2724,7 +2737,7 @@ enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
 uint32_t shmr_rwlock_writer(const struct shmr_rwlock *rwlock);
 
 /**
- * shmr_segment_at() - make a segment of the caller's memory, without a registry
+ * shmr_segment_from_memory() - describe the caller's memory as a segment, without a registry
  * @segment: set to the segment
  * @base:    first byte, a multiple of 128; the memory must be zeroed before its first use
  * @len:     number of bytes, as shmr_ring_len() and the like return
@@ -2733,7 +2746,7 @@ uint32_t shmr_rwlock_writer(const struct shmr_rwlock *rwlock);
  * * SHMR_OK
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_t len);
+enum shmr_status shmr_segment_from_memory(struct shmr_segment *segment, void *base, size_t len);
 
 /**
  * shmr_id_from_name() - the identifier of a name
@@ -2817,7 +2830,7 @@ enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
  * Return:
  * * SHMR_OK
  * * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
- *   use what the permit stood for.
+ *   use what the permit allowed.
  * * SHMR_EINVAL
  */
 enum shmr_status shmr_semaphore_release(struct shmr_semaphore *semaphore);
@@ -2829,7 +2842,7 @@ enum shmr_status shmr_semaphore_release(struct shmr_semaphore *semaphore);
  * Return:
  * * SHMR_OK: the semaphore has one permit less
  * * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
- *   use what the permit stood for.
+ *   use what the permit allowed.
  * * SHMR_EINVAL
  */
 enum shmr_status shmr_semaphore_consume(struct shmr_semaphore *semaphore);
@@ -2867,10 +2880,10 @@ enum shmr_status shmr_sender_open(struct shmr_sender *sender,
 size_t shmr_sender_max_len(const struct shmr_sender *sender);
 
 /**
- * shmr_sender_peer() - the partition that has the receiving end
+ * shmr_sender_peer() - the partition that holds the receiving end
  * @sender: a sender
  *
- * Return: its incarnation; 0 if no partition has the end now, or @sender is not open.
+ * Return: its incarnation; 0 if no partition holds the end now, or @sender is not open.
  */
 uint32_t shmr_sender_peer(const struct shmr_sender *sender);
 
@@ -2886,8 +2899,8 @@ uint32_t shmr_sender_peer(const struct shmr_sender *sender);
  * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
  * * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
  *   record suits the new receiver.
- * * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Wait for a new
- *   receiver.
+ * * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Try again later: a new
+ *   receiver makes room.
  * * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
@@ -2957,7 +2970,8 @@ uint32_t shmr_server_discarded(const struct shmr_server *server);
  * shmr_server_client_is_gone() - whether the client is gone or has left the channel
  * @server: a server
  *
- * Return: true if this server knows a client, and that client is gone or has left; else false.
+ * Return: true if the partition that holds the client's end is gone, or the client that this
+ * server exchanged messages with has left the channel; else false.
  */
 bool shmr_server_client_is_gone(const struct shmr_server *server);
 
@@ -3090,7 +3104,7 @@ enum shmr_status shmr_session_create(struct shmr_session *session,
  * * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
  *   number of partitions that it has. Use another number.
  * * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
- *   error's value is that incarnation. Wait with a larger patience, or use take_over.
+ *   error's value is that incarnation. Set a longer wait_for_earlier, or use take_over.
  * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
  */
 enum shmr_status shmr_session_join(struct shmr_session *session,
@@ -3328,12 +3342,13 @@ uint32_t shmr_layout_version(void);
 /**
  * shmr_registry_open_or_create() - find a segment, or create it, zeroed
  * @registry:   the registry
- * @attachment: the caller's attachment; a long call beats by it
+ * @attachment: the caller's attachment; a long call also moves its heartbeat
  * @request:    which segment
  * @segment:    set to the segment
  *
  * All partitions that request one identifier get the same segment. Needs compare-and-swap on this
- * memory. If the call fails, the region is unchanged.
+ * memory. If the call fails, the region is unchanged; after SHMR_EVICTED, other partitions remove
+ * what was created.
  *
  * Return:
  * * SHMR_OK
@@ -3416,7 +3431,7 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
 /**
  * shmr_registry_remove() - remove a segment
  * @registry:   the registry
- * @attachment: the caller's attachment; a long call beats by it
+ * @attachment: the caller's attachment; a long call also moves its heartbeat
  * @segment:    the segment
  *
  * No partition may use the segment any more: its bytes are reused. Needs compare-and-swap on this
@@ -3445,14 +3460,14 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
                               const struct shmr_segment *segment);
 
 /**
- * shmr_registry_reap() - free the rows and blocks that partitions which are gone left half-created
- * or half-removed
+ * shmr_registry_reap() - free rows and blocks that dead partitions left half-created or
+ * half-removed
  * @registry:   the registry
- * @attachment: the caller's attachment; a long call beats by it
+ * @attachment: the caller's attachment; a long call also moves its heartbeat
  * @liveness:   knows which partitions are gone
  * @rows:       set to the number of rows that were freed; or NULL
  *
- * Other partitions need not wait for this call. Needs compare-and-swap on this memory.
+ * No other partition waits for this call. Needs compare-and-swap on this memory.
  *
  * Return:
  * * SHMR_OK

@@ -59,7 +59,7 @@ pub unsafe extern "C" fn shmr_bakery_open(
     incarnation: u32,
     limit: u8,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(bakery, || {
             if limit == 0 {
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn shmr_bakery_open(
 /// Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_data(segment: *const shmr_segment) -> *mut c_void {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { data(segment, shmr_bakery_len(0)) }
 }
 
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
     bakery: *mut shmr_bakery,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(bakery, |own| {
             lock_status(own.try_lock(&mut CLiveness::from_ptr(liveness)?))
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn shmr_bakery_lock(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(bakery, |own| {
             let (mut wait, mut liveness) =
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn shmr_bakery_lock(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(bakery, |own| Ok(own.make_consistent()?)) }
 }
 
@@ -159,18 +159,18 @@ pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(bakery, |own| Ok(own.unlock()?)) }
 }
 
 /// shmr_bakery_owner() - the incarnation that holds the mutex
 /// @bakery: a bakery mutex
 ///
-/// Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
-/// @bakery is not open.
+/// Return: the incarnation, for inspection: it may have changed since. 0 if the mutex is free or
+/// damaged, or @bakery is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_owner(bakery: *const shmr_bakery) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let own: Outcome<&RawBakeryMutex<'_>> = unsafe { get(bakery, Argument::Bakery) };
     own.map_or(0, |own| word(own.owner().ok().flatten()))
 }

@@ -25,8 +25,8 @@ pub struct shmr_barrier {
 handle!(shmr_barrier, b"barr", WithBell<Barrier<'static>>);
 
 /// struct shmr_arrival - all parties have arrived
-/// @phase:  how often all parties have arrived, modulo 2^32
-/// @leader: true for exactly one of them
+/// @phase:  the number of the phase, from 1; 1 follows 2^32 - 1
+/// @leader: true for exactly one of the parties
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_arrival {
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn shmr_barrier_open(
     parties: usize,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(barrier, || {
             let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
     liveness: *const shmr_liveness,
     arrival: *mut shmr_arrival,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(barrier, |own| {
             let (out, mut liveness) = (
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     liveness: *const shmr_liveness,
     arrival: *mut shmr_arrival,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(barrier, |own| {
             let (out, mut liveness) = (

@@ -28,8 +28,8 @@ pub struct shmr_channel_options {
 /// @number: its number, from 1; 0 is no call
 /// @peer:   the epoch of the other end that it was sent to, or that it is from
 ///
-/// A value, not a handle. The call that finishes or answers it zeroes it. Using it after that
-/// returns SHMR_EINVAL with the word "call".
+/// A value, not a handle. shmr_client_finish_call() and shmr_server_answer() zero it. Using it
+/// after that returns SHMR_EINVAL with the word "call".
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_call {
@@ -62,7 +62,7 @@ pub(crate) unsafe fn options(options: *const shmr_channel_options) -> Outcome<Ch
     if options.is_null() {
         return Ok(own);
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let given = unsafe { value(options, Argument::Options) }?;
     if given.command_capacity != 0 {
         own = own.command_capacity(given.command_capacity);
@@ -84,8 +84,8 @@ impl From<Error> for Fault {
             Error::Join(reason) => reason.into(),
             Error::Open { reason, .. } => reason.into(),
             Error::Name(_) => Self::invalid(Argument::Name),
-            Error::Capacity(_) => Self::invalid(Argument::Capacity),
-            Error::EndTaken { by } => Self::with(SHMR_CLAIMED, by.word().into()),
+            Error::Capacity { .. } => Self::invalid(Argument::Capacity),
+            Error::EndTaken { holder } => Self::with(SHMR_CLAIMED, holder.word().into()),
             Error::Full => Self::new(SHMR_FULL),
             Error::TimedOut => Self::new(SHMR_TIMED_OUT),
             Error::MessageTooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),

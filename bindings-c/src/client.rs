@@ -36,8 +36,8 @@ handle!(shmr_client, b"clnt", OnSession<Client<'static>>);
 ///
 /// Return:
 /// * SHMR_OK
-/// * SHMR_CLAIMED: a partition that is not known to be gone has this end; the error's value is that
-///   incarnation. Try again after it has closed the end, or has been killed.
+/// * SHMR_CLAIMED: a partition that is not known to be gone holds this end; the error's value is
+///   that incarnation. Try again after it has closed the end, or is known to be gone.
 /// * SHMR_LENGTH: the channel exists with another capacity. Use the same capacities on both ends.
 /// * SHMR_KIND, SHMR_COLLISION: the name is used for something else. Use another name.
 /// * SHMR_TABLE_FULL, SHMR_OUT_OF_SPACE: the region has no room for the channel. Use a larger
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn shmr_client_open(
     name: *const c_char,
     options: *const shmr_channel_options,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open_on(client, session, |session| {
             let name = c_string(name, Argument::Name)?;
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn shmr_client_open(
 /// Return: the number of bytes; 0 if @client is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_max_len(client: *const shmr_client) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(client, 0, Client::max_len) }
 }
 
@@ -80,21 +80,22 @@ pub unsafe extern "C" fn shmr_client_max_len(client: *const shmr_client) -> usiz
 /// @client is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_discarded(client: *const shmr_client) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(client, 0, Client::discarded) }
 }
 
 /// shmr_client_server_is_gone() - whether the server is gone or has left the channel
 /// @client: a client
 ///
-/// Return: true if this client knows a server, and that server is gone or has left; else false.
+/// Return: true if the partition that holds the server's end is gone, or the server that this
+/// client exchanged messages with has left the channel; else false.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_server_is_gone(client: *const shmr_client) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(client, false, Client::server_is_gone) }
 }
 
-/// shmr_client_send() - send a command as a message without an answer
+/// shmr_client_send() - send a command as a message that expects no answer
 /// @client:  a client
 /// @command: the bytes to send, outside the region
 /// @len:     number of bytes, at most shmr_client_max_len(); may be 0
@@ -107,7 +108,8 @@ pub unsafe extern "C" fn shmr_client_server_is_gone(client: *const shmr_client) 
 /// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
 /// * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
 ///   command suits the new server.
-/// * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Wait for a new server.
+/// * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Try again later: a new
+///   server makes room.
 /// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
@@ -117,7 +119,7 @@ pub unsafe extern "C" fn shmr_client_send(
     len: usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(client, |own, _| {
             let command = bytes(command, len, Argument::Message)?;
@@ -153,7 +155,7 @@ pub unsafe extern "C" fn shmr_client_recv(
     len: *mut usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(client, |own, _| {
             let out = output(len, Argument::Len)?;
@@ -179,7 +181,7 @@ pub unsafe extern "C" fn shmr_client_recv(
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_skip(client: *mut shmr_client) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with_open(client, |own, _| Ok(own.skip()?)) }
 }
 
@@ -218,7 +220,7 @@ pub unsafe extern "C" fn shmr_client_call(
     len: *mut usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(client, |own, session| {
             let out = output(len, Argument::Len)?;
@@ -257,7 +259,7 @@ pub unsafe extern "C" fn shmr_client_start_call(
     call: *mut shmr_call,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(client, |own, _| {
             let out = output(call, Argument::Call)?;
@@ -302,7 +304,7 @@ pub unsafe extern "C" fn shmr_client_finish_call(
     len: *mut usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(client, |own, _| {
             let call = &mut *output(call, Argument::Call)?.as_mut_ptr();
@@ -337,6 +339,6 @@ fn finish(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_close(client: *mut shmr_client) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(client) }
 }

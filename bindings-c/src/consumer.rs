@@ -33,11 +33,11 @@ pub const SHMR_KEEP: u32 = 0;
 /// Discard and count them: for commands, which a new incarnation must not carry out.
 pub const SHMR_DISCARD: u32 = 1;
 
-pub(crate) fn unread(number: u32) -> Outcome<OnRestart> {
+pub(crate) fn on_restart(number: u32) -> Outcome<OnRestart> {
     match number {
         SHMR_KEEP => Ok(OnRestart::Keep),
         SHMR_DISCARD => Ok(OnRestart::Discard),
-        _ => Err(Fault::invalid(Argument::Unread)),
+        _ => Err(Fault::invalid(Argument::OnRestart)),
     }
 }
 
@@ -45,13 +45,13 @@ pub(crate) fn unread(number: u32) -> Outcome<OnRestart> {
 /// @consumer:    to be opened
 /// @ring:        the ring's segment; a zeroed segment is an empty ring
 /// @incarnation: the caller's
-/// @unread:      SHMR_KEEP or SHMR_DISCARD
+/// @on_restart:  SHMR_KEEP or SHMR_DISCARD
 ///
 /// Continues where the last consumer stopped.
 ///
 /// Return:
 /// * SHMR_OK
-/// * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+/// * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
 ///   shmr_consumer_take_over().
 /// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
 ///   segment.
@@ -61,13 +61,14 @@ pub unsafe extern "C" fn shmr_consumer_open(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
     incarnation: u32,
-    unread: u32,
+    on_restart: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's.
-    unsafe { claim(consumer, ring, incarnation, unread, false) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { claim(consumer, ring, incarnation, on_restart, false) }
 }
 
-/// Claims the end, by either call. In one function, because its code is long.
+/// Claims the end, for shmr_consumer_open() and shmr_consumer_take_over(). In one function, because
+/// its code is long.
 ///
 /// # Safety
 ///
@@ -77,17 +78,18 @@ unsafe fn claim(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
     incarnation: u32,
-    unread: u32,
+    on_restart: u32,
     take_over: bool,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(consumer, || {
-            let (incarnation, unread) = (self::incarnation(incarnation)?, self::unread(unread)?);
+            let incarnation = self::incarnation(incarnation)?;
+            let on_restart = self::on_restart(on_restart)?;
             let ring = self::ring(ring)?;
             Ok(match take_over {
-                true => ring.take_over_consumer(incarnation, unread)?,
-                false => ring.consumer(incarnation, unread)?,
+                true => ring.take_over_consumer(incarnation, on_restart)?,
+                false => ring.claim_consumer(incarnation, on_restart)?,
             })
         })
     }
@@ -97,21 +99,22 @@ unsafe fn claim(
 /// @consumer:    to be opened
 /// @ring:        the ring's segment
 /// @incarnation: the caller's
-/// @unread:      SHMR_KEEP or SHMR_DISCARD
+/// @on_restart:  SHMR_KEEP or SHMR_DISCARD
 ///
 /// If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
 /// @incarnation itself does not notice: it must not be used any more.
 ///
-/// Return: the statuses of shmr_consumer_open() without SHMR_CLAIMED.
+/// Return: the statuses of shmr_consumer_open(). SHMR_CLAIMED: another incarnation claimed the end
+/// at the same time.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_take_over(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
     incarnation: u32,
-    unread: u32,
+    on_restart: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's.
-    unsafe { claim(consumer, ring, incarnation, unread, true) }
+    // SAFETY: guaranteed by the caller.
+    unsafe { claim(consumer, ring, incarnation, on_restart, true) }
 }
 
 /// shmr_consumer_pop() - copy the next record and release it
@@ -142,7 +145,7 @@ pub unsafe extern "C" fn shmr_consumer_pop(
     size: usize,
     len: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(consumer, |own| {
             let len = output(len, Argument::Len)?;
@@ -167,7 +170,7 @@ pub unsafe extern "C" fn shmr_consumer_peek(
     at: *mut *const c_void,
     len: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(consumer, |own| {
             let (at, len) = (output(at, Argument::At)?, output(len, Argument::Len)?);
@@ -193,7 +196,7 @@ pub unsafe extern "C" fn shmr_consumer_peek(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(consumer, |own| Ok(own.release()?)) }
 }
 
@@ -206,7 +209,7 @@ pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> 
 /// @count:    set to the number of released records, or NULL
 ///
 /// Return:
-/// * SHMR_OK: also if there was no record
+/// * SHMR_OK: even if there was no record
 /// * SHMR_RESTARTED, SHMR_CORRUPT: as for shmr_consumer_pop(); only if there is no record before
 ///   that
 /// * SHMR_EVICTED: another incarnation has taken over this end, and receives all records of this
@@ -222,7 +225,7 @@ pub unsafe extern "C" fn shmr_consumer_drain(
     context: *mut c_void,
     count: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(consumer, |own| {
             let handle = handle.ok_or(Fault::invalid(Argument::Handle))?;
@@ -252,7 +255,7 @@ pub unsafe extern "C" fn shmr_consumer_wait(
     consumer: *mut shmr_consumer,
     wait: *mut shmr_wait,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(consumer, |own| {
             match own.wait(&mut Waiting::from_ptr(wait)?) {
@@ -280,7 +283,7 @@ pub unsafe extern "C" fn shmr_consumer_notify(
     consumer: *mut shmr_consumer,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(consumer, |own| {
             own.notify(&Bell::from_ptr(doorbell)?)?;
@@ -292,11 +295,11 @@ pub unsafe extern "C" fn shmr_consumer_notify(
 /// shmr_consumer_position() - the position of the next record
 /// @consumer: a consumer
 ///
-/// Return: a number that counts on modulo 2^32; a later incarnation continues there. 0 if @consumer
-/// is not open.
+/// Return: the position, which grows modulo 2^32; a later incarnation continues there. 0 if
+/// @consumer is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, Argument::Consumer) };
     consumer.map_or(0, Consumer::position)
 }
@@ -308,7 +311,7 @@ pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) 
 /// not open. If a consumer died while it discarded a record, that record can be counted twice.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, Argument::Consumer) };
     consumer.map_or(0, Consumer::discarded)
 }
@@ -321,6 +324,6 @@ pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer)
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_close(consumer: *mut shmr_consumer) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(consumer) }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 
-use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::doorbell::{Doorbell, NoDoorbell};
 use shmem_core::primitive::AtomicU32;
 use shmem_sync::raw::{DoorbellRef, RawMutex, RawRwLock, RawSemaphore};
 use shmem_sync::Barrier;
@@ -14,15 +14,16 @@ use crate::status::Outcome;
 use crate::word::Argument;
 
 /// struct shmr_doorbell - wakes a peer: by a futex, an eventfd, a hypercall or an interrupt
-/// @ring:    wakes one partition that sleeps on @rings, or all of them if @all is not 0. An
+/// @ring:    wakes one partition that sleeps on @ring_count, or all of them if @all is not 0. An
 ///           unnecessary call is harmless
 /// @context: passed to @ring
 ///
-/// A NULL in its place, or a NULL @ring, is no doorbell: the peer polls.
+/// A NULL pointer to this struct, or a NULL @ring, means no doorbell: the peer polls.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_doorbell {
-    pub ring: Option<unsafe extern "C" fn(context: *mut c_void, rings: *const u32, all: c_int)>,
+    pub ring:
+        Option<unsafe extern "C" fn(context: *mut c_void, ring_count: *const u32, all: c_int)>,
     pub context: *mut c_void,
 }
 
@@ -35,21 +36,21 @@ impl Bell {
     ///
     /// Null, or a doorbell whose function can be called while this is used.
     pub(crate) unsafe fn from_ptr(doorbell: *const shmr_doorbell) -> Outcome<Self> {
-        const SILENT: shmr_doorbell = shmr_doorbell {
+        const NONE: shmr_doorbell = shmr_doorbell {
             ring: None,
             context: core::ptr::null_mut(),
         };
         if doorbell.is_null() {
-            return Ok(Self(SILENT));
+            return Ok(Self(NONE));
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { value(doorbell, Argument::Doorbell) }.map(|doorbell| Self(*doorbell))
     }
 
-    fn call(&self, rings: &AtomicU32, all: bool) {
+    fn call(&self, ring_count: &AtomicU32, all: bool) {
         if let Some(ring) = self.0.ring {
             // SAFETY: as `from_ptr` demands.
-            unsafe { ring(self.0.context, rings.as_ptr(), all.into()) }
+            unsafe { ring(self.0.context, ring_count.as_ptr(), all.into()) }
         }
     }
 }
@@ -58,7 +59,7 @@ impl Bell {
 unsafe impl Sync for Bell {}
 
 /// The doorbell of a lock whose own one is not set yet.
-pub(crate) const NO_BELL: DoorbellRef<'static> = &Silent;
+pub(crate) const NO_BELL: DoorbellRef<'static> = &NoDoorbell;
 
 /// A lock that refers to the doorbell that it rings.
 pub(crate) trait Rings {
@@ -110,12 +111,12 @@ impl<L: Rings> WithBell<L> {
 }
 
 impl Doorbell for Bell {
-    fn ring(&self, rings: &AtomicU32) {
-        self.call(rings, false);
+    fn ring(&self, ring_count: &AtomicU32) {
+        self.call(ring_count, false);
     }
 
-    fn ring_all(&self, rings: &AtomicU32) {
-        self.call(rings, true);
+    fn ring_all(&self, ring_count: &AtomicU32) {
+        self.call(ring_count, true);
     }
 }
 
@@ -132,11 +133,11 @@ pub extern "C" fn shmr_doorbell_futex() -> shmr_doorbell {
 }
 
 #[cfg(feature = "linux")]
-unsafe extern "C" fn ring_futex(_: *mut c_void, rings: *const u32, all: c_int) {
+unsafe extern "C" fn ring_futex(_: *mut c_void, ring_count: *const u32, all: c_int) {
     // SAFETY: a word of the region, which `Bell::call` passed on.
-    let rings = unsafe { AtomicU32::from_ptr(rings.cast_mut()) };
+    let ring_count = unsafe { AtomicU32::from_ptr(ring_count.cast_mut()) };
     match all {
-        0 => FutexBell.ring(rings),
-        _ => FutexBell.ring_all(rings),
+        0 => FutexBell.ring(ring_count),
+        _ => FutexBell.ring_all(ring_count),
     }
 }

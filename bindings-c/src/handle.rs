@@ -72,9 +72,9 @@ pub(crate) use handle;
 /// Null, or memory of an `H` that has no other user now (C2, C3).
 #[inline(always)]
 unsafe fn storage<'h, H: Handle>(handle: *mut H) -> Option<&'h mut Storage<H::Inner>> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let open = unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) };
-    // SAFETY: neither null nor misaligned, and large enough by `Handle`; the caller answers
+    // SAFETY: neither null nor misaligned, and large enough by `Handle`; the caller guarantees
     // for the rest. Uninitialised bytes are read as numbers only.
     open.then(|| unsafe { &mut *handle.cast::<Storage<H::Inner>>() })
 }
@@ -115,7 +115,7 @@ pub(crate) unsafe fn open<H: Handle>(
         return shmr_status::SHMR_EINVAL;
     }
     if needs_drop::<H::Inner>() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         if let Some(storage) = unsafe { storage(handle) } {
             return fail(&mut storage.error, Fault::new(SHMR_OPEN));
         }
@@ -148,7 +148,7 @@ pub(crate) unsafe fn open_in_place<H: Handle>(
         return shmr_status::SHMR_EINVAL;
     }
     let storage = handle.cast::<Storage<H::Inner>>();
-    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller answers for
+    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller guarantees
     // the rest. What is there is overwritten, not dropped.
     unsafe {
         let error = &mut *addr_of_mut!((*storage).error);
@@ -175,7 +175,7 @@ pub(crate) unsafe fn with<H: Handle>(
     handle: *mut H,
     work: impl FnOnce(&mut H::Inner) -> Outcome,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let storage = unsafe { storage(handle) };
     let Some(storage) = storage else {
         return shmr_status::SHMR_EINVAL;
@@ -201,7 +201,7 @@ pub(crate) unsafe fn with_shared<'h, H: Handle>(
 where
     H::Inner: 'h,
 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let Ok(inner) = (unsafe { get(handle, Argument::Handle) }) else {
         return shmr_status::SHMR_EINVAL;
     };
@@ -231,7 +231,7 @@ pub(crate) unsafe fn get<'h, H: Handle>(
     handle: *const H,
     argument: Argument,
 ) -> Outcome<&'h H::Inner> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let open = unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) };
     if !open {
         return Err(Fault::invalid(argument));
@@ -248,7 +248,7 @@ pub(crate) unsafe fn get<'h, H: Handle>(
 ///
 /// As [`storage`].
 pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let storage = unsafe { storage(handle) };
     let Some(storage) = storage else {
         return shmr_status::SHMR_EINVAL;
@@ -269,7 +269,7 @@ pub(crate) unsafe fn close_if<H: Handle>(
     may: impl FnOnce(&H::Inner) -> Outcome,
 ) -> shmr_status {
     let storage = handle.cast::<Storage<H::Inner>>();
-    // SAFETY: the caller's. It was open, and without its tag it is not dropped again.
+    // SAFETY: guaranteed by the caller. It was open, and without its tag it is not dropped again.
     unsafe {
         let refused = with_shared(handle, may);
         if refused == shmr_status::SHMR_OK {
@@ -291,7 +291,7 @@ pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: Argument) -> Outc
     if !is_sound(pointer) {
         return Err(Fault::invalid(argument));
     }
-    // SAFETY: neither null nor misaligned; the caller answers for the rest.
+    // SAFETY: neither null nor misaligned; the caller guarantees the rest.
     Ok(unsafe { &*pointer })
 }
 
@@ -307,7 +307,7 @@ pub(crate) unsafe fn output<'a, T>(
     if !is_sound(pointer) {
         return Err(Fault::invalid(argument));
     }
-    // SAFETY: neither null nor misaligned; the caller answers for the rest.
+    // SAFETY: neither null nor misaligned; the caller guarantees the rest.
     Ok(unsafe { &mut *pointer.cast() })
 }
 
@@ -323,7 +323,7 @@ pub(crate) unsafe fn optional_output<'a, T>(
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { output(pointer, argument) }.map(Some)
 }
 
@@ -343,7 +343,7 @@ pub(crate) unsafe fn bytes<'a>(
     if pointer.is_null() || len > isize::MAX as usize {
         return Err(Fault::invalid(argument));
     }
-    // SAFETY: not null; the caller answers for the rest.
+    // SAFETY: not null; the caller guarantees the rest.
     Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
 }
 
@@ -363,7 +363,7 @@ pub(crate) unsafe fn bytes_mut<'a>(
     if pointer.is_null() || len > isize::MAX as usize {
         return Err(Fault::invalid(argument));
     }
-    // SAFETY: not null; the caller answers for the rest.
+    // SAFETY: not null; the caller guarantees the rest.
     Ok(unsafe { slice::from_raw_parts_mut(pointer.cast(), len) })
 }
 
@@ -384,7 +384,7 @@ pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, argument: Argument) ->
     // SAFETY: no byte after the string's end is read.
     let ends = |&len: &usize| unsafe { *pointer.wrapping_add(len) } == 0;
     let len = (0..LONGEST).find(ends).ok_or(invalid)?;
-    // SAFETY: these bytes were just read; the caller answers for the rest.
+    // SAFETY: these bytes were just read; the caller guarantees the rest.
     Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
 }
 
@@ -395,7 +395,7 @@ pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, argument: Argument) ->
 /// As [`c_string`].
 #[cfg(feature = "linux")]
 pub(crate) unsafe fn string<'a>(pointer: *const c_char, argument: Argument) -> Outcome<&'a str> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let bytes = unsafe { c_string(pointer, argument) }?;
     core::str::from_utf8(bytes).map_err(|_| Fault::invalid(argument))
 }

@@ -20,9 +20,11 @@ use crate::word::Argument;
 /// @capacity:  bytes of the ring's data
 /// @records:   unreleased records, counted up to the limit
 /// @bytes:     bytes that they occupy
-/// @producer:  the incarnation that has the producing end, or had it last; 0 if there was none yet
+/// @producer:  the incarnation that holds the producing end, or held it last; 0 if there was none
+///             yet
 /// @producing: false if that incarnation has closed the end
-/// @consumer:  the incarnation that has the consuming end, or had it last; 0 if there was none yet
+/// @consumer:  the incarnation that holds the consuming end, or held it last; 0 if there was none
+///             yet
 /// @consuming: false if that incarnation has closed the end
 /// @discarded: records that consumers discarded, modulo 2^32
 #[repr(C)]
@@ -67,7 +69,7 @@ pub const SHMR_HEALTH_POISONED: u32 = 2;
 ///
 /// `out` is null, or room for a `T`.
 unsafe fn write_view<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let place: Outcome<&mut MaybeUninit<T>> = unsafe { output(out, Argument::View) };
     match place.and_then(|place| view().map(|view| place.write(view))) {
         Ok(_) => SHMR_OK,
@@ -89,9 +91,8 @@ fn word(claim: Claim) -> u32 {
 /// Only loads. A ring in use changes meanwhile.
 ///
 /// Return:
-/// * SHMR_OK: also for a damaged ring; then view.error names the word
-/// * SHMR_LENGTH: the segment is not a ring. Check the
-///   segment's kind.
+/// * SHMR_OK: even for a damaged ring; then view.error names the word
+/// * SHMR_LENGTH: the segment is not a ring. Check the segment's kind.
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_ring_inspect(
@@ -100,7 +101,7 @@ pub unsafe extern "C" fn shmr_ring_inspect(
     view: *mut shmr_ring_view,
 ) -> shmr_status {
     let inspect = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let ring = unsafe { ring(segment) }?;
         let found = ring.inspect(limit);
         let fault = found
@@ -118,7 +119,7 @@ pub unsafe extern "C" fn shmr_ring_inspect(
             discarded: found.discarded,
         })
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { write_view(view, inspect) }
 }
 
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn shmr_ring_inspect(
 /// Only loads.
 ///
 /// Return:
-/// * SHMR_OK: also for a damaged lock; then view.error names the word
+/// * SHMR_OK: even for a damaged lock; then view.error names the word
 /// * SHMR_KIND: the segment is none of these locks
 /// * SHMR_TOO_SHORT: the segment is too short for its kind
 /// * SHMR_EINVAL
@@ -139,7 +140,7 @@ pub unsafe extern "C" fn shmr_lock_inspect(
     view: *mut shmr_lock_view,
 ) -> shmr_status {
     let inspect = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let (kind, window) = unsafe {
             (
                 value(segment, Argument::Segment)?.kind,
@@ -165,7 +166,7 @@ pub unsafe extern "C" fn shmr_lock_inspect(
         };
         Ok(view_of(names, holder, health, waiting))
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { write_view(view, inspect) }
 }
 

@@ -6,9 +6,9 @@
 //! - **C1** A handle is the caller's memory: an error, a tag, and the Rust value, in a C struct
 //!   that is at least as large and as aligned (`handle`).
 //! - **C2** A call checks a pointer for null and alignment, and a handle for its tag, which is
-//!   valid at one address only. The caller is responsible for what cannot be checked: that the
-//!   memory of a new handle did not contain an open handle of its type, and that a pointer's memory
-//!   stays valid for as long as the header says.
+//!   valid at one address only. The caller guarantees what cannot be checked:
+//!   - the memory of a new handle did not contain an open handle of its type;
+//!   - a pointer's memory stays valid for as long as the header says.
 //! - **C3** One thread at a time uses a handle. Handles that are opened through a session read the
 //!   session's handle in any thread that uses them (`session`).
 //! - **C4** Mapped memory stays mapped until every handle over it is closed: hence `'static` for

@@ -11,21 +11,21 @@ use crate::word::Argument;
 
 /// Unknown: the other party did not answer, or the two rarely ran at the same time. Test again.
 pub const SHMR_UNKNOWN: u32 = 0;
-/// Both parties did it often at the same time, and nothing went wrong.
+/// Both parties tried the feature often at the same time, and it never failed.
 pub const SHMR_WORKS: u32 = 1;
-/// It went wrong: do not use it, or change the machine (docs/memory-model.md).
+/// The feature failed: do not use it, or change the machine (docs/memory-model.md).
 pub const SHMR_BROKEN: u32 = 2;
 
 /// struct shmr_finding - whether one feature works across the memory
-/// @state: SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
-/// @wrong: how many attempts went wrong, if it is broken; else 0
-/// @of:    the number of attempts, if it is broken; else 0
+/// @state:    SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
+/// @wrong:    the number of attempts that failed, if it is broken; else 0
+/// @attempts: the number of attempts, if it is broken; else 0
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_finding {
     pub state: u32,
     pub wrong: u32,
-    pub of: u32,
+    pub attempts: u32,
 }
 
 /// struct shmr_verdict - the results of a test of the memory by two partitions
@@ -41,12 +41,16 @@ pub struct shmr_verdict {
 
 impl From<Finding> for shmr_finding {
     fn from(finding: Finding) -> Self {
-        let (state, wrong, of) = match finding {
+        let (state, wrong, attempts) = match finding {
             Finding::Unknown => (SHMR_UNKNOWN, 0, 0),
             Finding::Works => (SHMR_WORKS, 0, 0),
-            Finding::Broken { wrong, of } => (SHMR_BROKEN, wrong, of),
+            Finding::Broken { wrong, attempts } => (SHMR_BROKEN, wrong, attempts),
         };
-        Self { state, wrong, of }
+        Self {
+            state,
+            wrong,
+            attempts,
+        }
     }
 }
 
@@ -86,7 +90,7 @@ pub unsafe extern "C" fn shmr_litmus_ask(
     wait: *mut shmr_wait,
     verdict: *mut shmr_verdict,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { take_part(segment, wait, verdict, |own, wait| Some(own.ask(wait))) }
 }
 
@@ -109,7 +113,7 @@ pub unsafe extern "C" fn shmr_litmus_answer(
     wait: *mut shmr_wait,
     verdict: *mut shmr_verdict,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { take_part(segment, wait, verdict, |own, wait| own.answer(wait)) }
 }
 
@@ -123,14 +127,14 @@ unsafe fn take_part(
     part: impl FnOnce(Litmus<'static>, &mut Waiting) -> Option<Verdict>,
 ) -> shmr_status {
     let found = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let (out, mut wait) = unsafe {
             (
                 output(verdict, Argument::Verdict)?,
                 Waiting::from_ptr(wait)?,
             )
         };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let own = Litmus::attach(unsafe { segment_window(segment) }?)?;
         let verdict = part(own, &mut wait).ok_or(Fault::new(SHMR_EMPTY))?;
         out.write(verdict.into());

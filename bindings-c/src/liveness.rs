@@ -18,7 +18,7 @@ use crate::word::Argument;
 /// enum shmr_partition_state - what is known about an incarnation of a partition
 /// @SHMR_ALIVE:  nothing else is known
 /// @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
-/// @SHMR_GONE:   it has certainly ended: no store of it can arrive any more
+/// @SHMR_GONE:   it has ended, or is presumed to have ended: others take over what it holds
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum shmr_partition_state {
@@ -39,12 +39,12 @@ impl From<PartitionState> for shmr_partition_state {
 
 /// struct shmr_liveness - knows which partitions are alive, silent or gone
 /// @state:   returns an enum shmr_partition_state: what is known about @incarnation now. SHMR_GONE
-///           is a promise: others then take over what @incarnation had. Any number that is not a
+///           is a promise: others then take over what @incarnation holds. Any number that is not a
 ///           state counts as SHMR_ALIVE
 /// @context: passed to @state
 ///
-/// A NULL in its place: every partition counts as alive. shmr_heartbeats_liveness(),
-/// shmr_processes_liveness() and shmr_session_liveness() return one.
+/// A NULL pointer to this struct means: every partition counts as alive.
+/// shmr_heartbeats_liveness(), shmr_processes_liveness() and shmr_session_liveness() return one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_liveness {
@@ -63,7 +63,7 @@ impl CLiveness {
         if liveness.is_null() {
             return Ok(Self(None));
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { value(liveness, Argument::Liveness) }.map(|liveness| Self(Some(*liveness)))
     }
 }
@@ -108,7 +108,7 @@ impl Clock for shmr_clock {
     }
 }
 
-/// struct shmr_heartbeats - reports partitions as silent whose heartbeats stand still
+/// struct shmr_heartbeats - reports partitions whose heartbeats stand still as silent
 /// @error: why the last call on it failed
 ///
 /// For partitions on different kernels. An incarnation is gone if it left, or if a later
@@ -128,8 +128,8 @@ pub const SHMR_HEARTBEAT_LIMIT_MS: u32 = 60;
 pub const SHMR_BEAT_MS: u32 = 10;
 
 const _: () = assert!(
-    SHMR_HEARTBEAT_LIMIT_MS as u128 == liveness::LIMIT.as_millis()
-        && SHMR_BEAT_MS as u128 == liveness::BEAT.as_millis()
+    SHMR_HEARTBEAT_LIMIT_MS as u128 == liveness::SILENCE_LIMIT.as_millis()
+        && SHMR_BEAT_MS as u128 == liveness::BEAT_INTERVAL.as_millis()
 );
 
 /// shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
@@ -154,18 +154,18 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
     clock: *const shmr_clock,
 ) -> shmr_status {
     let watch = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let registry = unsafe { get(registry, Argument::Registry) }?;
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let clock = unsafe { value(clock, Argument::Clock) }?;
         clock.now_us.ok_or(Fault::invalid(Argument::Clock))?;
         let limit = match limit_ms {
-            0 => liveness::LIMIT,
+            0 => liveness::SILENCE_LIMIT,
             limit_ms => Duration::from_millis(limit_ms.into()),
         };
         Ok(Heartbeats::with_clock(*registry, limit, *clock))
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open(heartbeats, watch) }
 }
 
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn shmr_heartbeats_presume_gone_after(
         unsafe { core::ptr::write(own, core::ptr::read(own).presume_gone_after(limit)) };
         Ok(())
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(heartbeats, presume) }
 }
 
@@ -230,7 +230,7 @@ where
     H::Inner: Liveness,
 {
     let mut state = PartitionState::Alive;
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let _ = unsafe {
         with(handle, |inner| {
             if let Some(incarnation) = Incarnation::from_word(incarnation) {
@@ -242,7 +242,7 @@ where
     shmr_partition_state::from(state) as c_int
 }
 
-/// struct shmr_processes - reports partitions as gone whose processes have ended
+/// struct shmr_processes - reports partitions whose processes have ended as gone
 /// @error: why the last call on it failed
 ///
 /// For partitions that are processes on one kernel, and that attached with shmr_process_this().
@@ -269,7 +269,7 @@ pub unsafe extern "C" fn shmr_processes_watch(
     processes: *mut shmr_processes,
     registry: *const shmr_registry,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(processes, || {
             Ok(Processes::new(*get(registry, Argument::Registry)?))
@@ -306,6 +306,6 @@ unsafe extern "C" fn processes_state(context: *mut c_void, incarnation: u32) -> 
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_processes_close(processes: *mut shmr_processes) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(processes) }
 }

@@ -66,7 +66,7 @@ pub unsafe extern "C" fn shmr_map_memfd(
     name: *const c_char,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(mapping, || {
             Ok(Mapping::memfd(string(name, Argument::Name)?, len)?)
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn shmr_map_fd(mapping: *mut shmr_mapping, fd: c_int) -> s
         });
         Ok(Mapping::from_fd(own?)?)
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open(mapping, map) }
 }
 
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn shmr_map_shm(
     name: *const c_char,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(mapping, || {
             Ok(Mapping::posix_shm(
@@ -138,14 +138,14 @@ pub unsafe extern "C" fn shmr_map_shm(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_unlink_shm(name: *const c_char) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let name = unsafe { string(name, Argument::Name) };
     status(name.and_then(|name| Ok(Mapping::unlink_posix_shm(name)?)))
 }
 
 /// shmr_map_file() - map a file
 /// @mapping: to be opened
-/// @path:    of QEMU's memory-backend-file, for example
+/// @path:    the file, for example that of QEMU's memory-backend-file
 /// @len:     bytes to create it with if it does not exist; 0: do not create it
 ///
 /// A new file is allocated at once, so that later accesses cannot fail. If the file exists with
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn shmr_map_file(
     path: *const c_char,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(mapping, || {
             Ok(Mapping::file(
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn shmr_map_physical(
     base: u64,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open(mapping, || Ok(Mapping::physical(base, len)?)) }
 }
 
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn shmr_map_pci(
     mapping: *mut shmr_mapping,
     path: *const c_char,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(mapping, || {
             Ok(Mapping::pci(Path::new(string(path, Argument::Path)?))?)
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn shmr_map_pci(
 
 /// shmr_map_fixed() - map the memory of a mapping again, at a fixed address
 /// @mapping: to be opened
-/// @of:      the existing mapping
+/// @source:  the existing mapping
 /// @address: the address; nothing may be mapped there
 ///
 /// Return:
@@ -229,11 +229,15 @@ pub unsafe extern "C" fn shmr_map_pci(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_fixed(
     mapping: *mut shmr_mapping,
-    of: *const shmr_mapping,
+    source: *const shmr_mapping,
     address: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
-    unsafe { open(mapping, || Ok(get(of, Argument::Of)?.fixed(address)?)) }
+    // SAFETY: guaranteed by the caller, here and below.
+    unsafe {
+        open(mapping, || {
+            Ok(get(source, Argument::Source)?.map_at(address)?)
+        })
+    }
 }
 
 /// shmr_mapping_base() - the first byte of a mapping
@@ -242,7 +246,7 @@ pub unsafe extern "C" fn shmr_map_fixed(
 /// Return: its address, a multiple of the page size; NULL if @mapping is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut c_void {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(ptr::null_mut(), |mapping| {
         mapping.window().address().as_ptr().cast()
@@ -255,7 +259,7 @@ pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut
 /// Return: the number of bytes, rounded down to a multiple of 8; 0 if @mapping is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(0, |mapping| mapping.window().len())
 }
@@ -267,7 +271,7 @@ pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize
 /// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(-1, |mapping| mapping.as_fd().as_raw_fd())
 }
@@ -287,7 +291,7 @@ pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int 
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_check(mapping: *mut shmr_mapping) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(mapping, |mapping| Ok(mapping.check()?)) }
 }
 
@@ -304,7 +308,7 @@ pub unsafe extern "C" fn shmr_mapping_check(mapping: *mut shmr_mapping) -> shmr_
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_inherit(mapping: *mut shmr_mapping) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(mapping, |mapping| Ok(mapping.inherit_on_fork()?)) }
 }
 
@@ -317,6 +321,6 @@ pub unsafe extern "C" fn shmr_mapping_inherit(mapping: *mut shmr_mapping) -> shm
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_unmap(mapping: *mut shmr_mapping) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(mapping) }
 }

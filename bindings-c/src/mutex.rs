@@ -79,7 +79,7 @@ pub unsafe extern "C" fn shmr_mutex_open(
     incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(mutex, || {
             let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn shmr_mutex_open(
 /// Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_data(segment: *const shmr_segment) -> *mut c_void {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { data(segment, shmr_mutex_len(0)) }
 }
 
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn shmr_mutex_data(segment: *const shmr_segment) -> *mut c
 ///
 /// As [`segment_window`].
 pub(crate) unsafe fn data(segment: *const shmr_segment, control: usize) -> *mut c_void {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let window = unsafe { segment_window(segment) }.ok();
     let inside = window.filter(|window| window.len() >= control);
     inside.map_or(core::ptr::null_mut(), |window| {
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
     mutex: *mut shmr_mutex,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(mutex, |own| {
             lock_status(own.lock().try_lock(&mut CLiveness::from_ptr(liveness)?))
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(mutex, |own| {
             let (mut wait, mut liveness) =
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(mutex, |own| Ok(own.lock().make_consistent()?)) }
 }
 
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> s
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(mutex, |own| Ok(own.lock().unlock()?)) }
 }
 
@@ -198,7 +198,7 @@ pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_statu
 /// @mutex is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_owner(mutex: *const shmr_mutex) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let own: Outcome<&WithBell<RawMutex<'_>>> = unsafe { get(mutex, Argument::Mutex) };
     own.map_or(0, |own| word(own.silent().owner().ok().flatten()))
 }

@@ -34,7 +34,7 @@ impl SessionUser {
     ///
     /// As [`get`], and the session's handle does not move while this is used.
     unsafe fn new(session: *const shmr_session) -> Outcome<Self> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let joined: &'static SessionState = unsafe { get(session, Argument::Session) }?;
         // Relaxed: the caller orders opening a handle and leaving the session.
         joined.users.fetch_add(1, Relaxed);
@@ -77,12 +77,12 @@ where
     H: Handle<Inner = OnSession<T>>,
 {
     let make = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let user = unsafe { SessionUser::new(session) }?;
         let inner = make(user.session_state()?.session())?;
         Ok(OnSession { inner, user })
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open(handle, make) }
 }
 
@@ -99,7 +99,7 @@ pub(crate) unsafe fn with_open<H, T>(
 where
     H: Handle<Inner = OnSession<T>>,
 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         with(handle, |own| {
             let session = own.user.session_state()?.session();
@@ -119,7 +119,7 @@ where
     H: Handle<Inner = OnSession<T>>,
     T: 'static,
 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let own: Outcome<&OnSession<T>> = unsafe { get(handle, Argument::Handle) };
     match own {
         Ok(own) if own.user.session_state().is_ok() => read(&own.inner),

@@ -23,14 +23,15 @@ pub struct shmr_attachment {
 handle!(shmr_attachment, b"pres", Attachment<'static>);
 
 /// struct shmr_process - how a partition's kernel identifies its process
-/// @space:  distinguishes kernels and process namespaces; 0 is unknown
-/// @number: the process's number there
-/// @start:  when it started, low 32 bits
-/// @image:  distinguishes the programs that the process runs one after the other; 0 is unknown
+/// @namespace_id: identifies the kernel, the PID namespace and the time namespace; 0 if unknown
+/// @number:       the process's number there
+/// @start:        when it started, low 32 bits
+/// @image:        distinguishes the programs that the process runs one after the other; 0 if
+///                unknown
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_process {
-    pub space: u32,
+    pub namespace_id: u32,
     pub number: u32,
     pub start: u32,
     pub image: u32,
@@ -39,7 +40,7 @@ pub struct shmr_process {
 impl From<Process> for shmr_process {
     fn from(process: Process) -> Self {
         Self {
-            space: process.space,
+            namespace_id: process.namespace_id,
             number: process.number,
             start: process.start,
             image: process.image,
@@ -50,7 +51,7 @@ impl From<Process> for shmr_process {
 impl From<shmr_process> for Process {
     fn from(process: shmr_process) -> Self {
         Self {
-            space: process.space,
+            namespace_id: process.namespace_id,
             number: process.number,
             start: process.start,
             image: process.image,
@@ -85,7 +86,7 @@ pub(crate) fn incarnation(word: u32) -> Outcome<Incarnation> {
 pub(crate) unsafe fn checked_attachment<'h>(
     attachment: *const shmr_attachment,
 ) -> Outcome<&'h Attachment<'static>> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let attachment: &Attachment<'_> = unsafe { get(attachment, Argument::Attachment) }?;
     attachment
         .check()
@@ -110,7 +111,7 @@ unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
     if process.is_null() {
         return Ok(Process::UNKNOWN);
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { value(process, Argument::Process) }.map(|&process| process.into())
 }
 
@@ -134,7 +135,7 @@ pub unsafe extern "C" fn shmr_partition_attach(
     number: u8,
     process: *const shmr_process,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(attachment, || {
             let registry = get(registry, Argument::Registry)?;
@@ -158,7 +159,7 @@ pub unsafe extern "C" fn shmr_partition_attach_after(
     earlier: u32,
     process: *const shmr_process,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(attachment, || {
             let registry = get(registry, Argument::Registry)?;
@@ -187,7 +188,7 @@ pub unsafe extern "C" fn shmr_partition_attach_or_take_over(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(attachment, || {
             let registry = get(registry, Argument::Registry)?;
@@ -206,7 +207,7 @@ pub unsafe extern "C" fn shmr_partition_attach_or_take_over(
 /// bits 8 to 30 the number of its incarnation; 0 if @attachment is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_incarnation(attachment: *const shmr_attachment) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let attachment: Outcome<&Attachment<'_>> = unsafe { get(attachment, Argument::Attachment) };
     attachment.map_or(0, |attachment| attachment.incarnation().word())
 }
@@ -223,7 +224,7 @@ pub unsafe extern "C" fn shmr_attachment_incarnation(attachment: *const shmr_att
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_beat(attachment: *mut shmr_attachment) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         with(attachment, |own| {
             own.beat().map_err(|evicted| eviction_fault(own, evicted))
@@ -239,11 +240,11 @@ pub unsafe extern "C" fn shmr_attachment_beat(attachment: *mut shmr_attachment) 
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_leave(attachment: *mut shmr_attachment) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(attachment) }
 }
 
-/// shmr_partition_look() - read the slot of a partition
+/// shmr_partition_read() - read the slot of a partition
 /// @registry:  the registry
 /// @number:    the partition's number
 /// @partition: set to the contents
@@ -257,13 +258,13 @@ pub unsafe extern "C" fn shmr_attachment_leave(attachment: *mut shmr_attachment)
 /// * SHMR_CORRUPT: the slot contains an incarnation of another partition
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_partition_look(
+pub unsafe extern "C" fn shmr_partition_read(
     registry: *mut shmr_registry,
     number: u8,
     partition: *mut shmr_partition,
 ) -> shmr_status {
     let read = |registry: &mut shmem_registry::Registry<'static>| {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let out: &mut MaybeUninit<_> = unsafe { output(partition, Argument::Partition) }?;
         let found = registry.partition(number)?;
         out.write(shmr_partition {
@@ -276,13 +277,13 @@ pub unsafe extern "C" fn shmr_partition_look(
         });
         Ok::<_, Fault>(())
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(registry, read) }
 }
 
 /// shmr_process_this() - this process, as peers on the same kernel identify it
 ///
-/// Return: the process; all 0 if /proc is not mounted.
+/// Return: the process; all 0 if /proc is not mounted or shows another PID namespace.
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub extern "C" fn shmr_process_this() -> shmr_process {

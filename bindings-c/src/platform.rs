@@ -5,7 +5,7 @@ use core::time::Duration;
 
 #[cfg(feature = "linux")]
 use shmem_channel::SameKernel;
-use shmem_channel::{Platform, Reason, FOREVER};
+use shmem_channel::{Platform, WakeReason, FOREVER};
 use shmem_core::primitive::{spin_loop, AtomicU32};
 use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Process, Registry};
@@ -29,14 +29,15 @@ pub const SHMR_LOCK: c_int = 2;
 /// struct shmr_platform - the services that a session needs from its platform
 /// @now:         returns nanoseconds since a fixed moment; never goes back. Required
 /// @sleep:       sleeps until a peer wakes this partition, at most @longest nanoseconds; may return
-///               at any time. A sleep by futex or WFE must begin only if *@rings, as stored in
-///               memory, is still @seen. NULL: the processor polls
-/// @wake:        wakes the peer that sleeps on @rings, after everything that was stored before, by
-///               an interrupt, a hypercall or a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
-///               SHMR_LOCK. NULL: peers poll
+///               at any time. A sleep by futex or WFE must begin only if the word *@ring_count is
+///               still @seen (compare the words as they are, without changing the byte order).
+///               NULL: the processor polls
+/// @wake:        wakes the peer that sleeps on @ring_count, by an interrupt, a hypercall or a
+///               futex; the peer must then see everything that was stored before. @reason is
+///               SHMR_RECORDS, SHMR_ROOM or SHMR_LOCK. NULL: peers poll
 /// @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
 ///               attached according to its slot; @process identifies its process. SHMR_GONE is a
-///               promise: others then take over what @incarnation had. Any number that is not a
+///               promise: others then take over what @incarnation holds. Any number that is not a
 ///               state counts as SHMR_ALIVE. NULL: the slot decides, so that a partition that was
 ///               killed counts as alive until its next incarnation attaches
 /// @interrupted: returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or
@@ -52,9 +53,10 @@ pub const SHMR_LOCK: c_int = 2;
 pub struct shmr_platform {
     pub now: Option<unsafe extern "C" fn(context: *mut c_void) -> u64>,
     pub sleep: Option<
-        unsafe extern "C" fn(context: *mut c_void, rings: *const u32, seen: u32, longest: u64),
+        unsafe extern "C" fn(context: *mut c_void, ring_count: *const u32, seen: u32, longest: u64),
     >,
-    pub wake: Option<unsafe extern "C" fn(context: *mut c_void, rings: *const u32, reason: c_int)>,
+    pub wake:
+        Option<unsafe extern "C" fn(context: *mut c_void, ring_count: *const u32, reason: c_int)>,
     pub state: Option<
         unsafe extern "C" fn(
             context: *mut c_void,
@@ -81,7 +83,7 @@ impl CPlatform {
     ///
     /// Null, or a platform whose functions can be called while this is used.
     pub(crate) unsafe fn from_ptr(platform: *const shmr_platform) -> Outcome<Self> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let functions = *unsafe { value(platform, Argument::Platform) }?;
         let now = functions.now.ok_or(Fault::invalid(Argument::Platform))?;
         Ok(Self { functions, now })
@@ -94,24 +96,26 @@ impl Platform for CPlatform {
         Duration::from_nanos(unsafe { (self.now)(self.functions.context) })
     }
 
-    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
+    fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration) {
         let context = self.functions.context;
         match self.functions.sleep {
             // SAFETY: as `from_ptr` demands.
-            Some(sleep) => unsafe { sleep(context, rings.as_ptr(), seen, nanoseconds(longest)) },
+            Some(sleep) => unsafe {
+                sleep(context, ring_count.as_ptr(), seen, nanoseconds(longest))
+            },
             None => spin_loop(),
         }
     }
 
-    fn wake(&self, rings: &AtomicU32, reason: Reason) {
+    fn wake(&self, ring_count: &AtomicU32, reason: WakeReason) {
         let reason = match reason {
-            Reason::Records => SHMR_RECORDS,
-            Reason::Room => SHMR_ROOM,
-            Reason::Lock => SHMR_LOCK,
+            WakeReason::Records => SHMR_RECORDS,
+            WakeReason::Room => SHMR_ROOM,
+            WakeReason::Lock => SHMR_LOCK,
         };
         if let Some(wake) = self.functions.wake {
             // SAFETY: as `from_ptr` demands.
-            unsafe { wake(self.functions.context, rings.as_ptr(), reason) }
+            unsafe { wake(self.functions.context, ring_count.as_ptr(), reason) }
         }
     }
 
@@ -183,23 +187,23 @@ unsafe extern "C" fn now(_: *mut c_void) -> u64 {
 }
 
 #[cfg(feature = "linux")]
-unsafe extern "C" fn sleep(_: *mut c_void, rings: *const u32, seen: u32, longest: u64) {
+unsafe extern "C" fn sleep(_: *mut c_void, ring_count: *const u32, seen: u32, longest: u64) {
     // SAFETY: a word of the region, which `CPlatform::sleep` passed on.
-    let rings = unsafe { AtomicU32::from_ptr(rings.cast_mut()) };
-    SameKernel.sleep(rings, seen, timeout(longest));
+    let ring_count = unsafe { AtomicU32::from_ptr(ring_count.cast_mut()) };
+    SameKernel.sleep(ring_count, seen, timeout(longest));
 }
 
 #[cfg(feature = "linux")]
-unsafe extern "C" fn wake(_: *mut c_void, rings: *const u32, _: c_int) {
+unsafe extern "C" fn wake(_: *mut c_void, ring_count: *const u32, _: c_int) {
     // SAFETY: a word of the region, which `CPlatform::wake` passed on.
-    let rings = unsafe { AtomicU32::from_ptr(rings.cast_mut()) };
-    SameKernel.wake(rings, Reason::Records);
+    let ring_count = unsafe { AtomicU32::from_ptr(ring_count.cast_mut()) };
+    SameKernel.wake(ring_count, WakeReason::Records);
 }
 
 #[cfg(feature = "linux")]
 unsafe extern "C" fn state(_: *mut c_void, _: u32, process: *const shmr_process) -> c_int {
     // SAFETY: of the slot, which `CPlatform::state` passed on.
     let process: Process = unsafe { *process }.into();
-    let state = PartitionState::gone_if(process.has_ended());
+    let state = PartitionState::from_is_gone(process.has_ended());
     shmr_partition_state::from(state) as c_int
 }

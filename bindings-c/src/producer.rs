@@ -36,8 +36,8 @@ pub(crate) struct ProducerState {
 handle!(shmr_producer, b"prod", ProducerState);
 
 /// struct shmr_slice - bytes to read
-/// @base: the first one, outside the region
-/// @len:  their number
+/// @base: the first byte, outside the region
+/// @len:  the number of bytes
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_slice {
@@ -60,7 +60,7 @@ impl ProducerState {
 ///
 /// As [`segment_window`].
 pub(crate) unsafe fn ring(segment: *const shmr_segment) -> Outcome<Ring<'static>> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let window = unsafe { segment_window(segment) }?;
     Ok(Ring::attach(window)?)
 }
@@ -88,7 +88,7 @@ pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
 ///
 /// Return:
 /// * SHMR_OK
-/// * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+/// * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
 ///   shmr_producer_take_over().
 /// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
 ///   segment.
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn shmr_producer_open(
     ring: *const shmr_segment,
     incarnation: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { claim(producer, ring, incarnation, false) }
 }
 
@@ -115,14 +115,14 @@ unsafe fn claim(
     incarnation: u32,
     take_over: bool,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(producer, || {
             let incarnation = self::incarnation(incarnation)?;
             let ring = self::ring(ring)?;
             Ok(ProducerState::new(match take_over {
                 true => ring.take_over_producer(incarnation)?,
-                false => ring.producer(incarnation)?,
+                false => ring.claim_producer(incarnation)?,
             }))
         })
     }
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn shmr_producer_take_over(
     ring: *const shmr_segment,
     incarnation: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { claim(producer, ring, incarnation, true) }
 }
 
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn shmr_producer_take_over(
 /// Return: the number of bytes; 0 if @producer is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { get(producer, Argument::Producer) }.map_or(0, |own| own.producer.ring().max_record())
 }
 
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn shmr_producer_push(
     record: *const c_void,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(producer, |own| {
             let record = bytes(record, len, Argument::Record)?;
@@ -197,7 +197,8 @@ pub unsafe extern "C" fn shmr_producer_push(
 /// @count:    their number
 /// @pushed:   set to how many of them, from the first one, were pushed; or NULL
 ///
-/// Return: the status of shmr_producer_push() for the first record that was not pushed.
+/// Return: SHMR_OK if all were pushed, else the status of shmr_producer_push() for the first one
+/// that was not.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_push_all(
     producer: *mut shmr_producer,
@@ -205,7 +206,7 @@ pub unsafe extern "C" fn shmr_producer_push_all(
     count: usize,
     pushed: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(producer, |own| {
             let pushed = optional_output(pushed, Argument::Pushed)?;
@@ -243,7 +244,7 @@ pub unsafe extern "C" fn shmr_producer_reserve(
     len: usize,
     at: *mut *mut c_void,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(producer, |own| {
             own.reserved = None;
@@ -268,7 +269,7 @@ pub unsafe extern "C" fn shmr_producer_commit(
     producer: *mut shmr_producer,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         with(producer, |own| {
             let reserved = own.reserved.ok_or(Fault::invalid(Argument::Reservation))?;
@@ -295,7 +296,7 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
     len: usize,
     wait: *mut shmr_wait,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(producer, |own| {
             let mut wait = Waiting::from_ptr(wait)?;
@@ -325,7 +326,7 @@ pub unsafe extern "C" fn shmr_producer_notify(
     producer: *mut shmr_producer,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(producer, |own| {
             own.producer.notify(&Bell::from_ptr(doorbell)?)?;
@@ -342,6 +343,6 @@ pub unsafe extern "C" fn shmr_producer_notify(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_close(producer: *mut shmr_producer) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(producer) }
 }

@@ -5,7 +5,7 @@ use core::ptr;
 
 use shmem_channel::{Received, Receiver};
 
-use crate::consumer::unread;
+use crate::consumer::on_restart;
 use crate::handle::{bytes_mut, c_string, close, handle, output};
 use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
@@ -27,11 +27,11 @@ pub struct shmr_receiver {
 handle!(shmr_receiver, b"recv", OnSession<Receiver<'static>>);
 
 /// shmr_receiver_open() - open the receiving end of a ring
-/// @receiver: to be opened
-/// @session:  a session, which must not move while @receiver is open
-/// @name:     the ring's name, 1 to 32 bytes
-/// @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
-/// @unread:   SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
+/// @receiver:   to be opened
+/// @session:    a session, which must not move while @receiver is open
+/// @name:       the ring's name, 1 to 32 bytes
+/// @capacity:   bytes of its data, a power of two from 64 to 2^30; the same on both ends
+/// @on_restart: SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
 ///
 /// The first end that opens the ring creates it.
 ///
@@ -42,24 +42,24 @@ pub unsafe extern "C" fn shmr_receiver_open(
     session: *const shmr_session,
     name: *const c_char,
     capacity: usize,
-    unread: u32,
+    on_restart: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open_on(receiver, session, |session| {
-            let unread = self::unread(unread)?;
-            Ok(session.receiver(c_string(name, Argument::Name)?, capacity, unread)?)
+            let on_restart = self::on_restart(on_restart)?;
+            Ok(session.receiver(c_string(name, Argument::Name)?, capacity, on_restart)?)
         })
     }
 }
 
-/// shmr_receiver_peer() - the partition that has the sending end
+/// shmr_receiver_peer() - the partition that holds the sending end
 /// @receiver: a receiver
 ///
-/// Return: its incarnation; 0 if no partition has the end now, or @receiver is not open.
+/// Return: its incarnation; 0 if no partition holds the end now, or @receiver is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_peer(receiver: *const shmr_receiver) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         query(receiver, 0, |own: &Receiver<'_>| {
             own.peer().map_or(0, |peer| peer.word())
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn shmr_receiver_recv(
     len: *mut usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(receiver, |own, _| {
             let out = output(len, Argument::Len)?;
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn shmr_receiver_wait(
     receiver: *mut shmr_receiver,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(receiver, |own, _| {
             match own.wait_for(self::timeout(timeout))? {
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn shmr_receiver_peek(
     at: *mut *const c_void,
     len: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(receiver, |own, _| {
             let (at, len) = (output(at, Argument::At)?, output(len, Argument::Len)?);
@@ -179,19 +179,19 @@ pub unsafe extern "C" fn shmr_receiver_peek(
 /// * SHMR_EINVAL, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_release(receiver: *mut shmr_receiver) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with_open(receiver, |own, _| Ok(own.release()?)) }
 }
 
 /// shmr_receiver_position() - the position of the next record
 /// @receiver: a receiver
 ///
-/// Return: a number that counts on modulo 2^32 over all incarnations of both ends. A receiver that
-/// stores it elsewhere can tell, after it was restarted, which records it had not received. 0 if
+/// Return: a number that increases modulo 2^32, over all incarnations of both ends. A receiver that
+/// stores it elsewhere can tell, after it was restarted, which records it did not receive. 0 if
 /// @receiver is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_position(receiver: *const shmr_receiver) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(receiver, 0, Receiver::position) }
 }
 
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn shmr_receiver_position(receiver: *const shmr_receiver) 
 /// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_discarded(receiver: *const shmr_receiver) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(receiver, 0, Receiver::discarded) }
 }
 
@@ -214,6 +214,6 @@ pub unsafe extern "C" fn shmr_receiver_discarded(receiver: *const shmr_receiver)
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_close(receiver: *mut shmr_receiver) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(receiver) }
 }

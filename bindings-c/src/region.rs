@@ -34,7 +34,7 @@ pub(crate) unsafe fn window(base: *mut c_void, len: usize) -> Outcome<Window<'st
     if end.is_none() || len > isize::MAX as usize {
         return Err(Fault::invalid(Argument::Len));
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { Window::from_raw(base, len) }.map_err(|_| invalid)
 }
 
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn shmr_region_format(
     base: *mut c_void,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { open(region, || Ok(Region::format(window(base, len)?)?)) }
 }
 
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn shmr_region_attach(
     base: *mut c_void,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { open(region, || Ok(Region::attach(window(base, len)?)?)) }
 }
 
@@ -96,15 +96,15 @@ pub unsafe extern "C" fn shmr_region_attach(
 /// Return: the number, from 1; 0 if @region is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_generation(region: *const shmr_region) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { get(region, Argument::Region) }.map_or(0, Region::generation)
 }
 
-/// shmr_region_is_stale() - check whether a region was formatted again
+/// shmr_region_check() - check that a region was not formatted again
 /// @region: a region
 ///
-/// After SHMR_OK, everything that was read from the region before this call is older than any later
-/// format. Rings, snapshots and locks do not report a new format themselves. If a region may be
+/// After SHMR_OK, everything that was read before this call came from this region, not from a later
+/// one. Rings, snapshots and locks do not report a new format themselves. If a region may be
 /// formatted again while a partition is attached, the partition calls this after each wait and
 /// before each store.
 ///
@@ -112,11 +112,11 @@ pub unsafe extern "C" fn shmr_region_generation(region: *const shmr_region) -> u
 /// * SHMR_OK: it was not formatted again
 /// * SHMR_EINVAL, SHMR_REFORMATTED
 #[no_mangle]
-pub unsafe extern "C" fn shmr_region_is_stale(region: *mut shmr_region) -> shmr_status {
+pub unsafe extern "C" fn shmr_region_check(region: *mut shmr_region) -> shmr_status {
     let ask = |region: &mut Region<'static>| match region.is_stale() {
         true => Err(OpenError::Reformatted.into()),
         false => Ok(()),
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(region, ask) }
 }

@@ -24,13 +24,13 @@ handle!(shmr_registry, b"regy", Registry<'static>);
 /// struct shmr_geometry - the sizes of a registry
 /// @segments:   the number of rows, a power of two from 2 to 2^16
 /// @partitions: the number of slots, 1 to 128; the largest partition number
-/// @block:      bytes of the unit of allocation, a power of two from 128 to 2^20
+/// @block_size: bytes of the unit of allocation, a power of two from 128 to 2^20
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_geometry {
     pub segments: usize,
     pub partitions: usize,
-    pub block: usize,
+    pub block_size: usize,
 }
 
 impl From<shmr_geometry> for Geometry {
@@ -38,7 +38,7 @@ impl From<shmr_geometry> for Geometry {
         Self {
             segments: given.segments,
             partitions: given.partitions,
-            block: given.block,
+            block_size: given.block_size,
         }
     }
 }
@@ -63,14 +63,14 @@ pub unsafe extern "C" fn shmr_registry_format(
     let make = || {
         let mut sizes = Geometry::default();
         if !geometry.is_null() {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             sizes = Geometry::from(*unsafe { value(geometry, Argument::Geometry) }?);
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let region = unsafe { get(region, Argument::Region) }?;
         Ok(Registry::format(*region, sizes)?)
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open(registry, make) }
 }
 
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn shmr_registry_attach(
     registry: *mut shmr_registry,
     region: *const shmr_region,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(registry, || {
             Ok(Registry::attach(*get(region, Argument::Region)?)?)
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn shmr_registry_attach(
 /// shmr_registry_without_rmw() - disable creating, removing and reaping by this handle
 /// @registry: the registry
 ///
-/// For memory without compare-and-swap, which shmr_litmus_ask() finds out. Calls that need it then
+/// For memory without compare-and-swap: shmr_litmus_ask() tests that. Calls that need it then
 /// return SHMR_NO_RMW.
 ///
 /// Return:
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn shmr_registry_attach(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             *registry = registry.without_read_modify_write();
@@ -132,26 +132,26 @@ pub unsafe extern "C" fn shmr_registry_geometry(
     geometry: *mut shmr_geometry,
 ) -> shmr_status {
     let read = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let sizes = unsafe { get(registry, Argument::Registry) }?.geometry();
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let out: &mut MaybeUninit<shmr_geometry> = unsafe { output(geometry, Argument::Geometry) }?;
         out.write(shmr_geometry {
             segments: sizes.segments,
             partitions: sizes.partitions,
-            block: sizes.block,
+            block_size: sizes.block_size,
         });
         Ok(())
     };
     status(read())
 }
 
-/// shmr_registry_free_len() - the number of free bytes
+/// shmr_registry_free_bytes() - the number of free bytes
 /// @registry: the registry
 ///
 /// Return: the bytes of all free blocks, which may not be adjacent; 0 if @registry is not open.
 #[no_mangle]
-pub unsafe extern "C" fn shmr_registry_free_len(registry: *const shmr_registry) -> usize {
-    // SAFETY: the caller's.
-    unsafe { get(registry, Argument::Registry) }.map_or(0, Registry::free_len)
+pub unsafe extern "C" fn shmr_registry_free_bytes(registry: *const shmr_registry) -> usize {
+    // SAFETY: guaranteed by the caller.
+    unsafe { get(registry, Argument::Registry) }.map_or(0, Registry::free_bytes)
 }

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn shmr_rwlock_open(
     incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(rwlock, || {
             let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn shmr_rwlock_open(
 /// too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_data(segment: *const shmr_segment) -> *mut c_void {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { data(segment, shmr_rwlock_len(0)) }
 }
 
@@ -90,7 +90,7 @@ fn read_status(
 
 /// shmr_rwlock_try_read() - lock for reading if no writer holds the lock or waits for it
 /// @rwlock:   a reader-writer lock
-/// @place:    set to the reader's place, for shmr_rwlock_end_read()
+/// @place:    set to the reader's place, for shmr_rwlock_unlock_read()
 /// @liveness: knows which partitions are gone, or NULL
 ///
 /// Return: the statuses of shmr_rwlock_read() without SHMR_TIMED_OUT, and
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
     place: *mut u32,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(rwlock, |own| {
             let place = output(place, Argument::Place)?;
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
 
 /// shmr_rwlock_read() - lock for reading, and wait until no writer holds the lock
 /// @rwlock:   a reader-writer lock
-/// @place:    set to the reader's place, for shmr_rwlock_end_read()
+/// @place:    set to the reader's place, for shmr_rwlock_unlock_read()
 /// @wait:     how to wait, and for how long
 /// @liveness: knows which partitions are gone, or NULL
 ///
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(rwlock, |own| {
             let place = output(place, Argument::Place)?;
@@ -146,7 +146,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     }
 }
 
-/// shmr_rwlock_end_read() - release the lock after reading
+/// shmr_rwlock_unlock_read() - release the lock after reading
 /// @rwlock: a reader-writer lock that the caller holds for reading
 /// @place:  the place that the call which locked it returned
 ///
@@ -156,8 +156,11 @@ pub unsafe extern "C" fn shmr_rwlock_read(
 ///   what was read.
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_rwlock_end_read(rwlock: *mut shmr_rwlock, place: u32) -> shmr_status {
-    // SAFETY: the caller's.
+pub unsafe extern "C" fn shmr_rwlock_unlock_read(
+    rwlock: *mut shmr_rwlock,
+    place: u32,
+) -> shmr_status {
+    // SAFETY: guaranteed by the caller.
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_read(place as usize)?)) }
 }
 
@@ -172,7 +175,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
     rwlock: *mut shmr_rwlock,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(rwlock, |own| {
             lock_status(own.lock().try_write(&mut CLiveness::from_ptr(liveness)?))
@@ -190,8 +193,9 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
 /// * SHMR_OWNER_DIED: the caller holds the lock for writing, but a writer died while it held it,
 ///   and the protected bytes may be half-changed. Repair them and call
 ///   shmr_rwlock_make_consistent(); an unlock without that poisons the lock permanently.
-/// * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the incarnation that the
-///   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+/// * SHMR_TIMED_OUT: the lock was not free in time. If the caller waits for an incarnation that is
+///   silent, the error's value is that incarnation; else 0. Try again, or find out what happened to
+///   it.
 /// * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
 ///   segment.
 /// * SHMR_EINVAL, SHMR_CORRUPT
@@ -201,7 +205,7 @@ pub unsafe extern "C" fn shmr_rwlock_write(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(rwlock, |own| {
             let (mut wait, mut liveness) =
@@ -221,11 +225,11 @@ pub unsafe extern "C" fn shmr_rwlock_write(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(rwlock, |own| Ok(own.lock().make_consistent()?)) }
 }
 
-/// shmr_rwlock_end_write() - release the lock after writing
+/// shmr_rwlock_unlock_write() - release the lock after writing
 /// @rwlock: a reader-writer lock that the caller holds for writing
 ///
 /// Return:
@@ -234,8 +238,8 @@ pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -
 ///   have changed the protected bytes meanwhile.
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {
-    // SAFETY: the caller's.
+pub unsafe extern "C" fn shmr_rwlock_unlock_write(rwlock: *mut shmr_rwlock) -> shmr_status {
+    // SAFETY: guaranteed by the caller.
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_write()?)) }
 }
 
@@ -246,7 +250,7 @@ pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr
 /// is damaged or @rwlock is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_writer(rwlock: *const shmr_rwlock) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let own: Outcome<&WithBell<RawRwLock<'_>>> = unsafe { get(rwlock, Argument::Rwlock) };
     own.map_or(0, |own| word(own.silent().writer().ok().flatten()))
 }

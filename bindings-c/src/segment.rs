@@ -146,7 +146,7 @@ impl shmr_segment {
 ///
 /// Null, or a segment that a call set.
 pub(crate) unsafe fn segment_window(segment: *const shmr_segment) -> Outcome<Window<'static>> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     Ok(unsafe { value(segment, Argument::Segment) }?
         .contents()?
         .window)
@@ -168,14 +168,14 @@ pub(crate) fn bounded_len(len: usize, len_of: impl FnOnce(usize) -> usize) -> us
 ///
 /// Null, or a request whose name is null or a string.
 pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let given = unsafe { value(request, Argument::Request) }?;
     let kind = Kind(given.kind);
     let request = if given.name.is_null() {
         let id = Id::new(given.id).ok_or(Fault::invalid(Argument::RequestId))?;
         Request::new(id, kind, given.len)?
     } else {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let name = unsafe { c_string(given.name, Argument::RequestName) }?;
         Request::named(name, kind, given.len)?
     };
@@ -191,13 +191,13 @@ pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
 ///
 /// Null, or room for a segment.
 pub(crate) unsafe fn write_segment(out: *mut shmr_segment, segment: Segment<'static>) -> Outcome {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let out = unsafe { output(out, Argument::Segment) }?;
     out.write(shmr_segment::new(segment.window(), Some(segment)));
     Ok(())
 }
 
-/// shmr_segment_at() - make a segment of the caller's memory, without a registry
+/// shmr_segment_from_memory() - describe the caller's memory as a segment, without a registry
 /// @segment: set to the segment
 /// @base:    first byte, a multiple of 128; the memory must be zeroed before its first use
 /// @len:     number of bytes, as shmr_ring_len() and the like return
@@ -206,15 +206,15 @@ pub(crate) unsafe fn write_segment(out: *mut shmr_segment, segment: Segment<'sta
 /// * SHMR_OK
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_segment_at(
+pub unsafe extern "C" fn shmr_segment_from_memory(
     segment: *mut shmr_segment,
     base: *mut c_void,
     len: usize,
 ) -> shmr_status {
     let make = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let window = unsafe { window(base, len) }?;
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let out: &mut MaybeUninit<shmr_segment> = unsafe { output(segment, Argument::Segment) }?;
         out.write(shmr_segment::new(window, None));
         Ok(())
@@ -228,6 +228,6 @@ pub unsafe extern "C" fn shmr_segment_at(
 /// Return: its 64-bit FNV-1a hash (1 if the hash is 0); 0 if @name is NULL.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_id_from_name(name: *const c_char) -> u64 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { c_string(name, Argument::Name) }.map_or(0, |name| Id::from_name(name).get())
 }

@@ -64,7 +64,7 @@ pub unsafe extern "C" fn shmr_semaphore_open(
     incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(semaphore, || {
             let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn shmr_semaphore_add(
     semaphore: *mut shmr_semaphore,
     permits: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with(semaphore, |own| Ok(own.lock().add(permits)?)) }
 }
 
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
     semaphore: *mut shmr_semaphore,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(semaphore, |own| {
             own.lock()
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
     wait: *mut shmr_wait,
     liveness: *const shmr_liveness,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(semaphore, |own| {
             let (mut wait, mut liveness) =
@@ -146,11 +146,11 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
 /// Return:
 /// * SHMR_OK
 /// * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
-///   use what the permit stood for.
+///   use what the permit allowed.
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(semaphore, |own| {
             let own = own.lock();
@@ -165,11 +165,11 @@ pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) 
 /// Return:
 /// * SHMR_OK: the semaphore has one permit less
 /// * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
-///   use what the permit stood for.
+///   use what the permit allowed.
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(semaphore, |own| {
             let own = own.lock();
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) 
 /// Return: the number, for inspection: it may have changed since. 0 if @semaphore is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_available(semaphore: *const shmr_semaphore) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let own: Outcome<&WithBell<RawSemaphore<'_>>> = unsafe { get(semaphore, Argument::Semaphore) };
     own.map_or(0, |own| own.silent().available())
 }

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn shmr_sender_open(
     name: *const c_char,
     capacity: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open_on(sender, session, |session| {
             Ok(session.sender(c_string(name, Argument::Name)?, capacity)?)
@@ -53,17 +53,17 @@ pub unsafe extern "C" fn shmr_sender_open(
 /// Return: the number of bytes; 0 if @sender is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_max_len(sender: *const shmr_sender) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(sender, 0, Sender::max_len) }
 }
 
-/// shmr_sender_peer() - the partition that has the receiving end
+/// shmr_sender_peer() - the partition that holds the receiving end
 /// @sender: a sender
 ///
-/// Return: its incarnation; 0 if no partition has the end now, or @sender is not open.
+/// Return: its incarnation; 0 if no partition holds the end now, or @sender is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_peer(sender: *const shmr_sender) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         query(sender, 0, |own: &Sender<'_>| {
             own.peer().map_or(0, |peer| peer.word())
@@ -82,8 +82,8 @@ pub unsafe extern "C" fn shmr_sender_peer(sender: *const shmr_sender) -> u32 {
 /// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
 /// * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
 ///   record suits the new receiver.
-/// * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Wait for a new
-///   receiver.
+/// * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Try again later: a new
+///   receiver makes room.
 /// * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn shmr_sender_send(
     len: usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(sender, |own, _| {
             let record = bytes(record, len, Argument::Record)?;
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn shmr_sender_try_send(
     record: *const c_void,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(sender, |own, _| {
             Ok(own.try_send(bytes(record, len, Argument::Record)?)?)
@@ -131,6 +131,6 @@ pub unsafe extern "C" fn shmr_sender_try_send(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_close(sender: *mut shmr_sender) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(sender) }
 }

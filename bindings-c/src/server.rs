@@ -40,7 +40,7 @@ pub unsafe extern "C" fn shmr_server_open(
     name: *const c_char,
     options: *const shmr_channel_options,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open_on(server, session, |session| {
             let name = c_string(name, Argument::Name)?;
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn shmr_server_open(
 /// Return: the number of bytes; 0 if @server is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_max_len(server: *const shmr_server) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(server, 0, Server::max_len) }
 }
 
@@ -66,17 +66,18 @@ pub unsafe extern "C" fn shmr_server_max_len(server: *const shmr_server) -> usiz
 /// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_discarded(server: *const shmr_server) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(server, 0, Server::discarded) }
 }
 
 /// shmr_server_client_is_gone() - whether the client is gone or has left the channel
 /// @server: a server
 ///
-/// Return: true if this server knows a client, and that client is gone or has left; else false.
+/// Return: true if the partition that holds the client's end is gone, or the client that this
+/// server exchanged messages with has left the channel; else false.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_client_is_gone(server: *const shmr_server) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { query(server, false, Server::client_is_gone) }
 }
 
@@ -109,7 +110,7 @@ pub unsafe extern "C" fn shmr_server_recv(
     call: *mut shmr_call,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(server, |own, _| {
             let (len_out, call_out) = (output(len, Argument::Len)?, output(call, Argument::Call)?);
@@ -145,7 +146,7 @@ pub unsafe extern "C" fn shmr_server_skip(
     server: *mut shmr_server,
     call: *mut shmr_call,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(server, |own, _| {
             let call_out = output(call, Argument::Call)?;
@@ -176,7 +177,7 @@ pub unsafe extern "C" fn shmr_server_answer(
     len: usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(server, |own, _| {
             let call = &mut *output(call, Argument::Call)?.as_mut_ptr();
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn shmr_server_send(
     len: usize,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_open(server, |own, _| {
             let message = bytes(message, len, Argument::Message)?;
@@ -224,6 +225,6 @@ pub unsafe extern "C" fn shmr_server_send(
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_close(server: *mut shmr_server) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close(server) }
 }

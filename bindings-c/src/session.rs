@@ -65,7 +65,7 @@ impl SessionState {
 /// @take_over:          an incarnation of this partition that the caller knows to be gone, because
 ///                      the caller ended it or an operator said so; 0 for none. If it is alive, it
 ///                      is evicted
-/// @patience:           nanoseconds to wait until an earlier incarnation of this partition is known
+/// @wait_for_earlier:   nanoseconds to wait until an earlier incarnation of this partition is known
 ///                      to be gone; 0: do not wait
 /// @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
 ///                      heartbeat stands still during the wait; 0 for never. For platforms that
@@ -81,7 +81,7 @@ pub struct shmr_session_options {
     pub partition: u8,
     pub without_rmw: bool,
     pub take_over: u32,
-    pub patience: u64,
+    pub wait_for_earlier: u64,
     pub presume_gone_after: u64,
     pub geometry: *const shmr_geometry,
 }
@@ -92,9 +92,10 @@ pub struct shmr_session_options {
 ///
 /// Null, or options whose geometry is null or valid.
 unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOptions> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let given = unsafe { value(options, Argument::Options) }?;
-    let mut own = SessionOptions::new(given.partition).patience(timeout(given.patience));
+    let mut own = SessionOptions::new(given.partition);
+    own = own.wait_for_earlier(timeout(given.wait_for_earlier));
     if given.without_rmw {
         own = own.without_read_modify_write();
     }
@@ -109,7 +110,7 @@ unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOption
         own = own.take_over(earlier);
     }
     if !given.geometry.is_null() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         own = own.geometry(Geometry::from(*unsafe {
             value(given.geometry, Argument::Geometry)
         }?));
@@ -130,7 +131,7 @@ unsafe fn join(
     create: bool,
 ) -> shmr_status {
     let init = |joined: *mut SessionState| {
-        // SAFETY: the caller's, here and below; written once, and not moved.
+        // SAFETY: guaranteed by the caller, here and below; written once, and not moved.
         unsafe {
             let window = window(memory.0, memory.1)?;
             let given = options(given)?;
@@ -145,7 +146,7 @@ unsafe fn join(
         }
         Ok(())
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { open_in_place(session, init) }
 }
 
@@ -175,7 +176,7 @@ pub unsafe extern "C" fn shmr_session_create(
     options: *const shmr_session_options,
     platform: *const shmr_platform,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { join(session, (base, len), options, platform, true) }
 }
 
@@ -195,7 +196,7 @@ pub unsafe extern "C" fn shmr_session_create(
 /// * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
 ///   number of partitions that it has. Use another number.
 /// * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
-///   error's value is that incarnation. Wait with a larger patience, or use take_over.
+///   error's value is that incarnation. Set a longer wait_for_earlier, or use take_over.
 /// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_join(
@@ -205,7 +206,7 @@ pub unsafe extern "C" fn shmr_session_join(
     options: *const shmr_session_options,
     platform: *const shmr_platform,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { join(session, (base, len), options, platform, false) }
 }
 
@@ -238,7 +239,7 @@ pub extern "C" fn shmr_session_is_early(status: c_int) -> bool {
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_beat(session: *mut shmr_session) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with_shared(session, |joined| Ok(joined.session.beat()?)) }
 }
 
@@ -250,7 +251,7 @@ pub unsafe extern "C" fn shmr_session_beat(session: *mut shmr_session) -> shmr_s
 /// Return: the statuses of shmr_session_beat().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_check(session: *mut shmr_session) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { with_shared(session, |joined| Ok(joined.session.check()?)) }
 }
 
@@ -260,7 +261,7 @@ pub unsafe extern "C" fn shmr_session_check(session: *mut shmr_session) -> shmr_
 /// Return: one word, as shmr_attachment_incarnation() describes it; 0 if @session is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_incarnation(session: *const shmr_session) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let joined: Outcome<&SessionState> = unsafe { get(session, Argument::Session) };
     joined.map_or(0, |joined| joined.session.incarnation().word())
 }
@@ -277,7 +278,7 @@ pub unsafe extern "C" fn shmr_session_registry(
     session: *const shmr_session,
     registry: *mut shmr_registry,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         open(registry, || {
             Ok(get(session, Argument::Session)?.session.registry())
@@ -300,7 +301,7 @@ pub unsafe extern "C" fn shmr_session_open_or_create(
     request: *const shmr_request,
     segment: *mut shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_shared(session, |joined| {
             output(segment, Argument::Segment)?;
@@ -326,7 +327,7 @@ pub unsafe extern "C" fn shmr_session_remove(
     session: *mut shmr_session,
     segment: *const shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_shared(session, |joined| {
             let found = value(segment, Argument::Segment)?.registered()?;
@@ -348,7 +349,7 @@ pub unsafe extern "C" fn shmr_session_reap(
     session: *mut shmr_session,
     rows: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with_shared(session, |joined| {
             let rows = optional_output(rows, Argument::Rows)?;
@@ -405,12 +406,12 @@ pub unsafe extern "C" fn shmr_session_wait(
     wait: *mut shmr_wait,
     timeout: u64,
 ) -> shmr_status {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let joined: Outcome<&'static SessionState> = unsafe { get(session, Argument::Session) };
     match joined {
         Ok(joined) => {
             let timeout = self::timeout(timeout);
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             unsafe { fill(wait, Waiter::new(&joined.platform, timeout)) }
         }
         Err(fault) => fault.status,
@@ -432,6 +433,6 @@ pub unsafe extern "C" fn shmr_session_leave(session: *mut shmr_session) -> shmr_
         0 => Ok(()),
         users => Err(Fault::with(SHMR_OPEN, users.into())),
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { close_if(session, unused) }
 }

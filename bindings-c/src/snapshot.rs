@@ -58,7 +58,7 @@ pub unsafe extern "C" fn shmr_snapshot_writer_open(
     writer: *mut shmr_snapshot_writer,
     snapshot: *const shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { open(writer, || Ok(Writer::attach(segment_window(snapshot)?)?)) }
 }
 
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn shmr_snapshot_write(
     value: *const c_void,
     len: usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(writer, |own| {
             Ok(own.write(bytes(value, len, Argument::Value)?)?)
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn shmr_snapshot_reader_open(
     reader: *mut shmr_snapshot_reader,
     snapshot: *const shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe { open(reader, || Ok(Reader::attach(segment_window(snapshot)?)?)) }
 }
 
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn shmr_snapshot_read(
     size: usize,
     len: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(reader, |own| {
             let len = output(len, Argument::Len)?;
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn shmr_snapshot_read(
 /// Return: the number; 0 if no value was written yet, or @reader is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_snapshot_sequence(reader: *const shmr_snapshot_reader) -> u32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let reader: Outcome<&Reader<'_>> = unsafe { get(reader, Argument::Reader) };
     reader.map_or(0, Reader::sequence)
 }

@@ -15,7 +15,7 @@ use shmem_sync::{
 
 use crate::word::{Argument, Word};
 
-/// Changes whenever a program that was compiled with an earlier header cannot use this library.
+/// The version of this interface. It increases when programs must be compiled again.
 pub const SHMR_ABI_VERSION: u32 = 1;
 
 /// enum shmr_status - what a call returns
@@ -31,10 +31,10 @@ pub enum shmr_status {
     SHMR_EMPTY = 1,
     /// No room now.
     SHMR_FULL = 2,
-    /// Another incarnation has it, and this call does not wait.
+    /// Not available now, and this call does not wait: try again.
     SHMR_BUSY = 3,
-    /// The wait ended without success. For a lock or barrier, `value` is the incarnation that
-    /// the caller waits for if that one is silent, else 0.
+    /// The wait ended without success. For a lock or barrier: if the caller waits for an
+    /// incarnation that is silent, `value` is that incarnation; else 0.
     SHMR_TIMED_OUT = 4,
     /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
     SHMR_RESTARTED = 5,
@@ -47,22 +47,23 @@ pub enum shmr_status {
     /// again. For a registry: reap if that does not help.
     SHMR_CONTENDED = 8,
     /// The other end of the channel is gone, or has left it. It is unknown whether it carried
-    /// out what it was sent.
+    /// out the command.
     SHMR_PEER_GONE = 9,
     /// The client that made this call was restarted since: the answer was not sent.
     SHMR_CALLER_RESTARTED = 10,
     /// The next message is not an answer: receive it, then wait for the answer again.
     SHMR_MESSAGE_FIRST = 11,
-    /// The server was restarted after it was sent the call, and before it answered. It is unknown
-    /// whether it carried out the command. This reports the restart.
+    /// The server was restarted after the call was sent and before it answered. It is unknown
+    /// whether the command was carried out. This status reports the restart: SHMR_RESTARTED does
+    /// not report it again.
     SHMR_ANSWER_LOST = 12,
     /// A pointer is null or misaligned, a handle is not open, or a number is out of range;
     /// `word` names the argument.
     SHMR_EINVAL = -1,
     /// A peer broke the protocol: `word` names the word in memory, and `value` is its contents.
     SHMR_CORRUPT = -2,
-    /// Too long in any case. `value` is the limit for something to be written or sent, or the
-    /// length of something to be read.
+    /// What is to be written or sent is too long, and `value` is the limit; or, outside
+    /// sessions, what is to be read is longer than the buffer, and `value` is its length.
     SHMR_TOO_LONG = -3,
     /// The memory, or the mapping's file, is too short; `value` is its length.
     SHMR_TOO_SHORT = -4,
@@ -97,7 +98,7 @@ pub enum shmr_status {
     /// Another incarnation has taken the place of this one, which was reported as gone while it
     /// ran.
     SHMR_EVICTED = -19,
-    /// Another incarnation has this end of the ring; it is `value`.
+    /// Another incarnation holds this end of the ring; it is `value`.
     SHMR_CLAIMED = -20,
     /// The bytes that a dead owner left were not repaired. Permanent.
     SHMR_POISONED = -21,
@@ -114,8 +115,9 @@ pub enum shmr_status {
     /// The handle is open and has to be closed first; it is unchanged. For a session to leave,
     /// `value` is the number of open handles on it.
     SHMR_OPEN = -27,
-    /// The next message, or the answer, is longer than the buffer; `value` is its length. A
-    /// message stays; an answer is lost.
+    /// In sessions: the next message, or the answer, is longer than the buffer; `value` is its
+    /// length. A message stays; an answer is lost. Calls outside sessions return SHMR_TOO_LONG
+    /// for that.
     SHMR_BUFFER_TOO_SHORT = -28,
     /// The peer broke the rules of calls. What it sent was skipped, and the channel remains
     /// usable. `word` is "answered twice" or "never called", and `value` the number of the
@@ -326,7 +328,7 @@ impl From<ClaimError> for Fault {
     #[inline(never)]
     fn from(error: ClaimError) -> Self {
         match error {
-            ClaimError::Claimed { by } => Self::with(SHMR_CLAIMED, by.word().into()),
+            ClaimError::Claimed { holder } => Self::with(SHMR_CLAIMED, holder.word().into()),
             ClaimError::Corrupt(corrupt) => corrupt.into(),
         }
     }

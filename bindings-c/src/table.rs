@@ -13,12 +13,13 @@ use crate::word::Argument;
 
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
 /// @registry:   the registry
-/// @attachment: the caller's attachment; a long call beats by it
+/// @attachment: the caller's attachment; a long call also moves its heartbeat
 /// @request:    which segment
 /// @segment:    set to the segment
 ///
 /// All partitions that request one identifier get the same segment. Needs compare-and-swap on this
-/// memory. If the call fails, the region is unchanged.
+/// memory. If the call fails, the region is unchanged; after SHMR_EVICTED, other partitions remove
+/// what was created.
 ///
 /// Return:
 /// * SHMR_OK
@@ -40,7 +41,7 @@ pub unsafe extern "C" fn shmr_registry_open_or_create(
     request: *const shmr_request,
     segment: *mut shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             output(segment, Argument::Segment)?;
@@ -75,7 +76,7 @@ pub unsafe extern "C" fn shmr_registry_open(
     request: *const shmr_request,
     segment: *mut shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             output(segment, Argument::Segment)?;
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn shmr_registry_lookup(
     id: u64,
     segment: *mut shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             output(segment, Argument::Segment)?;
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn shmr_registry_next(
     cursor: *mut usize,
     segment: *mut shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             let first = *value(cursor, Argument::Cursor)?;
@@ -159,7 +160,7 @@ fn segment_in_row(registry: &Registry<'static>, row: usize) -> Option<Outcome<Se
 
 /// shmr_registry_remove() - remove a segment
 /// @registry:   the registry
-/// @attachment: the caller's attachment; a long call beats by it
+/// @attachment: the caller's attachment; a long call also moves its heartbeat
 /// @segment:    the segment
 ///
 /// No partition may use the segment any more: its bytes are reused. Needs compare-and-swap on this
@@ -178,7 +179,7 @@ pub unsafe extern "C" fn shmr_registry_remove(
     attachment: *mut shmr_attachment,
     segment: *const shmr_segment,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             let found = value(segment, Argument::Segment)?.registered()?;
@@ -198,7 +199,7 @@ pub unsafe extern "C" fn shmr_registry_is_current(
     registry: *const shmr_registry,
     segment: *const shmr_segment,
 ) -> bool {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     let (registry, segment) = unsafe {
         (
             get(registry, Argument::Registry),
@@ -211,14 +212,14 @@ pub unsafe extern "C" fn shmr_registry_is_current(
     }
 }
 
-/// shmr_registry_reap() - free the rows and blocks that partitions which are gone left half-created
-/// or half-removed
+/// shmr_registry_reap() - free rows and blocks that dead partitions left half-created or
+/// half-removed
 /// @registry:   the registry
-/// @attachment: the caller's attachment; a long call beats by it
+/// @attachment: the caller's attachment; a long call also moves its heartbeat
 /// @liveness:   knows which partitions are gone
 /// @rows:       set to the number of rows that were freed; or NULL
 ///
-/// Other partitions need not wait for this call. Needs compare-and-swap on this memory.
+/// No other partition waits for this call. Needs compare-and-swap on this memory.
 ///
 /// Return:
 /// * SHMR_OK
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn shmr_registry_reap(
     liveness: *const shmr_liveness,
     rows: *mut usize,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
+    // SAFETY: guaranteed by the caller, here and below.
     unsafe {
         with(registry, |registry| {
             let (mut liveness, rows) = (

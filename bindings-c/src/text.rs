@@ -35,7 +35,7 @@ const TEXTS: [(i32, &str); 43] = [
     (SHMR_OK as i32, "done"),
     (SHMR_EMPTY as i32, "nothing to read now"),
     (SHMR_FULL as i32, "no room now"),
-    (SHMR_BUSY as i32, "another partition has it"),
+    (SHMR_BUSY as i32, "not available now: try again"),
     (SHMR_TIMED_OUT as i32, "the wait timed out"),
     (SHMR_RESTARTED as i32, "the other end was restarted"),
     (
@@ -58,11 +58,11 @@ const TEXTS: [(i32, &str); 43] = [
     ),
     (
         SHMR_ANSWER_LOST as i32,
-        "the server was restarted before it answered: it carried out the command, or not",
+        "the server was restarted before it answered: the command may have been carried out",
     ),
     (SHMR_EINVAL as i32, "an argument is invalid"),
     (SHMR_CORRUPT as i32, "a peer broke the protocol"),
-    (SHMR_TOO_LONG as i32, "longer than the limit"),
+    (SHMR_TOO_LONG as i32, "longer than the limit or the buffer"),
     (SHMR_TOO_SHORT as i32, "the memory is too short"),
     (
         SHMR_NOT_A_REGION as i32,
@@ -82,7 +82,10 @@ const TEXTS: [(i32, &str); 43] = [
         "the region has no registry: format one first",
     ),
     (SHMR_EXISTS as i32, "the region already has a registry"),
-    (SHMR_NOT_FOUND as i32, "no segment has this identifier"),
+    (
+        SHMR_NOT_FOUND as i32,
+        "not found: no such segment, or the file was removed",
+    ),
     (SHMR_KIND as i32, "the segment has another kind"),
     (
         SHMR_COLLISION as i32,
@@ -96,7 +99,10 @@ const TEXTS: [(i32, &str); 43] = [
         SHMR_OUT_OF_SPACE as i32,
         "no run of free blocks is long enough",
     ),
-    (SHMR_STALE as i32, "the segment was already removed"),
+    (
+        SHMR_STALE as i32,
+        "the segment was removed, or the file was replaced",
+    ),
     (
         SHMR_NO_SUCH_PARTITION as i32,
         "the region has no place for this partition number",
@@ -111,18 +117,21 @@ const TEXTS: [(i32, &str); 43] = [
     ),
     (
         SHMR_CLAIMED as i32,
-        "another incarnation has this end of the ring",
+        "another incarnation holds this end of the ring",
     ),
     (
         SHMR_POISONED as i32,
         "the lock is poisoned: what a dead owner left was not repaired",
     ),
-    (SHMR_NOT_HELD as i32, "the caller does not hold it"),
+    (
+        SHMR_NOT_HELD as i32,
+        "the caller does not hold the lock or permit",
+    ),
     (SHMR_OVERFLOW as i32, "no room for these permits"),
     (SHMR_SYSTEM as i32, "the kernel refused"),
     (
         SHMR_NO_RMW as i32,
-        "the call needs compare-and-swap, which is disabled for this memory",
+        "the call needs compare-and-swap, which is disabled for this handle",
     ),
     (
         SHMR_REFORMATTED as i32,

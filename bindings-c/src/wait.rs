@@ -27,17 +27,19 @@ pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 /// struct shmr_wait - how a call waits, and for how long
 /// @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP. Any other
 ///           number is SHMR_GIVE_UP. A bootloader checks for Ctrl-C here
-/// @sleep:   sleeps until *@rings, as stored in memory, differs from @seen, until a peer rings in
-///           another way, or for a limited time; may return at any time. May be NULL if @pause
-///           never returns SHMR_SLEEP
+/// @sleep:   sleeps until the word *@ring_count differs from @seen (compare the words as they are,
+///           without changing the byte order), until a peer rings in another way, or for a limited
+///           time; may return at any time. May be NULL if @pause never returns SHMR_SLEEP
 /// @context: for the caller's functions
 ///
 /// Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
-/// shmr_session_wait() do that. Each wait needs a new value. A NULL in its place makes one check.
+/// shmr_session_wait() do that. Fill in a new struct for each wait. A NULL pointer to this struct
+/// means: check once.
 #[repr(C)]
 pub struct shmr_wait {
     pub pause: Option<unsafe extern "C" fn(wait: *mut shmr_wait) -> c_int>,
-    pub sleep: Option<unsafe extern "C" fn(wait: *mut shmr_wait, rings: *const u32, seen: u32)>,
+    pub sleep:
+        Option<unsafe extern "C" fn(wait: *mut shmr_wait, ring_count: *const u32, seen: u32)>,
     pub context: *mut c_void,
     opaque: [u64; 10],
 }
@@ -50,7 +52,7 @@ impl Waiting {
     ///
     /// Null, or a wait that has no other user meanwhile, and whose functions can be called.
     pub(crate) unsafe fn from_ptr(wait: *mut shmr_wait) -> Outcome<Self> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { optional_output(wait, Argument::Wait) }?;
         Ok(Self(wait))
     }
@@ -71,12 +73,12 @@ impl Wait for Waiting {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         // SAFETY: null, or as `from_ptr` demands.
         let sleep = unsafe { self.0.as_ref() }.and_then(|wait| wait.sleep);
         if let Some(sleep) = sleep {
             // SAFETY: as `from_ptr` demands.
-            unsafe { sleep(self.0, rings.as_ptr(), seen) }
+            unsafe { sleep(self.0, ring_count.as_ptr(), seen) }
         }
     }
 }
@@ -91,7 +93,7 @@ pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status 
         assert!(size_of::<W>() <= size_of::<[u64; 10]>() && align_of::<W>() <= align_of::<u64>());
     }
     let fill = || {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let wait = unsafe { output(wait, Argument::Wait) }?;
         let wait = wait.write(shmr_wait {
             pause: Some(pause::<W>),
@@ -112,9 +114,9 @@ pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status 
 ///
 /// `fill` stored it, and it has no other user.
 unsafe fn inner<'w, W>(wait: *mut shmr_wait) -> &'w mut W {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let opaque = unsafe { core::ptr::addr_of_mut!((*wait).opaque) };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { &mut *opaque.cast::<W>() }
 }
 
@@ -127,11 +129,11 @@ unsafe extern "C" fn pause<W: Wait>(wait: *mut shmr_wait) -> c_int {
     }
 }
 
-unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, rings: *const u32, seen: u32) {
+unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, ring_count: *const u32, seen: u32) {
     // SAFETY: a word of the region, which `Waiting::sleep` passed on.
-    let rings = unsafe { AtomicU32::from_ptr(rings.cast_mut()) };
+    let ring_count = unsafe { AtomicU32::from_ptr(ring_count.cast_mut()) };
     // SAFETY: called through a wait that `fill` filled in.
-    unsafe { inner::<W>(wait) }.sleep(rings, seen);
+    unsafe { inner::<W>(wait) }.sleep(ring_count, seen);
 }
 
 /// shmr_wait_checks() - wait without sleeping, for a number of checks
@@ -147,7 +149,7 @@ unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, rings: *const u32, see
 pub unsafe extern "C" fn shmr_wait_checks(wait: *mut shmr_wait, checks: u64) -> shmr_status {
     // More than 2^32 checks take longer than any caller waits.
     let spin = u32::try_from(checks).map_or_else(|_| Spin::forever(), Spin::checks);
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { fill(wait, spin) }
 }
 
@@ -173,7 +175,7 @@ pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) 
         SHMR_FOREVER => Futex::forever(),
         timeout_ms => Futex::timeout(milliseconds(timeout_ms)),
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { fill(wait, futex) }
 }
 
@@ -191,7 +193,7 @@ pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -
         SHMR_FOREVER => SpinYield::forever(),
         timeout_ms => SpinYield::timeout(milliseconds(timeout_ms)),
     };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { fill(wait, spin) }
 }
 
@@ -211,6 +213,6 @@ pub unsafe extern "C" fn shmr_wait_poll(
     limit_ms: u64,
 ) -> shmr_status {
     let poll = SleepPoll::timeout(milliseconds(timeout_ms), milliseconds(limit_ms));
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { fill(wait, poll) }
 }

@@ -23,7 +23,7 @@ fn a_copy_of_a_segment_has_valid_pointers() {
     // SAFETY: memory for the segment and room for what is opened, all of it used here alone.
     unsafe {
         let base = memory.0.as_mut_ptr().cast();
-        let made = shmr_segment_at(segment.as_mut_ptr(), base, shmr_snapshot_len(64));
+        let made = shmr_segment_from_memory(segment.as_mut_ptr(), base, shmr_snapshot_len(64));
         assert_eq!(made, SHMR_OK);
         let copy: shmr_segment = segment.assume_init();
         let opened = shmr_snapshot_writer_open(writer.as_mut_ptr(), &copy);
@@ -61,13 +61,13 @@ fn calls_on_a_session_are_valid_while_channels_point_to_it() {
     let geometry = shmr_geometry {
         segments: 4,
         partitions: 2,
-        block: 128,
+        block_size: 128,
     };
     let mut options = shmr_session_options {
         partition: 1,
         without_rmw: false,
         take_over: 0,
-        patience: 0,
+        wait_for_earlier: 0,
         presume_gone_after: 0,
         geometry: &geometry,
     };

@@ -4,6 +4,6 @@ pub(crate) use shmem_core::Incarnation;
 
 /// The next incarnation of a partition.
 pub(crate) fn next(incarnation: Incarnation) -> Incarnation {
-    let next = Incarnation::after(incarnation.partition(), incarnation.number());
+    let next = Incarnation::next(incarnation.partition(), incarnation.number());
     next.unwrap_or(incarnation)
 }

@@ -30,7 +30,7 @@ impl Layout {
     pub(crate) const SMALL: Geometry = Geometry {
         segments: 2,
         partitions: PARTITIONS,
-        block: 128,
+        block_size: 128,
     };
 
     /// One object of `len` bytes in a small registry.
@@ -47,9 +47,9 @@ impl Layout {
     pub(crate) fn len(&self) -> usize {
         let geometry = self.geometry;
         let tables = 256 + geometry.partitions * 128 + geometry.segments * (64 + 8);
-        let object = self.object.map_or(0, |(_, len)| len + geometry.block);
-        let blocks = (self.space + object).next_multiple_of(geometry.block);
-        let map = blocks / geometry.block * 4 + geometry.block;
+        let object = self.object.map_or(0, |(_, len)| len + geometry.block_size);
+        let blocks = (self.space + object).next_multiple_of(geometry.block_size);
+        let map = blocks / geometry.block_size * 4 + geometry.block_size;
         Ledger::len(self.account) + (tables + map + blocks).next_multiple_of(128)
     }
 

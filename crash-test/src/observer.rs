@@ -49,7 +49,7 @@ impl<'m> Observer<'m> {
             registry,
             presume_gone,
             heartbeats: match presume_gone {
-                true => heartbeats.presume_gone_after(heartbeat::LIMIT),
+                true => heartbeats.presume_gone_after(heartbeat::SILENCE_LIMIT),
                 false => heartbeats,
             },
             processes: Processes::new(registry),
@@ -181,7 +181,7 @@ impl HeartbeatObserver<'_> {
     fn note_false_silence(&mut self, incarnation: Incarnation) {
         let now = Instant::now();
         let last = &mut self.last_noted[usize::from(incarnation.partition()) % PARTITIONS];
-        if last.is_none_or(|at| now - at >= heartbeat::LIMIT) {
+        if last.is_none_or(|at| now - at >= heartbeat::SILENCE_LIMIT) {
             self.false_silences.fetch_add(1, Relaxed);
         }
         *last = Some(now);

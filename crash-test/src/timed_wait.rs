@@ -54,11 +54,11 @@ impl Wait for TimedWait {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         match self {
             Self::Checks(_) => {}
-            Self::Futex(wait) => wait.sleep(rings, seen),
-            Self::Polls(wait) => wait.sleep(rings, seen),
+            Self::Futex(wait) => wait.sleep(ring_count, seen),
+            Self::Polls(wait) => wait.sleep(ring_count, seen),
         }
     }
 }

@@ -112,7 +112,7 @@ enum km_state km_get_state(struct km_instance *k, u32 *incarnation)
 		return KM_REPLACED;
 	if (k->corrupt)
 		return KM_CORRUPT;
-	if (shmr_partition_look(&k->registry, k->number, &slot)) {
+	if (shmr_partition_read(&k->registry, k->number, &slot)) {
 		km_set_trouble(k, "its slot", &k->registry.error);
 		return KM_CORRUPT;
 	}
@@ -171,7 +171,7 @@ void km_print_state(const struct km_instance *k, enum km_state state)
 {
 	switch (state) {
 	case KM_WAITING:
-		puts("waiting for guestd");
+		puts("starting");
 		break;
 	case KM_RUNNING:
 		puts("running");

@@ -175,7 +175,7 @@ static u64 now(void *context)
 	return get_timer(0) * NS_PER_MS;
 }
 
-static void sleep_once(void *context, const u32 *rings, u32 seen, u64 longest)
+static void sleep_once(void *context, const u32 *ring_count, u32 seen, u64 longest)
 {
 	km_yield();
 	if (ctrlc())
@@ -208,7 +208,7 @@ static int join(struct km_instance *k)
 {
 	static const struct shmr_session_options options = {
 		.partition = KMON_MONITOR,
-		.patience = KMON_TAKE_OVER_MS * NS_PER_MS,
+		.wait_for_earlier = KMON_TAKE_OVER_MS * NS_PER_MS,
 		.presume_gone_after = KMON_SILENCE_LIMIT_MS * NS_PER_MS,
 	};
 	enum shmr_status status;
@@ -258,7 +258,7 @@ int km_format(struct km_instance *k)
 	static const struct shmr_geometry geometry = {
 		.segments = KMON_GEOMETRY_SEGMENTS,
 		.partitions = KMON_GEOMETRY_PARTITIONS,
-		.block = KMON_GEOMETRY_BLOCK,
+		.block_size = KMON_GEOMETRY_BLOCK,
 	};
 	const struct shmr_session_options options = {
 		.partition = KMON_MONITOR,

@@ -62,7 +62,7 @@ enum Step {
     Record(u8),
     /// The peer receives this many records.
     Drain(u8),
-    /// The peer's next incarnation takes its ends over.
+    /// The peer's next incarnation takes over its ends.
     Restart,
 }
 
@@ -107,7 +107,7 @@ fuzz_target!(|data: &[u8]| {
     let geometry = Geometry {
         segments: 8,
         partitions: PARTITIONS,
-        block: 128,
+        block_size: 128,
     };
     let options = SessionOptions::new(1).geometry(geometry);
     let first = options.create(heap.window(), &platform).expect("memory");

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::{Incarnation, Window};
 use shmem_fuzz::{
@@ -105,8 +105,9 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
     let incarnations = input.users.map(SmallIncarnation::incarnation);
     match input.which {
         Which::Mutex => {
-            let attach =
-                |incarnation| RawMutex::attach(window, incarnation, &Silent).expect("room for one");
+            let attach = |incarnation| {
+                RawMutex::attach(window, incarnation, &NoDoorbell).expect("room for one")
+            };
             let mutexes = incarnations.map(attach);
             play(input, window, |step, liveness| {
                 mutex(&mutexes, window, step, liveness)
@@ -128,7 +129,7 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
         }
         Which::Semaphore => {
             let attach = |incarnation| {
-                RawSemaphore::attach(window, incarnation, &Silent).expect("room for one")
+                RawSemaphore::attach(window, incarnation, &NoDoorbell).expect("room for one")
             };
             let semaphores = incarnations.map(attach);
             play(input, window, |step, liveness| {
@@ -137,7 +138,7 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
         }
         Which::RwLock => {
             let attach = |incarnation| {
-                RawRwLock::attach(window, incarnation, &Silent).expect("room for one")
+                RawRwLock::attach(window, incarnation, &NoDoorbell).expect("room for one")
             };
             let locks = incarnations.map(attach);
             play(input, window, |step, liveness| {
@@ -378,7 +379,7 @@ fn rwlock(
 fn attach_barrier(window: Window<'_>, incarnation: Incarnation) -> Barrier<'_> {
     // SAFETY: two handles of one incarnation let the others pass early, but nothing relies on
     // the barrier.
-    unsafe { Barrier::attach(window, incarnation, 2, &Silent) }.expect("room for one")
+    unsafe { Barrier::attach(window, incarnation, 2, &NoDoorbell) }.expect("room for one")
 }
 
 fn barrier<'m>(

@@ -109,7 +109,7 @@ fn attach_inside(segment: Window<'_>) {
         }
     }
     if let Ok(mut writer) = Writer::attach(segment) {
-        let value = vec![1; writer.max()];
+        let value = vec![1; writer.max_len()];
         writer.write(&value).expect("a value of the longest length");
     }
     if let Ok(ring) = Ring::attach(segment) {

@@ -38,7 +38,7 @@ enum Step {
     },
     IsEmpty,
     Stream(u8),
-    /// The next incarnation takes the end over.
+    /// The next incarnation takes over the end.
     TakeOver,
     /// The next incarnation of an honest producer pushes a record of this many bytes.
     Restart(u8),
@@ -166,7 +166,7 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
     corrupt(result)
 }
 
-/// Makes one call of a byte stream, which owns a consumer: takes the end over for it.
+/// Makes one call of a byte stream, which owns a consumer: takes over the end for it.
 fn stream(ring: Ring<'_>, len: u8, on_restart: OnRestart) {
     let Ok(consumer) = ring.take_over_consumer(Incarnation::first(2), on_restart) else {
         return;

@@ -36,7 +36,7 @@ enum Step {
         publish: bool,
     },
     Stream(u16),
-    /// The next incarnation takes the end over.
+    /// The next incarnation takes over the end.
     TakeOver,
     /// The next incarnation of an honest consumer pops this many records.
     Restart(u8),
@@ -152,7 +152,7 @@ fn run_step(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
     }
 }
 
-/// Makes one call of a byte stream, which owns a producer: takes the end over for it.
+/// Makes one call of a byte stream, which owns a producer: takes over the end for it.
 fn stream(ring: Ring<'_>, len: u16) {
     let Ok(producer) = ring.take_over_producer(Incarnation::first(1)) else {
         return;

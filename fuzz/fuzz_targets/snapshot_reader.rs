@@ -47,7 +47,7 @@ fn run(window: Window<'_>, steps: &[(Step, Option<PeerStore>)], quiet: bool) {
     };
     for (step, store) in steps {
         match step {
-            Step::Read(room) => read(reader, usize::from(*room % 2048), writer.max(), quiet),
+            Step::Read(room) => read(reader, usize::from(*room % 2048), writer.max_len(), quiet),
             Step::ReadValue => {
                 let _ = reader.read_value::<[u64; 3]>();
             }
@@ -74,7 +74,7 @@ fn read(reader: Reader<'_>, room: usize, max: usize, quiet: bool) {
 fn write(writer: &mut Writer<'_>, reader: Reader<'_>, len: usize, quiet: bool) {
     let value = vec![7; len];
     let written = writer.write(&value);
-    assert_eq!(written.is_ok(), len <= writer.max());
+    assert_eq!(written.is_ok(), len <= writer.max_len());
     if quiet && written.is_ok() {
         let mut back = vec![0; len];
         assert_eq!(reader.read(&mut back), Ok(len));

@@ -5,7 +5,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::typed_ring::{OnRestart, PopError, TypedConsumer, TypedRing};
 use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{Many, PeerStore, Rarely, expand, memory, while_storing};
@@ -36,7 +36,7 @@ enum Step {
     Release,
     IsEmpty,
     Notify,
-    /// The next incarnation takes the end over.
+    /// The next incarnation takes over the end.
     TakeOver,
     /// The same incarnation releases the end and claims it again.
     Reclaim,
@@ -129,7 +129,7 @@ fn run_step(
             corrupt(popped)
         }
         Step::Peek => corrupt(consumer.peek()),
-        Step::Notify => corrupt(consumer.notify(&Silent)),
+        Step::Notify => corrupt(consumer.notify(&NoDoorbell)),
         Step::IsEmpty => {
             let empty = consumer.is_empty();
             assert!(!empty || permanent.is_none(), "a waiter would never wake");

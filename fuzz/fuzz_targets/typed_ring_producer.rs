@@ -5,7 +5,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::typed_ring::{OnRestart, PushError, TypedProducer, TypedRing};
 use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{LimitedWait, Many, PeerStore, Rarely, expand, memory, while_storing};
@@ -30,7 +30,7 @@ enum Step {
     PushSlice(u8),
     Notify,
     Wait(u8, bool),
-    /// The next incarnation takes the end over.
+    /// The next incarnation takes over the end.
     TakeOver,
     /// The same incarnation releases the end and claims it again.
     Reclaim,
@@ -122,7 +122,7 @@ fn run_step(
         Step::Wait(pauses, sleepy) => producer
             .wait_for_space(&mut LimitedWait::new(pauses, sleepy))
             .map(drop),
-        _ => producer.notify(&Silent).map(drop),
+        _ => producer.notify(&NoDoorbell).map(drop),
     };
     assert!(producer.remaining() <= slots);
     let found = match result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use memoffset::offset_of;
-use shmem_channel::{Error, Platform, Reason};
+use shmem_channel::{Error, Platform, WakeReason};
 use shmem_core::call::SEGMENT_LEN;
 use shmem_core::layout::CallControl;
 use shmem_core::ring::Ring;
@@ -191,7 +191,7 @@ impl Platform for Simulated<'_, '_> {
         self.sleeps.fetch_add(1, Relaxed);
     }
 
-    fn wake(&self, _: &AtomicU32, _: Reason) {
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {
         self.store(self.clock_reads.load(Relaxed));
     }
 

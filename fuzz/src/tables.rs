@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use arbitrary::Arbitrary;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{self, Writer};
@@ -26,7 +26,7 @@ pub fn registry(heap: &Heap, segments: u8) -> Registry<'_> {
     let geometry = Geometry {
         segments: 2 << (segments % 5),
         partitions: PARTITIONS,
-        block: 128,
+        block_size: 128,
     };
     Registry::format(region, geometry).expect("room for the tables")
 }
@@ -129,8 +129,10 @@ pub fn fill(registry: Registry<'_>) {
 }
 
 fn fill_ring(ring: Ring<'_>, one: Incarnation, two: Incarnation) {
-    let mut producer = ring.producer(one).expect("a new ring");
-    let mut consumer = ring.consumer(two, OnRestart::Keep).expect("a new ring");
+    let mut producer = ring.claim_producer(one).expect("a new ring");
+    let mut consumer = ring
+        .claim_consumer(two, OnRestart::Keep)
+        .expect("a new ring");
     for len in [100, 60, 40, 0, 80] {
         producer.push(&vec![b'x'; len]).expect("room for it");
         if len >= 60 {
@@ -146,7 +148,7 @@ fn fill_locks<'m>(
     two: Incarnation,
 ) {
     if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<u64>::SEGMENT_LEN) {
-        let mutex = Mutex::<u64>::attach(window, one, &Silent).expect("a mutex's length");
+        let mutex = Mutex::<u64>::attach(window, one, &NoDoorbell).expect("a mutex's length");
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
     if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::<u64>::SEGMENT_LEN) {
@@ -156,18 +158,18 @@ fn fill_locks<'m>(
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
     if let Some(window) = segment("semaphore", Kind::SEMAPHORE, Semaphore::segment_len(6)) {
-        let semaphore = Semaphore::attach(window, one, &Silent).expect("a semaphore's length");
+        let semaphore = Semaphore::attach(window, one, &NoDoorbell).expect("a semaphore's length");
         semaphore.add(3).expect("room for three");
         std::mem::forget(semaphore.try_acquire(&mut AssumeAlive));
     }
     if let Some(window) = segment("rwlock", Kind::RWLOCK, RwLock::<u64>::SEGMENT_LEN) {
-        let lock = RwLock::<u64>::attach(window, two, &Silent).expect("a lock's length");
+        let lock = RwLock::<u64>::attach(window, two, &NoDoorbell).expect("a lock's length");
         std::mem::forget(lock.try_read(&mut AssumeAlive));
     }
     if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::segment_len(4)) {
         // SAFETY: the only handle of its incarnation.
         let mut barrier =
-            unsafe { Barrier::attach(window, one, 2, &Silent) }.expect("a barrier's length");
+            unsafe { Barrier::attach(window, one, 2, &NoDoorbell) }.expect("a barrier's length");
         let _ = barrier.try_wait(&mut AssumeAlive);
     }
 }

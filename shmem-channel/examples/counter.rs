@@ -1,4 +1,4 @@
-//! A struct under a mutex that survives a process that dies inside.
+//! A struct under a mutex. It survives a process that dies while it holds the mutex.
 //!
 //! ```text
 //! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 1
@@ -10,12 +10,12 @@
 //! ```
 //!
 //! One command in each of two terminals; the number is the partition's. The second waits until
-//! you press Enter in the first, which says `counted 1`; it waits for one that is stopped, too.
-//! Or kill the first there with `kill -9` or Ctrl-C, and the second says:
+//! you press Enter in the first, which prints `counted 1`. It also waits while the first is
+//! stopped. Or kill the first at that point with `kill -9` or Ctrl-C, and the second prints:
 //!
 //! ```text
-//! the last owner died half-way: repaired
-//! inside, at 0: press Enter to count
+//! the last owner died while it changed the counts: they are repaired
+//! locked, at 0: press Enter to count
 //! ```
 
 use std::{error::Error, io};
@@ -23,7 +23,7 @@ use std::{error::Error, io};
 use shmem_channel::{Session, FOREVER};
 use shmem_sync::LockError;
 
-/// Equal, unless somebody is half-way.
+/// The two numbers are equal unless a process is changing them.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Counts {
@@ -42,14 +42,14 @@ fn count(file: &str, number: u8) -> Result<(), Box<dyn Error>> {
         Ok(counts) => counts,
         Err(LockError::OwnerDied(mut counts)) => {
             counts.update(|counts| counts.begun = counts.done);
-            counts.make_consistent(); // Without this the mutex is of no use to anybody.
-            println!("the last owner died half-way: repaired");
+            counts.make_consistent(); // Without this, dropping the guard poisons the mutex.
+            println!("the last owner died while it changed the counts: they are repaired");
             counts
         }
         Err(LockError::Failed(failure)) => return Err(failure.to_string().into()),
     };
     counts.update(|counts| counts.begun += 1);
-    println!("inside, at {}: press Enter to count", counts.get().done);
+    println!("locked, at {}: press Enter to count", counts.get().done);
     io::stdin().read_line(&mut String::new())?;
     counts.update(|counts| counts.done += 1);
     println!("counted {}", counts.get().done);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use shmem_channel::{Incoming, Session, FOREVER};
 
-/// Answers every call with what it brought.
+/// Answers every call with the bytes of its command.
 fn serve(file: &str) -> Result<(), Box<dyn Error>> {
     let session = Session::open_file(file, 1 << 20, 1)?;
     let mut server = session.server("ping")?;

@@ -10,10 +10,10 @@
 
 use std::{mem::size_of_val, ptr::NonNull, thread, time::Duration, time::Instant};
 
-use shmem_channel::{Error, Incoming, Platform, Reason, Session};
+use shmem_channel::{Error, Incoming, Platform, Session, WakeReason};
 use shmem_core::{primitive::AtomicU32, Window};
 
-/// What either side has of the vendor: a clock, and a line to the other side.
+/// What the vendor gives each side: a clock, and a line to the other side.
 struct Vendor {
     boot: Instant,
     peer: thread::Thread,
@@ -24,9 +24,10 @@ impl Platform for Vendor {
         self.boot.elapsed()
     }
     fn sleep(&self, _: &AtomicU32, _: u32, longest: Duration) {
-        thread::park_timeout(longest); // Halts until the interrupt, unless it came before.
+        // Halts until the interrupt arrives. Returns at once if it already has.
+        thread::park_timeout(longest);
     }
-    fn wake(&self, _: &AtomicU32, _: Reason) {
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {
         self.peer.unpark(); // The kick. It reaches the peer as an interrupt.
     }
 }
@@ -47,7 +48,7 @@ fn guest(memory: Window<'_>, vendor: &Vendor) -> Result<(), Error> {
 fn main() -> Result<(), Error> {
     let reserved: &mut [u64] = vec![0; 1 << 14].leak();
     let (len, base) = (size_of_val(reserved), NonNull::from(reserved).cast());
-    // SAFETY: so many bytes, for ever, and only the region uses them.
+    // SAFETY: `len` bytes are mapped until the program ends, and only the region uses them.
     let memory = unsafe { Window::from_raw(base, len) }.expect("aligned to 8 bytes");
     let (boot, host) = (Instant::now(), thread::current());
     let running = thread::spawn(move || guest(memory, &Vendor { boot, peer: host }));

@@ -19,14 +19,14 @@
 //!   messages are skipped and counted.
 //! - **C4** Commands that a restarted server had not received are discarded and counted: by the
 //!   ring, and in the call line. Results stay until they are received, or skipped by C3 or C5.
-//! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts on from
-//!   the last call that was started, which the call line holds. So an answer to an earlier client's
-//!   call is recognised, skipped and counted.
+//! - **C5** No two calls on a channel have the same number, modulo 2^32: a client continues from
+//!   the number of the last call that was started, which the call line holds. So an answer to an
+//!   earlier client's call is recognised, skipped and counted.
 //! - **C6** A short command uses the call line under three conditions: the line is free, the server
 //!   reads it, and the server has received everything that was sent by the ring before. An answer
-//!   shows the last one, if its call was made after all that. So a call in the line is older than
-//!   everything in the ring, and the first call to a server uses the ring; its answer shows the
-//!   server's epoch.
+//!   shows the third condition if its call was made after everything that was sent by the ring. So
+//!   a call in the line is older than everything in the ring, and the first call to a server uses
+//!   the ring; its answer shows the server's epoch.
 //! - **C7** A call in the line is answered there, with two exceptions: the answer is too long, or
 //!   another call arrives by the ring first. Then it is answered by the ring, and the line is
 //!   freed. So a call that is never answered does not occupy the line.
@@ -132,7 +132,7 @@ impl<'m> Channel<'m> {
         }
     }
 
-    /// Returns the bytes of the longest message that this end can send.
+    /// Returns the length in bytes of the longest message that this end can send.
     pub(crate) fn max_len(&self) -> usize {
         self.sender.max_len() - HEADER
     }
@@ -164,7 +164,8 @@ impl<'m> Channel<'m> {
         self.receiver.discarded().wrapping_add(self.skipped)
     }
 
-    /// Returns true if this end knows the peer, and the peer is gone or has left the channel.
+    /// Returns true if the partition that has the peer's end is gone, or if the peer that this end
+    /// exchanged messages with has left the channel.
     pub(crate) fn peer_is_gone(&self) -> bool {
         match self.sender.peer() {
             Some(peer) => self.sender.member.is_gone(peer),
@@ -181,7 +182,7 @@ impl<'m> Channel<'m> {
     ) -> Result<(), Error> {
         let header = Header {
             epoch: self.epoch,
-            reads_call_line: call_line::USABLE,
+            reads_call_line: call_line::IS_COHERENT,
             call,
         };
         let header = header.encode();

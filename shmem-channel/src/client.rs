@@ -1,7 +1,7 @@
 //! The end of a channel that sends commands and receives results.
 //!
-//! Call numbers count on (C5). At most the last [`OUTSTANDING`] calls wait for an answer; the
-//! answers to earlier ones are skipped.
+//! Each call has the next number (C5). At most the last [`OUTSTANDING`] calls wait for an answer;
+//! the answers to earlier ones are skipped.
 
 use core::time::Duration;
 
@@ -33,8 +33,8 @@ impl PendingCall {
         u64::from(self.server) << 32 | u64::from(self.call)
     }
 
-    /// Returns the call that [`PendingCall::to_word`] converted to `word`; `None` if there is no
-    /// such call.
+    /// Converts a word from [`PendingCall::to_word`] back. Returns `None` if `to_word` never
+    /// returns this word.
     pub fn from_word(word: u64) -> Option<Self> {
         let (server, call) = (u16::try_from(word >> 32).ok()?, word as u32);
         (call != 0).then_some(Self { call, server })
@@ -73,23 +73,24 @@ impl<'m> Client<'m> {
         }
     }
 
-    /// Returns the bytes of the longest command.
+    /// Returns the length in bytes of the longest command.
     pub fn max_len(&self) -> usize {
         self.channel.max_len()
     }
 
-    /// Returns how many messages of dead servers and answers no client received. The answers are
-    /// those to calls that were given up, or that an earlier client made.
+    /// Returns the number of skipped messages, modulo 2^32: messages of dead servers, and answers
+    /// to calls that were given up or that an earlier client made.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
 
-    /// Returns true if this client knows the server, and the server is gone or has left.
+    /// Returns true if the partition that has the server's end is gone, or if the server that this
+    /// client exchanged messages with has left the channel.
     pub fn server_is_gone(&self) -> bool {
         self.channel.peer_is_gone()
     }
 
-    /// Sends `command` as a message without an answer; waits for room up to `timeout`.
+    /// Sends `command` as a message that expects no answer; waits for room up to `timeout`.
     ///
     /// A command that is sent before there is a server is kept for the first one.
     ///
@@ -150,7 +151,8 @@ impl<'m> Client<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::recv`], without waiting; [`Error::PeerRestarted`]: nothing was released.
+    /// Those of [`Client::recv`] except `TimedOut` and `BufferTooShort`. [`Error::PeerRestarted`]:
+    /// nothing was released.
     pub fn skip(&mut self) -> Result<(), Error> {
         match self.channel.peek()? {
             Some(Received::PeerRestarted) => Err(Error::PeerRestarted),
@@ -166,8 +168,8 @@ impl<'m> Client<'m> {
     /// # Errors
     ///
     /// Those of [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`],
-    /// [`Error::PeerGone`] or [`Error::AnswerLost`] it is unknown whether the server carried out the
-    /// command.
+    /// [`Error::PeerGone`] or [`Error::AnswerLost`] it is unknown whether the server carried out
+    /// the command.
     pub fn call(
         &mut self,
         command: &[u8],
@@ -184,7 +186,8 @@ impl<'m> Client<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::call`]; [`Error::NotAMessage`] if the answer has another size.
+    /// Those of [`Client::call`]. If the answer has another size: [`Error::NotAMessage`] if it is
+    /// shorter, [`Error::BufferTooShort`] if it is longer.
     pub fn call_typed<C: bytemuck::NoUninit, A: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
         &mut self,
         command: &C,
@@ -325,7 +328,7 @@ impl<'m> Client<'m> {
         if self.in_line != call {
             return Ok(None);
         }
-        match self.channel.line.answered(call) {
+        match self.channel.line.find_answer(call) {
             Ok(Some(Found::Here(len))) => Ok(Some(len)),
             Ok(_) => Ok(None),
             Err(corrupt) => Err(Error::Corrupt(corrupt)),
@@ -339,7 +342,7 @@ impl<'m> Client<'m> {
             self.channel.line.repeat_asked(call);
         }
         self.channel.wait(wait, |line| {
-            is_in_line && !matches!(line.answered(call), Ok(None | Some(Found::Elsewhere)))
+            is_in_line && !matches!(line.find_answer(call), Ok(None | Some(Found::Elsewhere)))
         })
     }
 
@@ -387,7 +390,7 @@ impl<'m> Client<'m> {
             _ => {}
         }
         let confirms = call.wrapping_sub(self.confirming_call) as i32 >= 0;
-        if confirms && header.reads_call_line && call_line::USABLE {
+        if confirms && header.reads_call_line && call_line::IS_COHERENT {
             self.line_epoch = self.channel.peer_epoch(); // C6
         }
         Ok(())

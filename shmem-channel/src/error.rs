@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::region;
-use shmem_core::ring::{ClaimError, GeometryError};
+use shmem_core::ring::ClaimError;
 use shmem_core::{Corrupt, Incarnation};
 use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
 
@@ -35,14 +36,17 @@ pub enum Error {
     /// This name cannot name a segment: it is empty, too long, or contains a zero byte.
     Name(RequestError),
     /// A ring cannot have this capacity. Capacities are powers of two from 64 bytes to 1 GiB.
-    Capacity(GeometryError),
+    Capacity {
+        /// The capacity in bytes that the caller gave.
+        capacity: usize,
+    },
     /// The lock in a segment cannot be used: it protects another type, for example.
     Lock(shmem_sync::AttachError),
     /// Another partition that is alive has this end of the ring. One partition uses each end of a
     /// channel, and different partitions use its two ends.
     EndTaken {
-        /// The partition that has it.
-        by: Incarnation,
+        /// The incarnation that has the end.
+        holder: Incarnation,
     },
     /// The ring is full: try again after the peer has received something.
     Full,
@@ -59,14 +63,15 @@ pub enum Error {
         /// Bytes of the message.
         len: usize,
     },
-    /// The peer was restarted, and nothing was sent: it has lost its state. Reported once for each
+    /// The peer was restarted and has lost its state; nothing was sent. Reported once for each
     /// restart: by this error, by `AnswerLost` or by `Received::PeerRestarted`.
     PeerRestarted,
-    /// The server was restarted after it was sent the call, and before it answered: there will be no
-    /// answer. It is unknown whether the command was carried out. This reports the restart.
+    /// The server was restarted after the call was sent and before it answered: there will be no
+    /// answer. It is unknown whether the command was carried out. This error reports the restart:
+    /// `PeerRestarted` does not report it again.
     AnswerLost,
     /// The peer that this partition waited for is gone, or has left the channel. It is unknown
-    /// whether it carried out what it was sent.
+    /// whether it carried out the command.
     PeerGone,
     /// The next message is not an answer: receive it, then wait for the answer again.
     MessageFirst,
@@ -87,8 +92,8 @@ pub enum Error {
         /// Bytes of the record.
         len: usize,
     },
-    /// Another partition has taken this one's place, because this one was presumed gone: join
-    /// again.
+    /// Another incarnation of this partition has taken over, because this one was presumed gone or
+    /// its number was used twice: join again.
     Evicted,
     /// The region was formatted again: join again.
     Reformatted,
@@ -97,7 +102,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns true if no later call can succeed.
+    /// Returns true if no later call on this session or channel can succeed. Joining again may
+    /// succeed, at once or later ([`Error::is_early`]).
     pub fn is_final(&self) -> bool {
         matches!(
             self,
@@ -105,8 +111,8 @@ impl Error {
         )
     }
 
-    /// Returns true if joining failed only because the region, or its file, is not ready yet. Then
-    /// try again later.
+    /// Returns true if a join that failed with this error can succeed later, because the region or
+    /// its file is not ready yet.
     pub fn is_early(&self) -> bool {
         match self {
             #[cfg(all(feature = "linux", target_os = "linux"))]
@@ -123,7 +129,7 @@ impl Error {
 
     pub(crate) fn claim(error: ClaimError) -> Self {
         match error {
-            ClaimError::Claimed { by } => Self::EndTaken { by },
+            ClaimError::Claimed { holder } => Self::EndTaken { holder },
             ClaimError::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }
@@ -139,9 +145,16 @@ impl fmt::Display for Error {
             Self::Join(reason) => write!(f, "partition: {reason}"),
             Self::Open { name, reason } => write!(f, "segment {name}: {reason}"),
             Self::Name(reason) => reason.fmt(f),
-            Self::Capacity(reason) => reason.fmt(f),
+            Self::Capacity { capacity } => write!(
+                f,
+                "a ring cannot have {capacity} bytes: give a power of two from {MIN_CAPACITY} to \
+                 {MAX_CAPACITY}"
+            ),
             Self::Lock(reason) => reason.fmt(f),
-            Self::EndTaken { by } => write!(f, "{by} has this end of the ring"),
+            Self::EndTaken { holder } => write!(
+                f,
+                "{holder} already has this end of the ring: wait until it closes the end or is gone"
+            ),
             Self::Full => f.write_str("the ring is full"),
             Self::TimedOut => f.write_str("the deadline passed"),
             Self::MessageTooLong { max } => write!(
@@ -153,7 +166,8 @@ impl fmt::Display for Error {
             }
             Self::PeerRestarted => f.write_str("the peer was restarted, and nothing was sent"),
             Self::AnswerLost => f.write_str(
-                "the server was restarted before it answered: it carried out the command, or not",
+                "the server was restarted before it answered: the command may have been carried \
+                 out",
             ),
             Self::PeerGone => f.write_str("the peer is gone"),
             Self::MessageFirst => {
@@ -173,7 +187,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Evicted => {
-                f.write_str("another partition has taken this one's place: join again")
+                f.write_str("another incarnation of this partition has taken over: join again")
             }
             Self::Reformatted => f.write_str("the region was formatted again: join again"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
@@ -199,7 +213,6 @@ impl std::error::Error for Error {
             Self::Join(reason) => Some(reason),
             Self::Open { reason, .. } => Some(reason),
             Self::Name(reason) => Some(reason),
-            Self::Capacity(reason) => Some(reason),
             Self::Lock(reason) => Some(reason),
             Self::Corrupt(corrupt) => Some(corrupt),
             _ => None,

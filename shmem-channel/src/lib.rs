@@ -1,4 +1,4 @@
-//! Sessions and channels, by which a program talks to another partition.
+//! Sessions and channels: how a program talks to another partition.
 //!
 //! A [`Session`] is one partition's membership of a region: it is attached under a number, shows
 //! that it is alive, and opens what the partitions share. A *channel* between two sessions has a
@@ -101,7 +101,7 @@ mod stream;
 pub use client::{Client, PendingCall};
 pub use error::Error;
 pub use open::ChannelOptions;
-pub use platform::{Platform, PlatformHandle, Reason, Spinning};
+pub use platform::{Platform, PlatformHandle, SpinPlatform, WakeReason};
 pub use receiver::{Received, Receiver, Record};
 pub use sender::Sender;
 pub use server::{Call, Incoming, Server};
@@ -113,7 +113,9 @@ pub use shmem_core::Incarnation;
 pub use shmem_sync::LockError;
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
-pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKernel};
+pub use linux::{
+    next_boot, receive_memory, send_memory, HeartbeatThread, PollPlatform, SameKernel,
+};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use stream::{ByteReceiver, ByteSender};
 

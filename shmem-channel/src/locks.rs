@@ -15,8 +15,9 @@ impl Session<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`]. [`Error::Open`] if the name belongs to another kind of segment, or there is
-    /// no room. [`Error::Lock`] if the mutex protects another type.
+    /// [`Error::Name`], [`Error::Evicted`], [`Error::Reformatted`]. [`Error::Open`] if the name
+    /// belongs to another kind of segment, or there is no room. [`Error::Lock`] if the mutex
+    /// protects another type.
     pub fn mutex<T: Pod>(&self, name: &str) -> Result<Mutex<'_, T>, Error> {
         let segment = self.segment(name, Kind::MUTEX, Mutex::<T>::SEGMENT_LEN)?;
         Mutex::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
@@ -33,14 +34,14 @@ impl Session<'_> {
         RwLock::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
     }
 
-    /// Opens the semaphore `name` with room for `room` permits. It is created without permits:
-    /// [`Semaphore::add`] adds them.
+    /// Opens the semaphore `name`, which can have up to `capacity` permits, at most 1024. It is
+    /// created without permits: [`Semaphore::add`] adds them.
     ///
     /// # Errors
     ///
     /// Those of [`Session::mutex`].
-    pub fn semaphore(&self, name: &str, room: usize) -> Result<Semaphore<'_>, Error> {
-        let segment = self.segment(name, Kind::SEMAPHORE, Semaphore::segment_len(room))?;
+    pub fn semaphore(&self, name: &str, capacity: usize) -> Result<Semaphore<'_>, Error> {
+        let segment = self.segment(name, Kind::SEMAPHORE, Semaphore::segment_len(capacity))?;
         Semaphore::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
     }
 }

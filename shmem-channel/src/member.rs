@@ -47,14 +47,14 @@ impl<'m> Member<'m> {
         self.platform.get()
     }
 
-    /// Returns what is known about another partition.
-    pub(crate) fn state(&self, partition: Incarnation) -> PartitionState {
-        self.platform().state(&self.registry, partition)
+    /// Returns what is known about an incarnation of another partition.
+    pub(crate) fn state(&self, incarnation: Incarnation) -> PartitionState {
+        self.platform().state(&self.registry, incarnation)
     }
 
-    /// Returns true if `partition` is known to be gone.
-    pub(crate) fn is_gone(&self, partition: Incarnation) -> bool {
-        self.state(partition) == PartitionState::Gone
+    /// Returns true if `incarnation` is known to be gone.
+    pub(crate) fn is_gone(&self, incarnation: Incarnation) -> bool {
+        self.state(incarnation) == PartitionState::Gone
     }
 
     /// Fails if the region is no longer the one that this session joined.
@@ -66,13 +66,13 @@ impl<'m> Member<'m> {
         }
     }
 
-    /// Fails if this partition lost its place: the region is another, or a later incarnation has the
-    /// slot. A wait makes this check before each sleep, so that a partition that only waits finds
-    /// out, too.
+    /// Fails if this partition lost its place: the region is another, or a later incarnation has
+    /// the slot. A wait makes this check before each sleep, so that a partition that only waits
+    /// finds out, too.
     pub(crate) fn check_place(&self) -> Result<(), Error> {
         self.check_region()?;
         let slot = self.registry.partition(self.incarnation.partition());
-        // One that left still has its place, until another attaches.
+        // A partition that left keeps its slot until a later incarnation attaches.
         match slot.is_ok_and(|slot| slot.incarnation == Some(self.incarnation)) {
             true => Ok(()),
             false => Err(self.evicted()),

@@ -58,15 +58,15 @@ impl Default for ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// Sets the bytes of the ring from the client to the server: a power of two from 64. The
-    /// longest command is slightly shorter than half of it.
+    /// Sets the capacity in bytes of the ring from the client to the server: a power of two from 64
+    /// to 1 GiB. The longest command is slightly shorter than half of it.
     #[must_use]
     pub fn command_capacity(self, bytes: usize) -> Self {
         let command = bytes;
         Self { command, ..self }
     }
 
-    /// Sets the bytes of the ring from the server to the client.
+    /// Sets the capacity in bytes of the ring from the server to the client, likewise.
     #[must_use]
     pub fn result_capacity(self, bytes: usize) -> Self {
         let result = bytes;
@@ -78,9 +78,11 @@ impl ChannelOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] if the name has more than 24 bytes. [`Error::Open`] if the channel exists
-    /// with another capacity, or if there is no room for it. [`Error::EndTaken`] if a partition
-    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`].
+    /// [`Error::Name`] if the name is empty, has more than 24 bytes or contains a zero byte.
+    /// [`Error::Capacity`] if no ring can have one of the capacities. [`Error::Open`] if the
+    /// channel exists with another capacity, or if there is no room for it. [`Error::EndTaken`] if
+    /// a partition that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`],
+    /// [`Error::Corrupt`].
     pub fn client<'m>(
         self,
         session: &Session<'m>,

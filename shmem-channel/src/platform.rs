@@ -42,7 +42,7 @@ impl<'m, P: Platform + Send + 'm> From<std::sync::Arc<P>> for PlatformHandle<'m>
 
 /// Why a peer is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum WakeReason {
     /// There are records for it.
     Records,
     /// There is room for its records.
@@ -60,27 +60,27 @@ pub trait Platform: Sync {
     /// Sleeps until a peer wakes this partition, at most for `longest`. It may return at any time;
     /// a platform that cannot sleep returns at once.
     ///
-    /// `rings` changes when a peer rings. A sleep by futex or `WFE` must begin only if its value is
-    /// still `seen`.
-    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration);
+    /// `ring_count` is a word in shared memory that changes when a peer rings the doorbell. A sleep
+    /// by futex or `WFE` must begin only if the word is still `seen`.
+    fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration);
 
-    /// Wakes the peer that sleeps on `rings`, after everything that this partition stored before,
-    /// by an interrupt, a hypercall or a futex. Does nothing if peers poll. A platform with one
-    /// interrupt for every reason ignores `reason`.
-    fn wake(&self, rings: &AtomicU32, reason: Reason);
+    /// Wakes the peer that sleeps on `ring_count`, by an interrupt, a hypercall or a futex. The
+    /// peer must then see everything that this partition stored before this call. Does nothing if
+    /// peers poll. A platform with one interrupt for every reason ignores `reason`.
+    fn wake(&self, ring_count: &AtomicU32, reason: WakeReason);
 
-    /// Wakes all peers that sleep on `rings`: several can wait for one lock. The default calls
+    /// Wakes all peers that sleep on `ring_count`: several can wait for one lock. The default calls
     /// [`Platform::wake`].
-    fn wake_all(&self, rings: &AtomicU32, reason: Reason) {
-        self.wake(rings, reason);
+    fn wake_all(&self, ring_count: &AtomicU32, reason: WakeReason) {
+        self.wake(ring_count, reason);
     }
 
-    /// Returns what is known about another partition in `registry`.
+    /// Returns what is known about an incarnation of another partition in `registry`.
     ///
-    /// The default returns what the partition's slot says. A partition that was killed is then
-    /// alive until its next incarnation joins.
-    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
-        registry.state_in_slot(partition)
+    /// The default uses only the partition's slot in the region ([`Registry::state_in_slot`]). A
+    /// partition that was killed is then alive until its next incarnation joins.
+    fn state(&self, registry: &Registry<'_>, incarnation: Incarnation) -> PartitionState {
+        registry.state_in_slot(incarnation)
     }
 
     /// Returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or at a
@@ -98,11 +98,11 @@ pub trait Platform: Sync {
 /// A platform without sleep, timer interrupts and doorbells: both ends poll. For firmware, and for
 /// peers with processors of their own.
 ///
-/// `C` returns the time since a fixed moment.
+/// `C` is the clock: it returns the time since a fixed moment and never goes back.
 #[derive(Clone, Copy, Debug)]
-pub struct Spinning<C>(pub C);
+pub struct SpinPlatform<C>(pub C);
 
-impl<C: Fn() -> Duration + Sync> Platform for Spinning<C> {
+impl<C: Fn() -> Duration + Sync> Platform for SpinPlatform<C> {
     fn now(&self) -> Duration {
         (self.0)()
     }
@@ -111,27 +111,27 @@ impl<C: Fn() -> Duration + Sync> Platform for Spinning<C> {
         spin_loop();
     }
 
-    fn wake(&self, _: &AtomicU32, _: Reason) {}
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {}
 }
 
 /// A platform's doorbell for locks.
 pub(crate) struct LockBell<'m>(pub(crate) PlatformHandle<'m>);
 
 impl Doorbell for LockBell<'_> {
-    fn ring(&self, rings: &AtomicU32) {
-        self.0.get().wake(rings, Reason::Lock);
+    fn ring(&self, ring_count: &AtomicU32) {
+        self.0.get().wake(ring_count, WakeReason::Lock);
     }
 
-    fn ring_all(&self, rings: &AtomicU32) {
-        self.0.get().wake_all(rings, Reason::Lock);
+    fn ring_all(&self, ring_count: &AtomicU32) {
+        self.0.get().wake_all(ring_count, WakeReason::Lock);
     }
 }
 
 /// A platform's doorbell for a ring.
-pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform, pub(crate) Reason);
+pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform, pub(crate) WakeReason);
 
 impl Doorbell for Bell<'_> {
-    fn ring(&self, rings: &AtomicU32) {
-        self.0.wake(rings, self.1);
+    fn ring(&self, ring_count: &AtomicU32) {
+        self.0.wake(ring_count, self.1);
     }
 }

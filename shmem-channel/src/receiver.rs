@@ -10,7 +10,7 @@ pub use shmem_core::ring::Record;
 
 use crate::error::Error;
 use crate::member::Member;
-use crate::platform::{Bell, Reason};
+use crate::platform::{Bell, WakeReason};
 use crate::spin::Spin;
 use crate::wait::Waiter;
 
@@ -35,12 +35,12 @@ impl<'m> Receiver<'m> {
     pub(crate) fn open(
         member: &Member<'m>,
         ring: Ring<'m>,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Self, Error> {
         let own = member.incarnation;
         let claimed = match ring.consumer_owner() {
-            Some(holder) if member.is_gone(holder) => ring.take_over_consumer(own, unread),
-            _ => ring.consumer(own, unread),
+            Some(holder) if member.is_gone(holder) => ring.take_over_consumer(own, on_restart),
+            _ => ring.claim_consumer(own, on_restart),
         };
         Ok(Self {
             consumer: claimed.map_err(Error::claim)?,
@@ -49,13 +49,13 @@ impl<'m> Receiver<'m> {
         })
     }
 
-    /// Returns the partition that has the sending end now, if any.
+    /// Returns the incarnation that has the sending end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
         self.consumer.ring().producer_owner()
     }
 
-    /// Returns true if the partition that has the sending end is gone. One that left has returned
-    /// its end: then [`Receiver::peer`] is `None`.
+    /// Returns true if the partition that has the sending end is gone. A partition that left has
+    /// released its end: then [`Receiver::peer`] returns `None`.
     pub fn sender_is_gone(&self) -> bool {
         self.peer().is_some_and(|peer| self.member.is_gone(peer))
     }
@@ -91,7 +91,7 @@ impl<'m> Receiver<'m> {
     /// [`Error::Evicted`], [`Error::Reformatted`].
     #[inline]
     pub fn release(&mut self) -> Result<(), Error> {
-        let bell = Bell(self.member.platform(), Reason::Room);
+        let bell = Bell(self.member.platform(), WakeReason::Room);
         let released = self.consumer.release();
         let released = released.and_then(|()| self.consumer.notify(&bell));
         released
@@ -123,7 +123,7 @@ impl<'m> Receiver<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Receiver::peek`]; [`Error::PeerRestarted`]: nothing was released.
+    /// Those of [`Receiver::peek`]. [`Error::PeerRestarted`]: nothing was released.
     pub fn skip(&mut self) -> Result<(), Error> {
         match self.peek()? {
             None => Ok(()),
@@ -191,7 +191,7 @@ impl<'m> Receiver<'m> {
         }
     }
 
-    /// Waits for a record as `wait` does, or for something to report. Returns false if the deadline
+    /// Waits, using `wait`, for a record or for something to report. Returns false if the deadline
     /// of `wait` passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         self.consumer.wait(wait)
@@ -202,9 +202,9 @@ impl<'m> Receiver<'m> {
         self.consumer.is_empty()
     }
 
-    /// Returns the position of the next record. Positions count on modulo 2^32 over all
-    /// incarnations of both ends. A receiver that stores it elsewhere can tell, after it was
-    /// restarted, which records it had not released.
+    /// Returns the position of the next record. Positions continue across restarts of both ends,
+    /// modulo 2^32. A receiver that stores it elsewhere can tell, after it was restarted, which
+    /// records it had not released.
     pub fn position(&self) -> u32 {
         self.consumer.position()
     }

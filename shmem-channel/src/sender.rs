@@ -8,7 +8,7 @@ use shmem_core::Incarnation;
 
 use crate::error::Error;
 use crate::member::Member;
-use crate::platform::{Bell, Reason};
+use crate::platform::{Bell, WakeReason};
 use crate::wait::Waiter;
 
 /// The sending end of one ring. Each sent record wakes the receiver, if the receiver sleeps.
@@ -27,7 +27,7 @@ impl<'m> Sender<'m> {
             .is_some_and(|holder| member.is_gone(holder));
         let claimed = match is_gone {
             true => ring.take_over_producer(own),
-            false => ring.producer(own),
+            false => ring.claim_producer(own),
         };
         Ok(Self {
             producer: claimed.map_err(Error::claim)?,
@@ -36,18 +36,18 @@ impl<'m> Sender<'m> {
         })
     }
 
-    /// Returns the bytes of the longest record.
+    /// Returns the length in bytes of the longest record.
     pub fn max_len(&self) -> usize {
         self.producer.ring().max_record()
     }
 
-    /// Returns the partition that has the receiving end now, if any.
+    /// Returns the incarnation that has the receiving end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
         self.producer.ring().consumer_owner()
     }
 
-    /// Returns the position of the next record. Positions count on modulo 2^32 over all
-    /// incarnations of both ends, by at least 8 for each record.
+    /// Returns the position of the next record. Positions continue across restarts of both ends,
+    /// modulo 2^32. Each record adds at least 8.
     pub fn position(&self) -> u32 {
         self.producer.position()
     }
@@ -87,7 +87,7 @@ impl<'m> Sender<'m> {
 
     /// Wakes the receiver, if it sleeps, after a store to the ring or to the call line.
     pub(crate) fn notify(&mut self) -> Result<(), Error> {
-        let bell = Bell(self.member.platform(), Reason::Records);
+        let bell = Bell(self.member.platform(), WakeReason::Records);
         let notified = self.producer.notify(&bell);
         notified.map(drop).map_err(|error| self.convert(error))
     }

@@ -24,27 +24,28 @@ impl Call {
         u64::from(self.client) << 32 | u64::from(self.number)
     }
 
-    /// Returns the call that [`Call::into_word`] converted to `word`; `None` if there is no such
-    /// call.
+    /// Converts a word from [`Call::into_word`] back. Returns `None` if `into_word` never returns
+    /// this word.
     pub fn from_word(word: u64) -> Option<Self> {
         let (client, number) = (u16::try_from(word >> 32).ok()?, word as u32);
         (number != 0).then_some(Self { number, client })
     }
 }
 
-/// A command or a message, or a restart of the client. The message is at the start of the buffer.
+/// What [`Server::recv`] received: a call, a message, or the client's restart. The bytes of a call
+/// or message are at the start of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A call: the client waits for its answer.
     Call {
         /// The call, for [`Server::answer`].
         call: Call,
-        /// Bytes of the message.
+        /// The length of its command in bytes.
         len: usize,
     },
-    /// A message without an answer.
+    /// A message: the client expects no answer.
     Message {
-        /// Bytes of the message.
+        /// The length of the message in bytes.
         len: usize,
     },
     /// The client was restarted: what follows is from its new incarnation. Commands of the earlier
@@ -76,17 +77,18 @@ impl<'m> Server<'m> {
         }
     }
 
-    /// Returns the bytes of the longest answer.
+    /// Returns the length in bytes of the longest answer.
     pub fn max_len(&self) -> usize {
         self.channel.max_len()
     }
 
-    /// Returns how many commands were discarded at restarts of either end.
+    /// Returns the number of commands, modulo 2^32, that were discarded at restarts of either end.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
 
-    /// Returns true if this server knows the client, and the client is gone or has left.
+    /// Returns true if the partition that has the client's end is gone, or if the client that this
+    /// server exchanged messages with has left the channel.
     pub fn client_is_gone(&self) -> bool {
         self.channel.peer_is_gone()
     }
@@ -134,7 +136,8 @@ impl<'m> Server<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Server::recv`], without waiting; [`Error::PeerRestarted`]: nothing was released.
+    /// Those of [`Server::recv`] except `TimedOut` and `BufferTooShort`. [`Error::PeerRestarted`]:
+    /// nothing was released.
     pub fn skip(&mut self) -> Result<Option<Call>, Error> {
         self.note_client();
         if let Some(number) = self.next_in_line()?.map(|(number, _)| number) {
@@ -167,18 +170,22 @@ impl<'m> Server<'m> {
         if self.answered_in_line != 0 && !wait.has_checks_left() {
             self.channel.line.repeat_answered(self.answered_in_line);
         }
-        let next = self.next_call.filter(|_| call_line::USABLE);
+        let next = self.next_call.filter(|_| call_line::IS_COHERENT);
         self.channel.wait(wait, |line| {
-            next.is_some_and(|next| !matches!(line.asked(next), Ok(None)))
+            next.is_some_and(|next| !matches!(line.command_len(next), Ok(None)))
         })
     }
 
     /// Returns the number of the next call, and the length of its command, if the line holds it.
     fn next_in_line(&self) -> Result<Option<(u32, usize)>, Error> {
-        let Some(number) = self.next_call.filter(|_| call_line::USABLE) else {
+        let Some(number) = self.next_call.filter(|_| call_line::IS_COHERENT) else {
             return Ok(None);
         };
-        let len = self.channel.line.asked(number).map_err(Error::Corrupt)?;
+        let len = self
+            .channel
+            .line
+            .command_len(number)
+            .map_err(Error::Corrupt)?;
         Ok(len.map(|len| (number, len)))
     }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use shmem_core::call::{self, CallLine};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
-use shmem_core::ring::{GeometryError, OnRestart, Ring};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::wait::Wait;
 use shmem_core::{Incarnation, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
@@ -24,20 +24,20 @@ use crate::wait::{Waiter, FOREVER};
 pub struct SessionOptions {
     partition: u8,
     geometry: Geometry,
-    patience: Duration,
+    wait_for_earlier: Duration,
     presumed_gone_after: Option<Duration>,
     earlier: Option<Incarnation>,
     creates: bool,
 }
 
 impl SessionOptions {
-    /// Returns options to join as `partition`: a number from 1 that by agreement belongs to this
-    /// partition.
+    /// Returns options to join as `partition`: a number from 1 to the region's number of slots,
+    /// which is 64 by default and at most 128. By agreement, only this partition uses that number.
     pub fn new(partition: u8) -> Self {
         Self {
             partition,
             geometry: Geometry::default(),
-            patience: Duration::ZERO,
+            wait_for_earlier: Duration::ZERO,
             presumed_gone_after: None,
             earlier: None,
             creates: true,
@@ -51,15 +51,18 @@ impl SessionOptions {
         Self { geometry, ..self }
     }
 
-    /// Sets how long to wait until an earlier incarnation of this partition is known to be gone.
-    /// The default is not to wait.
+    /// Sets how long [`SessionOptions::join`] waits for an earlier incarnation of this partition to
+    /// be known to be gone. After that, joining fails with [`Error::Join`]. The default is 0.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn wait_for_earlier(self, wait_for_earlier: Duration) -> Self {
+        Self {
+            wait_for_earlier,
+            ..self
+        }
     }
 
     /// Presumes that an earlier incarnation of this partition is gone after its heartbeat has stood
-    /// still for `limit` during the wait ([`SessionOptions::patience`]).
+    /// still for `limit` during the wait ([`SessionOptions::wait_for_earlier`]).
     ///
     /// For platforms that have no other way to know, and where only one partition can have this
     /// number. An earlier incarnation that was only slow is evicted.
@@ -73,14 +76,16 @@ impl SessionOptions {
     }
 
     /// States that `earlier`, an incarnation of this partition, is gone: the caller ended it, or an
-    /// operator said so. If it is alive, it is evicted.
+    /// operator said so. If it is alive, it is evicted. An incarnation of another partition is
+    /// ignored.
     #[must_use]
     pub fn take_over(self, earlier: Incarnation) -> Self {
         let earlier = Some(earlier);
         Self { earlier, ..self }
     }
 
-    /// Creates no segments: for memory without compare-and-swap. Every segment must already exist.
+    /// Makes the session create no segments, for memory without compare-and-swap. Opening a segment
+    /// that does not exist then fails with [`Error::Open`].
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         let creates = false;
@@ -131,7 +136,7 @@ impl SessionOptions {
     ) -> Result<Session<'m>, Error> {
         let own = platform.get();
         let process = own.process();
-        let wait = &mut Waiter::new(platform.clone(), self.patience);
+        let wait = &mut Waiter::new(platform.clone(), self.wait_for_earlier);
         let known = PlatformLiveness {
             platform: own,
             registry,
@@ -166,10 +171,11 @@ impl SessionOptions {
 
 /// One partition's membership of a region. The partition leaves when this is dropped.
 ///
-/// What is opened in a session can be used as long as its memory, even after the session is
-/// dropped. But then peers may take over its ends of rings, which report that. The threads of a
-/// partition share one session. If peers watch its heartbeat, the partition calls [`Session::beat`]
-/// several times within the limit after which they report it as silent.
+/// Objects that were opened in a session can be used while the memory is mapped, even after the
+/// session is dropped. But then peers may take over its ends of rings, and the ends report
+/// [`Error::Evicted`]. The threads of a partition share one session. If peers watch its heartbeat,
+/// the partition calls [`Session::beat`] several times within the limit after which they report it
+/// as silent.
 pub struct Session<'m> {
     attachment: Attachment<'m>,
     /// The doorbell of locks.
@@ -218,7 +224,8 @@ impl<'m> Session<'m> {
         self.member.registry
     }
 
-    /// Returns this partition's attachment, for calls that create, remove and reap segments.
+    /// Returns this partition's attachment, for the registry's calls that create, remove and reap
+    /// segments.
     pub fn attachment(&self) -> &Attachment<'_> {
         &self.attachment
     }
@@ -249,13 +256,13 @@ impl<'m> Session<'m> {
         self.attachment.check().map_err(|_| self.member.evicted())
     }
 
-    /// Returns what is known about another partition.
-    pub fn state(&self, partition: Incarnation) -> PartitionState {
-        self.member.state(partition)
+    /// Returns what is known about an incarnation of another partition.
+    pub fn state(&self, incarnation: Incarnation) -> PartitionState {
+        self.member.state(incarnation)
     }
 
-    /// Returns how `partition` is known to its kernel, if it has published that.
-    pub fn process_of(&self, partition: u8) -> Process {
+    /// Returns the process that runs `partition`, or [`Process::UNKNOWN`] if it published none.
+    pub fn partition_process(&self, partition: u8) -> Process {
         let slot = self.member.registry.partition(partition);
         slot.map_or(Process::UNKNOWN, |slot| slot.process)
     }
@@ -277,7 +284,9 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] for a name that is too long, [`Error::Open`].
+    /// [`Error::Name`] if the name is empty, has more than 32 bytes or contains a zero byte, or if
+    /// `len` (bytes) is 0 or more than 2^32 - 8. [`Error::Open`], [`Error::Evicted`],
+    /// [`Error::Reformatted`].
     pub fn segment(
         &self,
         name: impl AsRef<[u8]>,
@@ -304,27 +313,30 @@ impl<'m> Session<'m> {
     }
 
     pub(crate) fn ring(&self, name: &[u8], capacity: usize) -> Result<Ring<'m>, Error> {
-        let len = Ring::segment_len(capacity);
+        let error = Error::Capacity { capacity };
         if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
-            return Err(Error::Capacity(GeometryError { len })); // Nothing is created.
+            return Err(error); // Nothing is created.
         }
-        let segment = self.find(name, Kind::RING, len)?;
-        Ring::attach(segment.window()).map_err(Error::Capacity)
+        let segment = self.find(name, Kind::RING, Ring::segment_len(capacity))?;
+        Ring::attach(segment.window()).map_err(|_| error)
     }
 
     pub(crate) fn call_line(&self, name: &[u8]) -> Result<CallLine<'m>, Error> {
         let segment = self.find(name, Kind::CALL_LINE, call::SEGMENT_LEN)?;
         let line = CallLine::attach(segment.window());
         // It was found with this length.
-        line.map_err(|_| Error::Capacity(GeometryError { len: segment.len() }))
+        line.map_err(|_| Error::Capacity {
+            capacity: segment.len(),
+        })
     }
 
-    /// Opens the sending end of the ring `name`, of `capacity` bytes.
+    /// Opens the sending end of the ring `name`, and creates the ring if it does not exist.
+    /// `capacity` is in bytes: a power of two from 64 to 1 GiB, the same at both ends.
     ///
     /// # Errors
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]. [`Error::EndTaken`] if a partition
-    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`].
+    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'m>, Error> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
@@ -344,13 +356,18 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// Those of [`Session::sender_on`].
-    pub fn receiver_on(&self, ring: Ring<'m>, unread: OnRestart) -> Result<Receiver<'m>, Error> {
+    pub fn receiver_on(
+        &self,
+        ring: Ring<'m>,
+        on_restart: OnRestart,
+    ) -> Result<Receiver<'m>, Error> {
         self.check()?;
-        Receiver::open(&self.member, ring, unread)
+        Receiver::open(&self.member, ring, on_restart)
     }
 
-    /// Opens the receiving end of the ring `name`, of `capacity` bytes. `unread` chooses whether
-    /// records from before a restart of either end are kept or discarded.
+    /// Opens the receiving end of the ring `name`, and creates the ring if it does not exist.
+    /// `capacity` is as for [`Session::sender`]. `on_restart` chooses whether records from before a
+    /// restart of either end are kept or discarded.
     ///
     /// # Errors
     ///
@@ -359,9 +376,9 @@ impl<'m> Session<'m> {
         &self,
         name: impl AsRef<[u8]>,
         capacity: usize,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Receiver<'m>, Error> {
-        self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
+        self.receiver_on(self.ring(name.as_ref(), capacity)?, on_restart)
     }
 }
 
@@ -372,7 +389,7 @@ struct PlatformLiveness<'m> {
 }
 
 impl Liveness for PlatformLiveness<'_> {
-    fn state(&mut self, partition: Incarnation) -> PartitionState {
-        self.platform.state(&self.registry, partition)
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        self.platform.state(&self.registry, incarnation)
     }
 }

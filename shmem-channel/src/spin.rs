@@ -71,7 +71,7 @@ mod tests {
     use shmem_core::wait::Wait;
 
     use super::*;
-    use crate::platform::{Platform, Reason};
+    use crate::platform::{Platform, WakeReason};
 
     /// A clock, and the duration of a sleep, both in microseconds.
     struct Clock(AtomicU32, u32);
@@ -85,7 +85,7 @@ mod tests {
             self.0.fetch_add(self.1, Relaxed);
         }
 
-        fn wake(&self, _: &AtomicU32, _: Reason) {}
+        fn wake(&self, _: &AtomicU32, _: WakeReason) {}
     }
 
     /// Makes a wait that finds something after a sleep of `micros`, or without one if that is 0.

@@ -1,4 +1,4 @@
-//! A byte stream over a ring, by [`std::io`].
+//! A byte stream over a ring, with the traits of [`std::io`].
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -48,7 +48,8 @@ impl<'m> Session<'m> {
 }
 
 /// Writes bytes into a ring. Its [`io::Error`]s contain an [`Error`]. After a timeout the kind is
-/// [`io::ErrorKind::TimedOut`].
+/// [`io::ErrorKind::TimedOut`], after a restart of the reader [`io::ErrorKind::ConnectionReset`],
+/// and if the reader is gone [`io::ErrorKind::BrokenPipe`].
 pub struct ByteSender<'m> {
     sender: Sender<'m>,
     timeout: Duration,
@@ -74,7 +75,7 @@ impl Write for ByteSender<'_> {
 /// Reads bytes from a ring. Its [`io::Error`]s contain an [`Error`]. After a timeout the kind is
 /// [`io::ErrorKind::TimedOut`], after a restart of the writer [`io::ErrorKind::ConnectionReset`].
 ///
-/// There is no end of file: a writer that has finished has to send that itself.
+/// There is no end of file: the application must send its own end mark.
 pub struct ByteReceiver<'m> {
     receiver: Receiver<'m>,
     /// Bytes of the next record that were already read.

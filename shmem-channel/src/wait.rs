@@ -16,7 +16,8 @@ pub(crate) const CHECKS: u32 = 64;
 
 /// A wait with a deadline: checks a number of times, then sleeps as its platform does.
 ///
-/// The timeout counts from the first read of the clock, which is just before the first sleep.
+/// The timeout starts at the first read of the clock, just before the first sleep. The checks
+/// before it do not count.
 pub struct Waiter<'m> {
     platform: PlatformHandle<'m>,
     timeout: Nanos,
@@ -135,10 +136,10 @@ impl Wait for Waiter<'_> {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         let start = self.now();
         let longest = Duration::from_nanos(self.left(start).min(self.recheck));
-        self.platform.get().sleep(rings, seen, longest);
+        self.platform.get().sleep(ring_count, seen, longest);
         let slept = self.now().saturating_sub(start);
         self.slept = self.slept.saturating_add(slept);
     }
@@ -171,7 +172,7 @@ impl Wait for Part<'_, '_> {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        self.wait.sleep(rings, seen);
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
+        self.wait.sleep(ring_count, seen);
     }
 }

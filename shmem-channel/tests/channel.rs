@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use memoffset::offset_of;
 use shmem_channel::{
-    Call, Client, Error, Incoming, PendingCall, Platform, Reason, Received, Server, Session,
-    SessionOptions, FOREVER,
+    Call, Client, Error, Incoming, PendingCall, Platform, Received, Server, Session,
+    SessionOptions, WakeReason, FOREVER,
 };
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
@@ -308,7 +308,7 @@ impl Platform for Flood {
 
     fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {}
 
-    fn wake(&self, _: &AtomicU32, _: Reason) {
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {
         let mut results = self.results.lock().unwrap();
         let results = results.as_mut();
         if let Some(results) = results.filter(|_| self.answers.load(Relaxed) < MAX_ANSWERS) {
@@ -332,7 +332,7 @@ impl Platform for Interrupted {
         self.sleeps.fetch_add(1, Relaxed);
     }
 
-    fn wake(&self, _: &AtomicU32, _: Reason) {}
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {}
 
     fn is_interrupted(&self) -> bool {
         self.sleeps.load(Relaxed) >= 3
@@ -346,7 +346,7 @@ fn an_interrupt_ends_every_wait_as_its_deadline_does() {
     let platform = Interrupted {
         sleeps: AtomicU32::new(0),
     };
-    let options = SessionOptions::new(1).patience(FOREVER);
+    let options = SessionOptions::new(1).wait_for_earlier(FOREVER);
     let refused = options.join(heap.window(), &platform).err();
     assert!(matches!(refused, Some(Error::Join(_))), "{refused:?}");
 
@@ -377,9 +377,9 @@ fn endless_unexpected_answers_do_not_delay_a_client_past_its_deadline() {
         .store(1, Relaxed); // The server sleeps until there is room.
     let producer = Ring::attach(results)
         .unwrap()
-        .producer(Incarnation::first(2));
+        .claim_producer(Incarnation::first(2));
     *platform.results.lock().unwrap() = Some(producer.unwrap());
-    platform.wake(&AtomicU32::new(0), Reason::Room);
+    platform.wake(&AtomicU32::new(0), WakeReason::Room);
     let received = client.recv(&mut [0; 8], Duration::ZERO);
     assert_eq!(received, Err(Error::TimedOut));
     let started = client.start_call(b"?", PATIENCE).unwrap();

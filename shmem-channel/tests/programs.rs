@@ -284,23 +284,23 @@ fn stream_prints_what_was_sent_before_there_was_a_printer() {
 }
 
 #[test]
-fn counter_survives_one_that_is_killed_inside_its_mutex() {
+fn counter_survives_a_process_that_is_killed_while_it_holds_the_mutex() {
     let counter = Example::new("counter", include_str!("../examples/counter.rs"));
     let first = counter.start(&["FILE", "1"]);
     first.says("waiting for the mutex in /dev/shm/counter");
-    first.says("inside, at 0: press Enter to count");
+    first.says("locked, at 0: press Enter to count");
     let mut second = counter.start(&["FILE", "2"]);
     second.says("waiting for the mutex in /dev/shm/counter");
     first.kill();
-    second.says("the last owner died half-way: repaired");
-    second.says("inside, at 0: press Enter to count");
+    second.says("the last owner died while it changed the counts: they are repaired");
+    second.says("locked, at 0: press Enter to count");
     second.is_told("");
     second.says("counted 1");
     second.ends();
 
     let mut first = counter.start(&["FILE", "1"]);
     first.says("waiting for the mutex in /dev/shm/counter");
-    first.says("inside, at 1: press Enter to count");
+    first.says("locked, at 1: press Enter to count");
     first.is_told("");
     first.says("counted 2");
     first.ends();

@@ -231,8 +231,8 @@ fn an_end_cannot_be_opened_twice_or_with_another_capacity_or_a_bad_name() {
     let (first, second) = (create(&heap), join(&heap, 2));
     let client = first.client("demo").unwrap();
     let refused = second.client("demo").map(drop);
-    let by = first.incarnation();
-    assert_eq!(refused, Err(Error::EndTaken { by }), "two clients");
+    let holder = first.incarnation();
+    assert_eq!(refused, Err(Error::EndTaken { holder }), "two clients");
     let options = shmem_channel::ChannelOptions::default();
     let refused = options
         .command_capacity(4096)
@@ -243,7 +243,15 @@ fn an_end_cannot_be_opened_twice_or_with_another_capacity_or_a_bad_name() {
         .command_capacity(5000)
         .server(&second, "odd")
         .map(drop);
-    assert!(matches!(refused, Err(Error::Capacity(_))), "{refused:?}");
+    assert_eq!(refused, Err(Error::Capacity { capacity: 5000 }));
+    let refused = second.sender("odd", usize::MAX).map(drop).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "a ring cannot have {} bytes: give a power of two from 64 to 1073741824",
+            usize::MAX
+        )
+    );
     let refused = options
         .command_capacity(1 << 20)
         .server(&second, "big")

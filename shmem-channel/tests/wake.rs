@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shmem_channel::{
-    Client, Error, Incoming, Platform, Reason, Server, Session, SessionOptions, FOREVER,
+    Client, Error, Incoming, Platform, Server, Session, SessionOptions, WakeReason, FOREVER,
 };
 use shmem_core::primitive::AtomicU32 as Word;
 use shmem_core::{Incarnation, PartitionState};
@@ -51,7 +51,7 @@ impl Platform for TestPlatform<'_> {
         }
     }
 
-    fn wake(&self, _: &Word, _: Reason) {
+    fn wake(&self, _: &Word, _: WakeReason) {
         self.wakes.fetch_add(1, Relaxed);
     }
 

@@ -1,9 +1,9 @@
 //! A call in one cache line: a command and its answer lie in the same 64 bytes.
 //!
 //! A call moves one line to the other processor and back; with two rings it moves two. Several
-//! lines used in rotation would add a move, because the server still has its copy of the next
-//! one. The layer above (`shmem-channel`) numbers the calls, sleeps, and sends commands and
-//! answers that do not fit.
+//! lines used in rotation would add a move, because the server's processor still has a copy of
+//! the next line from the previous round. The layer above (`shmem-channel`) numbers the calls,
+//! sleeps, and sends commands and answers that do not fit.
 //!
 //! - **L1** The client stores only `asked`, its length and the command; the server only
 //!   `answered`, its length and the answer.
@@ -19,9 +19,9 @@
 //!
 //! | store                   | paired load                            | hands over           |
 //! |-------------------------|----------------------------------------|----------------------|
-//! | `asked` in `ask`        | `asked` in `asked`                     | the command          |
-//! | `answered` in `answer`  | `answered` in `answered`               | the answer, the line |
-//! | `answered` in `discard` | `answered` in `answered` and `is_free` | the line             |
+//! | `asked` in `ask`        | `asked` in `find`                      | the command          |
+//! | `answered` in `answer`  | `answered` in `find` and `is_free`     | the answer, the line |
+//! | `answered` in `discard` | `answered` in `find` and `is_free`     | the line             |
 //!
 //! An evicted end that runs later can garble one call, and hide one from its
 //! peer: [`CallLine::repeat_asked`] and [`CallLine::repeat_answered`] store its number again.
@@ -39,8 +39,8 @@ pub const MAX_LEN: usize = 24;
 /// Bytes of a segment for a call line.
 pub const SEGMENT_LEN: usize = core::mem::size_of::<CallControl>();
 
-/// True if both ends can store to one line: false if their caches are not coherent.
-pub const USABLE: bool = cfg!(not(feature = "noncoherent"));
+/// True if call lines can be used. Both ends store to one line, so caches must be coherent.
+pub const IS_COHERENT: bool = cfg!(not(feature = "noncoherent"));
 
 /// The length that means that the answer is not in the line.
 const ELSEWHERE: u32 = u32::MAX;
@@ -133,13 +133,13 @@ impl<'m> CallLine<'m> {
         self.put(call, COMMAND, command);
     }
 
-    /// Returns the length of the command of `call`, or `None` if it was not made yet.
+    /// Returns the length of the command of `call`; `None` if the line does not hold that call.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no command has this length.
     #[inline]
-    pub fn asked(&self, call: u32) -> Result<Option<usize>, Corrupt> {
+    pub fn command_len(&self, call: u32) -> Result<Option<usize>, Corrupt> {
         match self.find(call, COMMAND)? {
             Some(Found::Here(len)) => Ok(Some(len)),
             Some(Found::Elsewhere) => Err(corrupt_length(ELSEWHERE)),
@@ -147,8 +147,8 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Copies the start of the command of `call`, which was [asked](Self::asked), into
-    /// `command`, and records that the call is received (L5).
+    /// Copies the start of the command of `call` into `command`, and records that the call is
+    /// received (L5). Call it after [`CallLine::command_len`] has returned a length.
     ///
     /// # Panics
     ///
@@ -160,7 +160,8 @@ impl<'m> CallLine<'m> {
         self.received().store(call, Relaxed);
     }
 
-    /// Stores `answer` as the answer to `call`, which was [asked](Self::asked).
+    /// Stores `answer` as the answer to `call`, for which [`CallLine::command_len`] has returned a
+    /// length.
     ///
     /// # Panics
     ///
@@ -170,17 +171,18 @@ impl<'m> CallLine<'m> {
         self.put(call, ANSWER, answer);
     }
 
-    /// Returns where the answer to `call` is, or `None` if it was not answered yet.
+    /// Returns where the answer to `call` is; `None` if the line does not hold one.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no answer has this length.
     #[inline]
-    pub fn answered(&self, call: u32) -> Result<Option<Found>, Corrupt> {
+    pub fn find_answer(&self, call: u32) -> Result<Option<Found>, Corrupt> {
         self.find(call, ANSWER)
     }
 
-    /// Copies the start of the answer, which was [found](Self::answered), into `answer`.
+    /// Copies the start of the answer into `answer`. Call it after [`CallLine::find_answer`] has
+    /// returned [`Found::Here`].
     ///
     /// # Panics
     ///

@@ -24,16 +24,16 @@ const RELEASED: u32 = Incarnation::FLAG;
 /// A claim that no incarnation has: its partition is 0.
 const NO_OWNER: u32 = 1 << 8;
 
-/// Stores of a claim, each after a late release replaced the one before, until the end is
-/// reported as claimed by another incarnation.
+/// How often a claimant stores its claim at most: again after each late release that has replaced
+/// it. Then the end is reported as claimed by another incarnation.
 const ATTEMPTS: u32 = 4;
 
 /// How a consumer treats records that were pushed before a restart of either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRestart {
-    /// It keeps them. For results, which are valid for every reader.
+    /// Keep them: for results, which are valid for every consumer.
     Keep,
-    /// It discards and counts them. For commands, which a new incarnation must not execute.
+    /// Discard and count them: for commands, which a new incarnation must not execute.
     Discard,
 }
 
@@ -42,8 +42,8 @@ pub enum OnRestart {
 pub enum ClaimError {
     /// Another incarnation has the end, or this one has it already.
     Claimed {
-        /// The incarnation that has it.
-        by: Incarnation,
+        /// The incarnation that has the end.
+        holder: Incarnation,
     },
     /// The words in memory are not those of a ring.
     Corrupt(Corrupt),
@@ -52,9 +52,9 @@ pub enum ClaimError {
 impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Claimed { by } => write!(
+            Self::Claimed { holder } => write!(
                 f,
-                "{by} has this end of the ring: take it over only if that incarnation is gone"
+                "{holder} has this end of the ring: take it over only if that incarnation is gone"
             ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -107,13 +107,13 @@ impl<'m> End<'m> {
         if value == 0 {
             return Ok(());
         }
-        let by = claimant(value)?;
+        let holder = claimant(value)?;
         // A later incarnation of our partition has evicted us, even if it has released the end.
         // An earlier one is gone since ours began.
-        let is_free = value & RELEASED != 0 || incarnation.follows(by);
-        match is_free && !by.follows(incarnation) {
+        let is_free = value & RELEASED != 0 || incarnation.follows(holder);
+        match is_free && !holder.follows(incarnation) {
             true => Ok(()),
-            false => Err(ClaimError::Claimed { by }),
+            false => Err(ClaimError::Claimed { holder }),
         }
     }
 
@@ -155,7 +155,9 @@ impl<'m> End<'m> {
             }
             // A late release, by a holder that did not see our claim, is not a claim.
             if found & RELEASED == 0 || attempt == ATTEMPTS {
-                return Err(claimant(found).map_or_else(|e| e, |by| ClaimError::Claimed { by }));
+                return Err(
+                    claimant(found).map_or_else(|e| e, |holder| ClaimError::Claimed { holder })
+                );
             }
             attempt += 1;
         }
@@ -178,7 +180,7 @@ pub(crate) struct Claim<'m> {
 }
 
 impl Claim<'_> {
-    /// Returns true unless another incarnation took the end over. The word lies in a line that
+    /// Returns true unless another incarnation took over the end. The word lies in a line that
     /// the holder writes anyway.
     #[inline(always)]
     pub(crate) fn is_ours(&self) -> bool {

@@ -1,6 +1,9 @@
-//! "Look again": a notification without data, rung only for a peer that sleeps.
+//! A notification without data ("look again"), given only to a peer that sleeps.
 //!
-//! - **D1** Only the sleeper stores `armed`; only the ringer stores `rings`.
+//! One side of a doorbell *sleeps* and the other *rings*. Before it sleeps, the sleeper *arms* the
+//! doorbell: it shows that it needs to be woken.
+//!
+//! - **D1** Only the sleeper stores `armed`; only the ringer stores `ring_count`.
 //! - **D2** The sleeper checks for work after it stores `armed` and before it sleeps.
 //! - **D3** The ringer publishes its work before it loads `armed`.
 //!
@@ -8,7 +11,7 @@
 //!   sleeper                       ringer
 //!   armed = 1                     publish work
 //!   fence(SeqCst)                 fence(SeqCst)
-//!   work there? -> no sleep       armed? -> rings += 1, ring
+//!   work there? -> no sleep       armed? -> ring_count += 1, ring
 //! ```
 //!
 //! One of the two fences is ordered before the other. If the sleeper's comes
@@ -16,10 +19,10 @@
 //! the sleeper finds the work. At least one of the two happens. `tests/loom_wait.rs`
 //! fails without either fence.
 //!
-//! | store                 | paired load            | hands over            |
-//! |-----------------------|------------------------|-----------------------|
-//! | `rings` in `ring`     | `rings` in `arm`       | the notification      |
-//! | `armed` in `arm`      | `armed` in `ring`      | by the fences         |
+//! | store                  | paired load           | hands over            |
+//! |------------------------|-----------------------|-----------------------|
+//! | `ring_count` in `ring` | `ring_count` in `arm` | the notification      |
+//! | `armed` in `arm`       | `armed` in `ring`     | by the fences         |
 
 use crate::layout::{self, LINE};
 use crate::mem::{OutOfWindow, Window, Word};
@@ -32,57 +35,59 @@ use memoffset::offset_of;
 
 /// Wakes a peer: a futex, an eventfd, a hypercall, an interrupt.
 pub trait Doorbell {
-    /// Wakes one partition that sleeps on `rings`. Spurious calls are harmless.
-    fn ring(&self, rings: &AtomicU32);
+    /// Wakes one partition that sleeps until the word `ring_count` changes. Unneeded calls are
+    /// harmless.
+    fn ring(&self, ring_count: &AtomicU32);
 
-    /// Wakes all partitions that sleep on `rings`: for locks, on which several may wait.
-    fn ring_all(&self, rings: &AtomicU32) {
-        self.ring(rings);
+    /// Wakes all partitions that sleep until the word `ring_count` changes: several may wait for
+    /// one lock.
+    fn ring_all(&self, ring_count: &AtomicU32) {
+        self.ring(ring_count);
     }
 }
 
 /// No doorbell: the peer polls.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoDoorbell;
 
-impl Doorbell for Silent {
+impl Doorbell for NoDoorbell {
     fn ring(&self, _: &AtomicU32) {}
 }
 
 fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
     (
         line.word(offset_of!(layout::Bell, armed)),
-        line.word(offset_of!(layout::Bell, rings)),
+        line.word(offset_of!(layout::Bell, ring_count)),
     )
 }
 
 /// The side that rings.
 pub struct Ringer<'m> {
     armed: Word<'m>,
-    rings: Word<'m>,
+    ring_count: Word<'m>,
     /// The last value that we stored: our own word is never read back.
     count: u32,
 }
 
 impl<'m> Ringer<'m> {
-    /// Returns the ringing side of the bell in `line`. No other ringer may use it.
+    /// Returns the side of the doorbell in `line` that rings. No other `Ringer` may use it.
     ///
     /// # Errors
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, rings) = words(&line.sub(0, LINE)?);
+        let (armed, ring_count) = words(&line.sub(0, LINE)?);
         // relaxed: only an earlier ringer stored it. If the value is old, we can repeat a number
         // that the sleeper has seen, and it sleeps until its re-check.
-        let count = rings.load(Relaxed);
+        let count = ring_count.load(Relaxed);
         Ok(Self {
             armed,
-            rings,
+            ring_count,
             count,
         })
     }
 
-    /// Rings `doorbell` if the sleeper is armed. Call it after publishing work (D3).
+    /// Rings `doorbell` if the sleeper has armed it. Call it after publishing work (D3).
     /// Returns true if it rang.
     #[inline]
     pub fn ring<D: Doorbell>(&mut self, doorbell: &D) -> bool {
@@ -97,8 +102,8 @@ impl<'m> Ringer<'m> {
         self.count = self.count.wrapping_add(1);
         // relaxed: another store published the work; a sleeper that reads this checks
         // again, and that check has its own ordering.
-        self.rings.store(self.count, Relaxed);
-        doorbell.ring(self.rings.as_atomic());
+        self.ring_count.store(self.count, Relaxed);
+        doorbell.ring(self.ring_count.as_atomic());
         true
     }
 }
@@ -107,18 +112,18 @@ impl<'m> Ringer<'m> {
 #[derive(Clone, Copy)]
 pub struct Sleeper<'m> {
     armed: Word<'m>,
-    rings: Word<'m>,
+    ring_count: Word<'m>,
 }
 
 impl<'m> Sleeper<'m> {
-    /// Returns the sleeping side of the bell in `line`. No other sleeper may use it.
+    /// Returns the side of the doorbell in `line` that sleeps. No other `Sleeper` may use it.
     ///
     /// # Errors
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, rings) = words(&line.sub(0, LINE)?);
-        Ok(Self { armed, rings })
+        let (armed, ring_count) = words(&line.sub(0, LINE)?);
+        Ok(Self { armed, ring_count })
     }
 
     /// Waits until `check` returns `Some`. Returns `None` if the deadline of `wait` passes first.
@@ -138,7 +143,7 @@ impl<'m> Sleeper<'m> {
                     let seen = self.arm();
                     let found = check(); // D2
                     if found.is_none() {
-                        wait.sleep(self.rings.as_atomic(), seen.to_le());
+                        wait.sleep(self.ring_count.as_atomic(), seen.to_le());
                     }
                     // relaxed: a ringer that still sees 1 rings once more than needed.
                     self.armed.store(0, Relaxed);
@@ -153,7 +158,7 @@ impl<'m> Sleeper<'m> {
     fn arm(&self) -> u32 {
         // relaxed: the fence orders it before the store of a ringer that sees `armed`; if the
         // ringer's fence comes first, the check finds the work.
-        let seen = self.rings.load(Relaxed);
+        let seen = self.ring_count.load(Relaxed);
         // relaxed: the fence orders it before the check.
         self.armed.store(1, Relaxed);
         // Pairs with the fence in `Ringer::ring`: orders the store of `armed` before the check.

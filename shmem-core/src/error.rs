@@ -4,21 +4,20 @@ use core::fmt;
 
 /// A word that can hold a value which no honest peer writes.
 ///
-/// It covers all words of `docs/layout.md`, also those that other crates read, so that an
-/// error with its word as a number fits two registers.
+/// The variants cover all words of `docs/layout.md`, including those that other crates read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
 pub enum ControlWord {
-    /// A ring's consumer position.
+    /// The position up to which a ring's producer may reuse bytes.
     Head,
-    /// A ring's producer position.
+    /// The position after a record that a ring's producer has published.
     Tail,
     /// The incarnation that has an end of a ring.
     Claim,
-    /// The number of claims of a ring's producing end.
+    /// The epoch of a ring's producing end.
     ProducerEpoch,
-    /// The number of claims of a ring's consuming end.
+    /// The epoch of a ring's consuming end.
     ConsumerEpoch,
     /// The word before a record's payload.
     RecordHeader,
@@ -28,7 +27,7 @@ pub enum ControlWord {
     RegistryGeometry,
     /// The link from one row of a registry to the next.
     Link,
-    /// The identifier in a registry's row; the value is the row's number.
+    /// The identifier in a registry's row. [`Corrupt::value`] is then the row's number.
     RowIdentifier,
     /// The length in a registry's row.
     RowLength,
@@ -54,7 +53,7 @@ pub enum ControlWord {
     RwlockReader,
     /// Whether the data that a reader-writer lock protects is whole.
     RwlockHealth,
-    /// A party of a barrier.
+    /// The incarnation of a party of a barrier.
     BarrierIncarnation,
     /// The phase at which a party of a barrier has arrived.
     BarrierArrived,
@@ -160,8 +159,8 @@ impl fmt::Display for ControlWord {
 
 /// A peer wrote a value that no honest peer writes.
 ///
-/// The end of a ring that finds it returns it from every later call. A snapshot and the
-/// registry return it from each call that reads such a value.
+/// An end of a ring that has returned this error returns it from every later call. A snapshot and
+/// the registry return it from each call that reads such a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     /// The word.

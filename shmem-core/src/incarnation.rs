@@ -1,8 +1,8 @@
 //! An incarnation: one run of a partition.
 //!
 //! A partition that restarts begins a new incarnation and keeps its partition number. Every
-//! word that names an owner names the incarnation. So the property of a dead incarnation is
-//! never treated as that of the present one.
+//! word that names an owner names the incarnation. So what a dead incarnation owned is
+//! never treated as owned by the present one.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -47,7 +47,7 @@ impl Incarnation {
 
     /// Returns the incarnation of `partition` after number `number`; pass 0 for the first one.
     /// Returns `None` if `partition` is 0.
-    pub const fn after(partition: u8, number: u32) -> Option<Self> {
+    pub const fn next(partition: u8, number: u32) -> Option<Self> {
         Self::new(partition, number % MAX_NUMBER + 1)
     }
 
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn after_counts_up_and_wraps_to_1() {
-        assert_eq!(Incarnation::after(3, 0), Some(Incarnation::first(3)));
-        assert_eq!(Incarnation::after(3, 1), Incarnation::new(3, 2));
+    fn next_counts_up_and_wraps_to_1() {
+        assert_eq!(Incarnation::next(3, 0), Some(Incarnation::first(3)));
+        assert_eq!(Incarnation::next(3, 1), Incarnation::new(3, 2));
         assert_eq!(
-            Incarnation::after(3, MAX_NUMBER),
+            Incarnation::next(3, MAX_NUMBER),
             Some(Incarnation::first(3))
         );
-        assert_eq!(Incarnation::after(0, 1), None);
+        assert_eq!(Incarnation::next(0, 1), None);
     }
 
     #[test]

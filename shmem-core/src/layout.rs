@@ -7,8 +7,8 @@
 /// Version of the layout; a partition that does not know it must not attach.
 pub const VERSION: u32 = 5;
 
-/// The distance between words of different writers. It is two lines of 64 bytes, because
-/// processors fetch lines in pairs, and one line of a processor with lines of 128 bytes.
+/// Bytes between words of different writers: two cache lines of 64 bytes, because processors fetch
+/// lines in pairs, or one cache line of 128 bytes.
 pub const LINE: usize = 128;
 
 /// First word of a region: the bytes `S H M R`.
@@ -38,22 +38,22 @@ pub struct RegionHeader {
 /// The epoch of one end lies in the line of the other end, which loads it with every record.
 #[repr(C)]
 pub struct RingControl {
-    /// Position after a published record; lags the last one.
+    /// Position after a published record; later records may follow.
     pub tail: u32,
     /// The incarnation that has the producing end, or that released it if bit 31 is set; 0 if
     /// it was never claimed.
     pub producer: u32,
-    /// The number of claims of the consuming end, 1 to 65535. The consumer stores it when it
+    /// The epoch of the consuming end, 1 to 65535. The consumer stores it when it
     /// claims its end.
     pub consumer_epoch: u32,
     /// Zero.
     pub producer_reserved: [u32; 29],
-    /// Position up to which the producer may reuse bytes; lags `position`.
+    /// Position up to which the producer may reuse bytes; it may be behind `position`.
     pub head: u32,
     /// The incarnation that has the consuming end, or that released it if bit 31 is set; 0 if
     /// it was never claimed.
     pub consumer: u32,
-    /// The number of claims of the producing end, 1 to 65535. The producer stores it when it
+    /// The epoch of the producing end, 1 to 65535. The producer stores it when it
     /// claims its end.
     pub producer_epoch: u32,
     /// The number of records that consumers discarded because they were for another incarnation.
@@ -73,8 +73,8 @@ pub struct RingControl {
 
 /// The control block before a typed ring's slots: lines for each end, which it alone writes.
 ///
-/// Of an array of four words an end stores only the one at its epoch modulo 4. A word with an
-/// epoch contains it in bits 16 to 31, and a position, modulo 2^16, in bits 0 to 15.
+/// Each array has four words, and an end stores only the word at its epoch modulo 4. A word that
+/// has an epoch has it in bits 16 to 31, and a position modulo 2^16 in bits 0 to 15.
 #[repr(C)]
 pub struct TypedRingControl {
     /// The producer's epoch, and the position after its last record.
@@ -124,10 +124,10 @@ pub struct TypedRingControl {
 /// A doorbell.
 #[repr(C)]
 pub struct Bell {
-    /// 1 while the sleeper needs a ring to wake; only the sleeper writes it.
+    /// 1 while the sleeper must be rung to wake; only the sleeper writes it.
     pub armed: u32,
-    /// The number of rings; only the ringer writes it.
-    pub rings: u32,
+    /// How often the doorbell was rung, modulo 2^32; only the side that rings writes it.
+    pub ring_count: u32,
     /// Zero.
     pub reserved: [u32; 30],
 }

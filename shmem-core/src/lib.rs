@@ -20,7 +20,7 @@
 //! | [`region`]      | a range with a header, and how to map one                 |
 //! | [`liveness`]    | whether a partition is alive, silent or gone              |
 //! | [`incarnation`] | which run of which partition                              |
-//! | `error`         | the word with which a peer broke the protocol             |
+//! | `error`         | the error for a peer that broke the protocol              |
 //! | [`layout`]      | offsets and constants                                     |
 //! | [`mem`]         | bounds-checked windows on shared memory                   |
 //! | [`primitive`]   | the switch between the machine's memory and loom's        |
@@ -31,8 +31,15 @@
 //! # Features
 //!
 //! No feature is on by default, and the crate is `no_std` without allocation.
-//! `alloc`: regions on the heap, for tests. `std`: [`std::io`] adaptors. `linux`: mappings.
-//! `crash`: death at a chosen store, for tests of recovery.
+//!
+//! | feature       | adds                                                                |
+//! |---------------|---------------------------------------------------------------------|
+//! | `alloc`       | regions on the heap, for tests                                      |
+//! | `std`         | [`std::io`] adaptors                                                |
+//! | `linux`       | mappings ([`region`])                                               |
+//! | `noncoherent` | cache maintenance by the program's functions, if caches need it     |
+//! | `small`       | smaller, slower code                                                |
+//! | `crash`       | death at a chosen store, for tests of recovery                      |
 //!
 //! # Examples
 //!
@@ -46,8 +53,9 @@
 //! let region = Region::format(memory.window())?;
 //! let window = region.body().sub(0, Ring::segment_len(4096))?;
 //!
-//! let mut producer = Ring::attach(window)?.producer(Incarnation::first(1))?;
-//! let mut consumer = Ring::attach(window)?.consumer(Incarnation::first(2), OnRestart::Keep)?;
+//! let ring = Ring::attach(window)?;
+//! let mut producer = ring.claim_producer(Incarnation::first(1))?;
+//! let mut consumer = ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)?;
 //! producer.push(b"uname -a")?;
 //!
 //! let mut record = [0; 64];

@@ -21,14 +21,14 @@ pub enum PartitionState {
     Alive,
     /// It has shown no sign of life for longer than a limit, and may come back.
     Silent,
-    /// It has certainly ended: none of its stores can arrive any more.
+    /// It has ended, or is presumed to have ended: others take over what it holds.
     Gone,
 }
 
 impl PartitionState {
-    /// Returns `Gone` if `certain`, otherwise `Alive`.
-    pub const fn gone_if(certain: bool) -> Self {
-        match certain {
+    /// Returns `Gone` if `is_gone`, otherwise `Alive`.
+    pub const fn from_is_gone(is_gone: bool) -> Self {
+        match is_gone {
             true => Self::Gone,
             false => Self::Alive,
         }
@@ -42,13 +42,13 @@ impl PartitionState {
 pub trait Liveness {
     /// Returns the state of `incarnation`.
     ///
-    /// [`PartitionState::Gone`] is a guarantee: others take over what the incarnation held, and
-    /// a later store by it would change memory that is theirs.
+    /// [`PartitionState::Gone`] is a guarantee: others take over what the incarnation held. A later
+    /// store of that incarnation would damage their memory.
     /// All its stores must be visible to the caller by then: load the evidence from shared
     /// memory with acquire ordering.
     fn state(&mut self, incarnation: Incarnation) -> PartitionState;
 
-    /// Returns true if `incarnation` has certainly ended.
+    /// Returns true if `incarnation` is gone.
     fn is_gone(&mut self, incarnation: Incarnation) -> bool {
         self.state(incarnation) == PartitionState::Gone
     }

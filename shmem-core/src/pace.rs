@@ -25,28 +25,28 @@ pub(crate) struct Pace {
     /// The position at which we had caught up the last time.
     last: u32,
     /// The length of the pause there; 0 if there was none.
-    paused: u32,
+    last_pause: u32,
     /// The length of the next pause; 0 to skip it.
-    pauses: u32,
-    /// True if `paused` is tried for the first time; half of it brought `base` bytes.
-    tries: bool,
+    next_pause: u32,
+    /// True if the length `last_pause` was a trial: half of it had brought `base` bytes.
+    is_trial: bool,
     base: u32,
     /// The number of pauses for which the length still stays the same.
     rest: u32,
     /// The value from which `rest` counted down the last time.
-    rested: u32,
+    last_rest: u32,
 }
 
 impl Pace {
     pub(crate) fn new(position: u32) -> Self {
         Self {
             last: position,
-            paused: 0,
-            pauses: 0,
-            tries: false,
+            last_pause: 0,
+            next_pause: 0,
+            is_trial: false,
             base: 0,
             rest: 0,
-            rested: 0,
+            last_rest: 0,
         }
     }
 
@@ -60,11 +60,11 @@ impl Pace {
             return false;
         }
         self.adjust(bytes, stride);
-        for _ in 0..self.pauses {
+        for _ in 0..self.next_pause {
             spin_loop();
         }
-        self.paused = self.pauses;
-        self.pauses != 0
+        self.last_pause = self.next_pause;
+        self.next_pause != 0
     }
 
     /// Takes the result of the check after a pause: whether it found a record.
@@ -76,32 +76,32 @@ impl Pace {
 
     /// Adjusts the next pause to the `bytes` that were found since the last one.
     fn adjust(&mut self, bytes: u32, stride: u32) {
-        let paused = core::mem::take(&mut self.paused);
-        let tried = core::mem::take(&mut self.tries);
-        if paused != 0 && bytes / stride < WORTH {
+        let pause = core::mem::take(&mut self.last_pause);
+        let was_trial = core::mem::take(&mut self.is_trial);
+        if pause != 0 && bytes / stride < WORTH {
             return self.shorten(0);
         }
-        if tried && paused > LEAST && bytes / 11 <= self.base / 5 {
-            return self.shorten(paused / 2);
+        if was_trial && pause > LEAST && bytes / 11 <= self.base / 5 {
+            return self.shorten(pause / 2);
         }
-        if !tried && self.rest != 0 {
+        if !was_trial && self.rest != 0 {
             self.rest -= 1;
             return;
         }
-        if paused < MOST {
+        if pause < MOST {
             self.base = bytes;
-            self.pauses = (2 * paused).max(LEAST);
-            self.tries = true;
+            self.next_pause = (2 * pause).max(LEAST);
+            self.is_trial = true;
         }
     }
 
-    /// Sets the pause to `pauses`, and tries a longer one only after a growing number of pauses.
-    fn shorten(&mut self, pauses: u32) {
-        self.paused = 0;
-        self.tries = false;
-        self.pauses = pauses;
-        self.rested = (2 * self.rested + 1).min(REST);
-        self.rest = self.rested;
+    /// Sets the pause to `length`, and tries a longer one only after a growing number of pauses.
+    fn shorten(&mut self, length: u32) {
+        self.last_pause = 0;
+        self.is_trial = false;
+        self.next_pause = length;
+        self.last_rest = (2 * self.last_rest + 1).min(REST);
+        self.rest = self.last_rest;
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
         bytes.map(|bytes| {
             let position = pace.last.wrapping_add(bytes);
             match pace.pause(position, 16) {
-                true => pace.paused,
+                true => pace.last_pause,
                 false => 0,
             }
         })

@@ -12,7 +12,7 @@
 //! | store                     | paired load                  | hands over       |
 //! |---------------------------|------------------------------|------------------|
 //! | `sequence` in `write`     | first `sequence` in `read`   | a whole slot     |
-//! | fence, slot in `write`    | slot, fence in `read`        | the end of S3    |
+//! | fence, slot in `write`    | slot, fence in `read`        | a new `sequence` |
 //!
 //! A reader's copy may race with the writer by design: the reader copies with relaxed
 //! atomic loads and drops the copy if `sequence` moved (`tests/loom_snapshot.rs`).
@@ -30,7 +30,7 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// Why there is no value.
+/// Why a read returned no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
     /// The writer has written no value yet.
@@ -54,7 +54,7 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("no value was written yet"),
+            Self::Empty => f.write_str("no value has been written yet"),
             Self::Busy => f.write_str("the writer overtook every attempt to read"),
             Self::TooLong { len } => write!(f, "the value has {len} bytes, more than the buffer"),
             Self::WrongSize { len } => {
@@ -81,7 +81,7 @@ impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a value of {} bytes does not fit into a slot of {}",
+            "a value of {} bytes does not fit into a slot of {} bytes",
             self.len, self.max
         )
     }
@@ -114,7 +114,7 @@ impl<'m> Geometry<'m> {
         })
     }
 
-    fn max(&self) -> usize {
+    fn max_len(&self) -> usize {
         (self.stride - RECORD_HEADER).min(u32::MAX as usize)
     }
 
@@ -148,9 +148,9 @@ impl<'m> Writer<'m> {
         Ok(Self { at, sequence })
     }
 
-    /// Returns the bytes of the longest value.
-    pub fn max(&self) -> usize {
-        self.at.max()
+    /// Returns the length in bytes of the longest value.
+    pub fn max_len(&self) -> usize {
+        self.at.max_len()
     }
 
     /// Makes `value` the latest. Never waits for a reader.
@@ -159,7 +159,7 @@ impl<'m> Writer<'m> {
     ///
     /// [`TooLong`] if it does not fit; the latest value stays.
     pub fn write(&mut self, value: &[u8]) -> Result<(), TooLong> {
-        let max = self.max();
+        let max = self.max_len();
         if value.len() > max {
             return Err(TooLong {
                 len: value.len(),
@@ -220,13 +220,13 @@ impl<'m> Reader<'m> {
         self.at.sequence().load(Relaxed)
     }
 
-    /// Copies the latest value into the start of `value` and returns its length.
+    /// Copies the latest value to the start of `buffer` and returns its length.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if there is no value, the writer is too fast, the buffer is too short, or
-    /// no honest writer stores the length.
-    pub fn read(&self, value: &mut [u8]) -> Result<usize, ReadError> {
+    /// [`ReadError`] if there is no value, the writer is too fast, the buffer is too short, or the
+    /// stored length is one that no honest writer stores.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         for _ in 0..ATTEMPTS {
             // Pairs with the store in `Writer::write`: the slot is whole.
             // loom: loom_snapshot
@@ -238,8 +238,8 @@ impl<'m> Reader<'m> {
             // relaxed: after the Acquire of `sequence`, and used only if that has not moved.
             let length = self.at.segment.word(slot).load(Relaxed);
             let len = length as usize;
-            if len <= value.len() && len <= self.at.max() {
-                let bytes = &mut value[..len];
+            if len <= buffer.len() && len <= self.at.max_len() {
+                let bytes = &mut buffer[..len];
                 self.at.segment.read_shared(slot + RECORD_HEADER, bytes);
             }
             // Pairs with the fence in `Writer::write`: if any byte above came
@@ -250,13 +250,13 @@ impl<'m> Reader<'m> {
             if self.at.sequence().load(Relaxed) != sequence {
                 continue;
             }
-            if len > self.at.max() {
+            if len > self.at.max_len() {
                 return Err(ReadError::Corrupt(Corrupt {
                     word: ControlWord::SnapshotSlotLength,
                     value: length,
                 }));
             }
-            if len > value.len() {
+            if len > buffer.len() {
                 return Err(ReadError::TooLong { len });
             }
             return Ok(len);
@@ -311,7 +311,7 @@ mod tests {
         let heap = Heap::new(segment_len(16));
         let mut writer = Writer::attach(heap.window()).unwrap();
         writer.write_value(&7_u64).unwrap();
-        let max = writer.max();
+        let max = writer.max_len();
         assert_eq!(writer.write(&[0; 4096]), Err(TooLong { len: 4096, max }));
         let reader = Reader::attach(heap.window()).unwrap();
         assert_eq!(reader.read_value::<u64>(), Ok(7));

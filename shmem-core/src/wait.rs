@@ -6,7 +6,7 @@ use crossbeam_utils::Backoff;
 
 use crate::primitive::AtomicU32;
 
-/// What a waiter does next.
+/// The result of [`Wait::pause`]: what the waiter does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// It paused without sleeping: check again.
@@ -26,10 +26,10 @@ pub trait Wait {
     /// deadline has passed.
     fn pause(&mut self) -> Pause;
 
-    /// Sleeps until `rings` differs from `seen`, until rung in another way, or until the
-    /// time of a re-check. `seen` is in the byte order of [`crate::mem::Word::as_atomic`].
+    /// Sleeps until `ring_count` differs from `seen`, until the doorbell wakes it in another way,
+    /// or for a limited time. `seen` is in the byte order of [`crate::mem::Word::as_atomic`].
     /// It may return at any time.
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32);
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32);
 }
 
 /// The longest sleep between two checks. It bounds the cost of a lost wake-up, and the time

@@ -4,7 +4,7 @@
 //! calls the first one again.
 #![cfg(all(feature = "alloc", not(loom)))]
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::ring::{ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring};
@@ -25,10 +25,10 @@ fn ring(heap: &Heap) -> Ring<'_> {
 
 fn ends(heap: &Heap, on_restart: OnRestart) -> (Producer<'_>, Consumer<'_>) {
     let consumer = ring(heap)
-        .consumer(Incarnation::first(2), on_restart)
+        .claim_consumer(Incarnation::first(2), on_restart)
         .unwrap();
     (
-        ring(heap).producer(Incarnation::first(1)).unwrap(),
+        ring(heap).claim_producer(Incarnation::first(1)).unwrap(),
         consumer,
     )
 }
@@ -63,7 +63,7 @@ fn assert_evicted(producer: &mut Producer<'_>) {
     assert_eq!(producer.batch().publish().err(), evicted);
     let waited = producer.wait_for_space(8, &mut Spin::forever());
     assert_eq!(waited.err(), evicted);
-    assert_eq!(producer.notify(&Silent).err(), evicted);
+    assert_eq!(producer.notify(&NoDoorbell).err(), evicted);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn every_call_of_an_evicted_consumer_is_an_error_and_stores_nothing() {
         assert_eq!(late.drain(8, |_| true).err(), evicted);
         assert!(!late.is_empty());
         assert!(late.wait(&mut Spin::checks(0)));
-        assert_eq!(late.notify(&Silent).err(), evicted);
+        assert_eq!(late.notify(&NoDoorbell).err(), evicted);
         drop(late);
         assert_eq!(bytes(&heap), before);
         producer.push(&[50]).unwrap();
@@ -203,9 +203,9 @@ fn an_evicted_handle_stays_evicted_if_its_incarnation_claims_the_end_again() {
     let successor = ring(&heap).take_over_consumer(SUCCESSOR, OnRestart::Keep);
     assert_eq!(consumer.release(), Err(PopError::Evicted));
     drop(successor);
-    let _again = ring(&heap).producer(Incarnation::first(1)).unwrap();
+    let _again = ring(&heap).claim_producer(Incarnation::first(1)).unwrap();
     let mut other = ring(&heap)
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     assert_eq!(other.pop(&mut [0; 8]), Ok(1));
     let before = bytes(&heap);
@@ -213,7 +213,7 @@ fn an_evicted_handle_stays_evicted_if_its_incarnation_claims_the_end_again() {
     // The ring contains a record with the header that it expects.
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
     assert_eq!(consumer.drain(8, |_| true), Err(PopError::Evicted));
-    assert_eq!(consumer.notify(&Silent), Err(PopError::Evicted));
+    assert_eq!(consumer.notify(&NoDoorbell), Err(PopError::Evicted));
     drop((producer, consumer));
     assert_eq!(bytes(&heap), before);
     assert_eq!(drain(&mut other), [3, 4, 5, 6, 0]);
@@ -272,13 +272,13 @@ fn an_evicted_incarnation_cannot_claim_an_end_of_its_successor() {
     let heap = heap();
     let (first, second) = (Incarnation::first(1), Incarnation::new(1, 2).unwrap());
     let claims = || {
-        let producer = ring(&heap).producer(first).map(drop);
-        let consumer = ring(&heap).consumer(first, OnRestart::Keep).map(drop);
+        let producer = ring(&heap).claim_producer(first).map(drop);
+        let consumer = ring(&heap).claim_consumer(first, OnRestart::Keep).map(drop);
         [producer, consumer]
     };
-    let refused = [Err(ClaimError::Claimed { by: second }); 2];
-    let producer = ring(&heap).producer(second).unwrap();
-    let consumer = ring(&heap).consumer(second, OnRestart::Keep).unwrap();
+    let refused = [Err(ClaimError::Claimed { holder: second }); 2];
+    let producer = ring(&heap).claim_producer(second).unwrap();
+    let consumer = ring(&heap).claim_consumer(second, OnRestart::Keep).unwrap();
     assert_eq!(claims(), refused);
     drop((producer, consumer));
     assert_eq!(
@@ -286,5 +286,5 @@ fn an_evicted_incarnation_cannot_claim_an_end_of_its_successor() {
         refused,
         "also after the successor has released it"
     );
-    assert!(ring(&heap).producer(Incarnation::first(2)).is_ok());
+    assert!(ring(&heap).claim_producer(Incarnation::first(2)).is_ok());
 }

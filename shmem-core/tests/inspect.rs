@@ -7,7 +7,7 @@ use std::thread;
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::inspect::{Backlog, End};
+use shmem_core::ring::inspect::{Backlog, Stop};
 use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
@@ -33,7 +33,7 @@ fn zeroed_memory_is_an_empty_ring_without_claims() {
         records: 0,
         earlier: 0,
         bytes: 0,
-        end: End::Nothing,
+        stop: Stop::Nothing,
     };
     assert_eq!(seen.backlog, empty);
     assert_eq!(
@@ -46,9 +46,9 @@ fn zeroed_memory_is_an_empty_ring_without_claims() {
 fn unread_records_are_counted_and_returned() {
     let heap = heap();
     let ring = ring(&heap);
-    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
     let mut consumer = ring
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     for record in [&b"released"[..], b"one", b"two and more"] {
         producer.push(record).unwrap();
@@ -58,11 +58,11 @@ fn unread_records_are_counted_and_returned() {
     let seen = ring.inspect(100);
     // The producer stores `tail` after each eighth of the ring, or always if `small`.
     let last = if cfg!(feature = "small") { 24 } else { 0 };
-    assert_eq!((seen.head, seen.tail), (16, 16 + 16 + last));
+    assert_eq!((seen.position, seen.tail), (16, 16 + 16 + last));
     assert_eq!((seen.backlog.records, seen.backlog.bytes), (2, 16 + 24));
     assert_eq!(seen.producer.incarnation(), Some(Incarnation::first(1)));
     assert!(seen.producer.is_held());
-    assert_eq!(ring.inspect(1).backlog.end, End::Limit);
+    assert_eq!(ring.inspect(1).backlog.stop, Stop::Limit);
 
     let lens: Vec<usize> = ring.unread().map(|pending| pending.record.len()).collect();
     assert_eq!(lens, [3, 12]);
@@ -72,7 +72,7 @@ fn unread_records_are_counted_and_returned() {
 fn a_released_end_shows_its_last_incarnation() {
     let heap = heap();
     let ring = ring(&heap);
-    drop(ring.producer(Incarnation::first(1)).unwrap());
+    drop(ring.claim_producer(Incarnation::first(1)).unwrap());
     let seen = ring.inspect(0);
     assert_eq!(seen.producer.incarnation(), Some(Incarnation::first(1)));
     assert!(!seen.producer.is_held());
@@ -83,18 +83,18 @@ fn records_of_an_earlier_epoch_are_counted_separately() {
     let heap = heap();
     let ring = ring(&heap);
     // For the first consumer, which then claims its end.
-    ring.producer(Incarnation::first(1))
+    ring.claim_producer(Incarnation::first(1))
         .unwrap()
         .push(b"a")
         .unwrap();
     drop(
-        ring.consumer(Incarnation::first(2), OnRestart::Keep)
+        ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap(),
     );
     assert_eq!(ring.inspect(100).backlog.earlier, 0);
 
     let next = Incarnation::new(1, 2).unwrap();
-    ring.producer(next).unwrap().push(b"b").unwrap();
+    ring.claim_producer(next).unwrap().push(b"b").unwrap();
     let backlog = ring.inspect(100).backlog;
     assert_eq!((backlog.records, backlog.earlier), (2, 1));
     let epochs: Vec<_> = ring
@@ -111,11 +111,11 @@ fn corrupt_words_are_reported_with_their_values() {
     let end_with = |at: usize, value| {
         let before = window.word(at).load(Relaxed);
         window.word(at).store(value, Relaxed);
-        let end = ring.inspect(1000).backlog.end;
+        let end = ring.inspect(1000).backlog.stop;
         window.word(at).store(before, Relaxed);
         end
     };
-    let corrupt = |word, value| End::Corrupt(Corrupt { word, value });
+    let corrupt = |word, value| Stop::Corrupt(Corrupt { word, value });
     assert_eq!(end_with(HEAD, 12), corrupt(ControlWord::Head, 12));
     assert_eq!(end_with(DATA, 2), corrupt(ControlWord::RecordHeader, 2));
     // An empty record in each place: one more than the ring has room for.
@@ -123,7 +123,7 @@ fn corrupt_words_are_reported_with_their_values() {
         window.word(DATA + at).store(1, Relaxed);
     }
     let full = ring.inspect(1000).backlog;
-    assert_eq!(full.end, corrupt(ControlWord::Tail, CAPACITY as u32));
+    assert_eq!(full.stop, corrupt(ControlWord::Tail, CAPACITY as u32));
     assert_eq!(full.records, CAPACITY / 8);
 }
 
@@ -134,11 +134,11 @@ fn padding_without_a_record_is_corrupt() {
     window.word(HEAD).store(CAPACITY as u32 - 16, Relaxed);
     let padding = (16 - 8) << 2 | 3;
     window.word(DATA + CAPACITY - 16).store(padding, Relaxed);
-    let nothing = End::Corrupt(Corrupt {
+    let nothing = Stop::Corrupt(Corrupt {
         word: ControlWord::RecordHeader,
         value: 0,
     });
-    assert_eq!(ring.inspect(1000).backlog.end, nothing);
+    assert_eq!(ring.inspect(1000).backlog.stop, nothing);
 }
 
 #[test]
@@ -147,9 +147,9 @@ fn inspecting_a_ring_in_use_finds_no_corrupt_word_and_mixes_no_widths() {
     let records = if cfg!(miri) { 40 } else { 20_000 };
     let heap = heap();
     let ring = ring(&heap);
-    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
     let mut consumer = ring
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

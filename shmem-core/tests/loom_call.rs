@@ -14,10 +14,10 @@ fn line() -> CallLine<'static> {
 
 /// Waits for `call`, and answers with the bytes of the command.
 fn serve(line: &CallLine<'_>, call: u32) {
-    while line.asked(call).unwrap().is_none() {
+    while line.command_len(call).unwrap().is_none() {
         thread::yield_now();
     }
-    assert_eq!(line.asked(call), Ok(Some(8)));
+    assert_eq!(line.command_len(call), Ok(Some(8)));
     let mut command = [0; 8];
     line.receive(call, &mut command);
     assert_eq!(command, [call as u8; 8]);
@@ -29,7 +29,7 @@ fn a_command_is_whole_when_it_is_found() {
     loom::model(|| {
         let line = line();
         let client = thread::spawn(move || line.ask(1, &[1; 8]));
-        if line.asked(1) == Ok(Some(8)) {
+        if line.command_len(1) == Ok(Some(8)) {
             let mut command = [0; 8];
             line.receive(1, &mut command);
             assert_eq!(command, [1; 8]);
@@ -44,7 +44,7 @@ fn an_answer_is_whole_when_it_is_found() {
         let line = line();
         line.ask(1, &[1; 8]);
         let server = thread::spawn(move || serve(&line, 1));
-        if line.answered(1) == Ok(Some(Found::Here(8))) {
+        if line.find_answer(1) == Ok(Some(Found::Here(8))) {
             let mut answer = [0; 8];
             line.read_answer(&mut answer);
             assert_eq!(answer, [1; 8]);
@@ -74,7 +74,7 @@ fn a_discarded_call_is_not_answered_in_the_line() {
         serve(&line, 1);
         line.ask(2, &[2; 8]);
         let client = thread::spawn(move || {
-            let answered = line.answered(2).unwrap();
+            let answered = line.find_answer(2).unwrap();
             assert!(matches!(answered, None | Some(Found::Elsewhere)));
         });
         assert_eq!(line.discard(), Some(2), "no server received it");
@@ -87,9 +87,9 @@ fn a_server_that_finds_a_message_finds_the_call_before_it() {
     loom::model(|| {
         let line = line();
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let client = thread::spawn(move || {
             line.ask(1, &[1; 8]);
@@ -97,7 +97,7 @@ fn a_server_that_finds_a_message_finds_the_call_before_it() {
             core::mem::forget(producer);
         });
         if !consumer.is_empty() {
-            assert_eq!(line.asked(1), Ok(Some(8)));
+            assert_eq!(line.command_len(1), Ok(Some(8)));
         }
         client.join().unwrap();
     });

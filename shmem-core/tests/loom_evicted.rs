@@ -6,7 +6,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::ring::{OnRestart, PopError, Ring};
 use shmem_core::Incarnation;
@@ -23,12 +23,12 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        let mut late = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring.claim_producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             let pushed = late.push(&[]);
-            let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
+            let kept = pushed.is_ok() && late.notify(&NoDoorbell).is_ok();
             core::mem::forget(late);
             kept
         });
@@ -53,13 +53,14 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut late = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         producer.push(&[1; 8]).unwrap();
-        let peer =
-            thread::spawn(move || late.pop(&mut [0; 8]).is_ok() && late.notify(&Silent).is_ok());
+        let peer = thread::spawn(move || {
+            late.pop(&mut [0; 8]).is_ok() && late.notify(&NoDoorbell).is_ok()
+        });
         let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
         assert!(
@@ -73,9 +74,9 @@ fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn padding_is_never_taken_over_without_the_record_after_it() {
     loom::model(|| {
         let ring = ring();
-        let mut late = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for _ in 0..2 {
             late.push(&[1; 16]).unwrap();
@@ -94,9 +95,9 @@ fn padding_is_never_taken_over_without_the_record_after_it() {
 fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut late = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for _ in 0..3 {
             producer.push(&[]).unwrap();
@@ -120,14 +121,14 @@ fn records_that_a_successor_found_are_seen_before_its_restart() {
     loom::model(|| {
         let ring = ring();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        let mut late = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring.claim_producer(Incarnation::first(1)).unwrap();
         late.push(&[]).unwrap();
         consumer.pop(&mut []).unwrap();
         let peer = thread::spawn(move || {
             let pushed = late.push(&[]);
-            let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
+            let kept = pushed.is_ok() && late.notify(&NoDoorbell).is_ok();
             core::mem::forget(late);
             kept
         });

@@ -3,7 +3,7 @@
 
 use loom::thread;
 use shmem_core::mem::Heap;
-use shmem_core::ring::inspect::{End, Inspection};
+use shmem_core::ring::inspect::{Inspection, Stop};
 use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::Incarnation;
 
@@ -13,15 +13,15 @@ fn ring() -> Ring<'static> {
 
 /// Returns true if the inspection is that of a sound ring.
 fn is_sound(seen: &Inspection) -> bool {
-    let end = seen.head.wrapping_add(seen.backlog.bytes);
-    seen.backlog.end == End::Nothing && seen.tail.wrapping_sub(end) as i32 <= 0
+    let end = seen.position.wrapping_add(seen.backlog.bytes);
+    seen.backlog.stop == Stop::Nothing && seen.tail.wrapping_sub(end) as i32 <= 0
 }
 
 #[test] // Kills: Acquire of `tail` in `inspect_once`.
 fn a_tail_is_never_seen_ahead_of_its_records() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             producer.push(&[1; 8]).unwrap();
             producer.push(&[2; 8]).unwrap();
@@ -37,9 +37,9 @@ fn a_tail_is_never_seen_ahead_of_its_records() {
 fn padding_is_never_seen_without_the_record_after_it() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for _ in 0..2 {
             producer.push(&[1; 16]).unwrap();

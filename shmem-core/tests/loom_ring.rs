@@ -49,10 +49,10 @@ fn two_records_pass(mut producer: Producer<'static>, mut consumer: Consumer<'sta
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring();
-        let producer = ring.producer(Incarnation::first(1)).unwrap();
+        let producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         two_records_pass(
             producer,
-            ring.consumer(Incarnation::first(2), OnRestart::Keep)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)
                 .unwrap(),
         );
     });
@@ -62,9 +62,9 @@ fn a_record_is_whole_when_it_is_seen() {
 fn a_record_with_an_expected_header_is_whole() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         // Sets the expected header, and empties the ring.
         push(&mut producer, &[0; 8]);
@@ -78,9 +78,9 @@ fn a_record_with_an_expected_header_is_whole() {
 fn a_record_is_read_before_its_place_is_used_again() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
@@ -101,9 +101,9 @@ fn a_record_is_read_before_its_place_is_used_again() {
 fn lines_are_fetched_only_in_free_space() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(128)).window()).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for n in 0..7 {
             producer.push(&[n; 8]).unwrap();
@@ -128,9 +128,9 @@ fn lines_are_fetched_only_in_free_space() {
 fn old_payload_is_never_read_as_a_header() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         // At offset 16, payload that reads as the header of a 1-byte record.
         producer
@@ -153,9 +153,9 @@ fn old_payload_is_never_read_as_a_header() {
 fn a_batch_is_seen_whole_or_not_at_all() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             let mut batch = producer.batch();
@@ -183,13 +183,13 @@ fn a_batch_is_seen_whole_or_not_at_all() {
 fn a_released_end_is_not_used_any_more() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             // A reservation that is dropped.
             producer.reserve(8).unwrap().write(0, &[1; 8]);
         });
         let mut producer = loop {
-            match ring.producer(Incarnation::first(3)) {
+            match ring.claim_producer(Incarnation::first(3)) {
                 Ok(producer) => break producer,
                 Err(_) => thread::yield_now(),
             }
@@ -204,9 +204,9 @@ fn a_producer_that_resumes_finds_the_zero_header() {
     loom::model(|| {
         let window = Heap::leaked(Ring::segment_len(64)).window();
         let ring = Ring::attach(window).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             // To the position 128, where an old header lies, and `tail` is stored.
@@ -231,14 +231,16 @@ fn a_producer_that_resumes_finds_the_zero_header() {
 fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         drop(
-            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Discard)
                 .unwrap(),
         );
         push(&mut producer, &[1; 8]);
         let incarnation = Incarnation::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
+        let mut consumer = ring
+            .claim_consumer(incarnation, OnRestart::Discard)
+            .unwrap();
         let peer = thread::spawn(move || {
             let _ = consumer.pop(&mut [0; 8]);
             core::mem::forget(consumer);
@@ -254,9 +256,9 @@ fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
 fn a_resuming_producer_writes_only_to_released_bytes() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
@@ -285,15 +287,17 @@ fn a_resuming_producer_writes_only_to_released_bytes() {
 fn records_of_a_dead_producer_are_seen_before_the_restart() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, &[1; 8]);
             core::mem::forget(producer);
             // The next incarnation sends nothing.
-            let next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
+            let next = ring
+                .claim_producer(Incarnation::new(1, 2).unwrap())
+                .unwrap();
             core::mem::forget(next);
         });
         let mut seen = Vec::new();
@@ -317,9 +321,9 @@ fn records_of_a_dead_producer_are_seen_before_the_restart() {
 fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         core::mem::forget(
-            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Discard)
                 .unwrap(),
         );
         push(&mut producer, &[1; 8]);
@@ -338,7 +342,9 @@ fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
             }
         });
         let incarnation = Incarnation::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
+        let mut consumer = ring
+            .claim_consumer(incarnation, OnRestart::Discard)
+            .unwrap();
         assert_eq!(pop(&mut consumer), [2; 16]);
         peer.join().unwrap();
     });

@@ -6,7 +6,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::typed_ring::{
@@ -58,9 +58,9 @@ fn pop_until(consumer: &mut TypedConsumer<'_, u64>, last: u64) -> Vec<u64> {
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 1);
@@ -79,9 +79,9 @@ fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || push(&mut producer, 1));
         // Until the record is published.
         while window.word(4).load(Relaxed) != 1 << 16 | 1 {
@@ -97,9 +97,9 @@ fn a_record_is_read_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(2);
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         producer.push_slice(&[1, 2]).unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 3);
@@ -115,10 +115,10 @@ fn a_record_is_read_before_its_slot_is_used_again() {
 fn a_new_consumer_reads_a_record_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(2);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         producer.push_slice(&[1, 2]).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 3);
@@ -134,9 +134,9 @@ fn a_new_consumer_reads_a_record_before_its_slot_is_used_again() {
 fn lines_are_fetched_only_in_free_space() {
     loom::model(|| {
         let ring = ring(16);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         producer.push_slice(&[7; 16]).unwrap();
         for _ in 0..8 {
@@ -156,15 +156,15 @@ fn lines_are_fetched_only_in_free_space() {
 fn a_released_end_is_not_used_any_more() {
     loom::model(|| {
         let ring = ring(2);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
         });
         let mut producer = loop {
-            match ring.producer(SUCCESSOR) {
+            match ring.claim_producer(SUCCESSOR) {
                 Ok(producer) => break producer,
                 Err(_) => thread::yield_now(),
             }
@@ -179,9 +179,9 @@ fn a_released_end_is_not_used_any_more() {
 fn records_of_an_earlier_producer_are_whole_and_come_before_the_restart() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         assert!(consumer.is_empty());
         let first = thread::spawn(move || {
@@ -190,7 +190,9 @@ fn records_of_an_earlier_producer_are_whole_and_come_before_the_restart() {
         });
         let second = thread::spawn(move || {
             first.join().unwrap();
-            let mut next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
+            let mut next = ring
+                .claim_producer(Incarnation::new(1, 2).unwrap())
+                .unwrap();
             next.push(&2).unwrap();
             core::mem::forget(next);
         });
@@ -204,14 +206,16 @@ fn a_record_known_only_from_a_start_is_whole() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
             core::mem::forget(producer);
-            let next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
+            let next = ring
+                .claim_producer(Incarnation::new(1, 2).unwrap())
+                .unwrap();
             core::mem::forget(next);
             // Hides the tail of the first producer.
             window.word(4).store(1 << 16, Relaxed);
@@ -230,9 +234,9 @@ fn a_slot_released_by_an_earlier_consumer_is_read_before_it_is_used_again() {
     loom::model(|| {
         let window = window(16);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         producer.push_slice(&[1; 16]).unwrap();
         let peer = thread::spawn(move || {
@@ -255,9 +259,9 @@ fn a_slot_released_by_an_earlier_consumer_is_read_before_it_is_used_again() {
 fn a_slot_released_according_to_a_start_is_read_before_it_is_used_again() {
     loom::model(|| {
         let ring = ring(16);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         producer.push_slice(&[1; 16]).unwrap();
         let peer = thread::spawn(move || {
@@ -282,13 +286,13 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        let mut late = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring.claim_producer(Incarnation::first(1)).unwrap();
         assert!(consumer.is_empty());
         let peer = thread::spawn(move || {
             let pushed = late.push(&1);
-            let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
+            let kept = pushed.is_ok() && late.notify(&NoDoorbell).is_ok();
             core::mem::forget(late);
             kept
         });
@@ -302,12 +306,12 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut late = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         producer.push(&1).unwrap();
-        let peer = thread::spawn(move || late.pop().is_ok() && late.notify(&Silent).is_ok());
+        let peer = thread::spawn(move || late.pop().is_ok() && late.notify(&NoDoorbell).is_ok());
         let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
         assert!(
@@ -324,10 +328,10 @@ fn one_of_two_first_claims_with_different_sizes_fails() {
         let ours = TypedRing::<u64>::attach(window).unwrap();
         let theirs = TypedRing::<[u8; 7]>::attach(window).unwrap();
         let peer = thread::spawn(move || {
-            let end = theirs.consumer(Incarnation::first(2), OnRestart::Keep);
+            let end = theirs.claim_consumer(Incarnation::first(2), OnRestart::Keep);
             end.map(core::mem::forget).is_ok()
         });
-        let end = ours.producer(Incarnation::first(1));
+        let end = ours.claim_producer(Incarnation::first(1));
         let here = end.map(core::mem::forget).is_ok();
         assert!(!(here && peer.join().unwrap()), "both claims succeeded");
     });
@@ -338,15 +342,15 @@ fn a_restored_word_hands_over_the_same_records() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
             // A late store of the fourth producer before this one.
             window.word(4).store(65_533 << 16, Relaxed);
-            producer.notify(&Silent).unwrap();
+            producer.notify(&NoDoorbell).unwrap();
         });
         assert_eq!(pop(&mut consumer), 1);
         peer.join().unwrap();
@@ -357,9 +361,9 @@ fn a_restored_word_hands_over_the_same_records() {
 fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         core::mem::forget(
-            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Discard)
                 .unwrap(),
         );
         push(&mut producer, 1);
@@ -377,7 +381,9 @@ fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
             }
         });
         let incarnation = Incarnation::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
+        let mut consumer = ring
+            .claim_consumer(incarnation, OnRestart::Discard)
+            .unwrap();
         assert_eq!(pop(&mut consumer), 2);
         peer.join().unwrap();
     });

@@ -26,9 +26,9 @@ impl Wait for Kernel {
         Pause::Sleep
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         let mut guard = self.0 .0.lock().unwrap();
-        while rings.load(core::sync::atomic::Ordering::Relaxed) == seen {
+        while ring_count.load(core::sync::atomic::Ordering::Relaxed) == seen {
             guard = self.0 .1.wait(guard).unwrap();
         }
     }
@@ -45,9 +45,9 @@ impl Doorbell for Kernel {
 fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let kernel = Kernel::new();
         let bell = kernel.clone();
@@ -65,9 +65,9 @@ fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
 fn a_producer_that_falls_asleep_is_woken_by_the_space_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for _ in 0..3 {
             producer.push(&[0; 8]).unwrap();

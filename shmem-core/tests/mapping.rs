@@ -58,7 +58,8 @@ fn a_file_that_does_not_fit_is_an_error_and_stays_empty() {
             error.raw_os_error(),
             rustix::io::Errno::NOSPC.raw_os_error()
         );
-        assert!(error.to_string().contains("; ask for less"), "{error}");
+        let advice = "; use a smaller length";
+        assert!(error.to_string().contains(advice), "{error}");
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
     }
     Mapping::posix_shm(&name, Some(LEN)).unwrap();
@@ -153,7 +154,7 @@ fn check_distinguishes_unnamed_memory_from_removed_posix_memory() {
     let name = shm_name() + "-check";
     let memfd = Mapping::memfd("test", LEN).unwrap();
     let posix = Mapping::posix_shm(&name, Some(LEN)).unwrap();
-    let fixed = posix.fixed(0x5200_0000_0000).unwrap();
+    let fixed = posix.map_at(0x5200_0000_0000).unwrap();
     assert_eq!([&memfd, &posix, &fixed].map(Mapping::check), [Ok(()); 3]);
     Mapping::unlink_posix_shm(&name).unwrap();
     let removed = Err(Displaced::Removed);
@@ -199,9 +200,9 @@ const SIGSEGV: i32 = 11;
 fn a_forked_child_cannot_use_its_parents_producer_and_the_parent_can() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let ring = || Ring::attach(memory.window().sub(0, Ring::segment_len(4096)).unwrap()).unwrap();
-    let producer = Mutex::new(ring().producer(Incarnation::first(1)).unwrap());
+    let producer = Mutex::new(ring().claim_producer(Incarnation::first(1)).unwrap());
     let mut consumer = ring()
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let push = |record: &[u8]| producer.lock().unwrap().push(record);
     push(b"before").unwrap();
@@ -223,7 +224,7 @@ fn a_forked_child_never_maps_memory_at_an_address_of_its_parents_mapping() {
     let child = in_child(|| {
         let fd = || memory.as_fd().try_clone_to_owned().unwrap();
         let own: Vec<_> = (0..20).map(|_| Mapping::from_fd(fd()).unwrap()).collect();
-        assert!(own[0].fixed(at).is_err());
+        assert!(own[0].map_at(at).is_err());
         memory.window().write(0, b"parent's");
     });
     assert_eq!(child.signal(), Some(SIGSEGV));
@@ -283,5 +284,6 @@ fn an_unfinished_file_is_not_mapped_and_can_be_created_again() {
 #[test]
 fn more_memory_than_the_machine_has_is_an_error() {
     let refused = Mapping::memfd("absurd", 1 << 60).map(drop).unwrap_err();
-    assert!(refused.to_string().contains("ask for less"), "{refused}");
+    let advice = "use a smaller length";
+    assert!(refused.to_string().contains(advice), "{refused}");
 }

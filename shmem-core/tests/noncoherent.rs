@@ -43,11 +43,11 @@ fn exchange_records(machine: &'static Machine) {
     let [there, back, progress] = segments(machine.window(0));
     let mut requests = Ring::attach(there)
         .unwrap()
-        .producer(Incarnation::first(1))
+        .claim_producer(Incarnation::first(1))
         .unwrap();
     let replies = Ring::attach(back).unwrap();
     let mut replies = replies
-        .consumer(Incarnation::first(1), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(1), OnRestart::Keep)
         .unwrap();
     let reader = Reader::attach(progress).unwrap();
     assert_eq!(reader.read(&mut [0; 64]), Err(ReadError::Empty));
@@ -55,11 +55,11 @@ fn exchange_records(machine: &'static Machine) {
     let [there, back, progress] = segments(machine.window(1));
     let from = Ring::attach(there).unwrap();
     let mut from = from
-        .consumer(Incarnation::first(2), OnRestart::Discard)
+        .claim_consumer(Incarnation::first(2), OnRestart::Discard)
         .unwrap();
     let mut to = Ring::attach(back)
         .unwrap()
-        .producer(Incarnation::first(2))
+        .claim_producer(Incarnation::first(2))
         .unwrap();
     let mut writer = Writer::attach(progress).unwrap();
     let peer = thread::spawn(move || {
@@ -119,17 +119,17 @@ fn typed_rings_work_between_noncoherent_caches_while_an_end_is_claimed_again() {
         let machine = Machine::new(line, len);
         let ring = TypedRing::<Value>::attach(machine.window(1)).unwrap();
         let mut consumer = ring
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         let peer = thread::spawn(move || {
             let ring = TypedRing::<Value>::attach(machine.window(0)).unwrap();
-            let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+            let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
             for number in 0..COUNT {
                 if number % 100 == 99 {
                     // Another incarnation, without notice to the consumer.
                     core::mem::forget(producer);
                     let incarnation = Incarnation::new(1, number).unwrap();
-                    producer = ring.producer(incarnation).unwrap();
+                    producer = ring.claim_producer(incarnation).unwrap();
                 }
                 while producer.push(&[number; 9]).is_err() {
                     thread::yield_now();

@@ -131,7 +131,7 @@ fn a_device_mapping_starts_at_its_offset() {
     assert_eq!(part.window().len(), LEN);
     whole.window().write(2 * LEN, b"same");
     let mut same = [0; 4];
-    part.fixed(0x5100_0000_0000)
+    part.map_at(0x5100_0000_0000)
         .unwrap()
         .window()
         .read(0, &mut same);
@@ -150,13 +150,13 @@ fn a_device_mapping_starts_at_its_offset() {
 fn a_fixed_mapping_gets_its_address_and_never_replaces_another() {
     const ADDRESS: usize = 0x5000_0000_0000;
     let memory = Mapping::memfd("test", LEN).unwrap();
-    let fixed = memory.fixed(ADDRESS).unwrap();
+    let fixed = memory.map_at(ADDRESS).unwrap();
     assert_eq!(fixed.window().address().as_ptr() as usize, ADDRESS);
     fixed.window().write(0, b"same");
     let mut same = [0; 4];
     memory.window().read(0, &mut same);
     assert_eq!(&same, b"same");
-    let error = memory.fixed(ADDRESS).unwrap_err().to_string();
+    let error = memory.map_at(ADDRESS).unwrap_err().to_string();
     assert!(error.contains("0x500000000000"), "{error}");
 }
 
@@ -196,11 +196,11 @@ fn echo(fd: i32) {
     };
     let mut commands = Ring::attach(segment(0))
         .unwrap()
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let mut results = Ring::attach(segment(1))
         .unwrap()
-        .producer(Incarnation::first(2))
+        .claim_producer(Incarnation::first(2))
         .unwrap();
     let mut record = [0; 4096];
     loop {
@@ -235,11 +235,11 @@ fn two_processes_exchange_records_over_one_memfd() {
     };
     let mut commands = Ring::attach(segment(0))
         .unwrap()
-        .producer(Incarnation::first(1))
+        .claim_producer(Incarnation::first(1))
         .unwrap();
     let mut results = Ring::attach(segment(1))
         .unwrap()
-        .consumer(Incarnation::first(1), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(1), OnRestart::Keep)
         .unwrap();
 
     // A duplicate, which is inherited; the mapping's own descriptor is not.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{
-    ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring, DISCARDS,
+    ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring, MAX_DISCARDS,
 };
 use shmem_core::wait::Spin;
 use shmem_core::{ControlWord, Incarnation};
@@ -24,13 +24,13 @@ fn incarnation(partition: u8, number: u32) -> Incarnation {
 
 /// Claims the producing end for incarnation `number` of partition 1.
 fn producer(heap: &Heap, number: u32) -> Producer<'_> {
-    ring(heap).producer(incarnation(1, number)).unwrap()
+    ring(heap).claim_producer(incarnation(1, number)).unwrap()
 }
 
 /// Claims the consuming end for incarnation `number` of partition 2.
 fn consumer(heap: &Heap, number: u32, on_restart: OnRestart) -> Consumer<'_> {
     ring(heap)
-        .consumer(incarnation(2, number), on_restart)
+        .claim_consumer(incarnation(2, number), on_restart)
         .unwrap()
 }
 
@@ -171,9 +171,9 @@ fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     let heap = heap();
     kill(producer(&heap, 1));
     let other = Incarnation::first(3);
-    let by = incarnation(1, 1);
-    let error = ring(&heap).producer(other).err();
-    assert_eq!(error, Some(ClaimError::Claimed { by }));
+    let holder = incarnation(1, 1);
+    let error = ring(&heap).claim_producer(other).err();
+    assert_eq!(error, Some(ClaimError::Claimed { holder }));
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut taken = ring(&heap).take_over_producer(other).unwrap();
     taken.push(&[1]).unwrap();
@@ -186,7 +186,7 @@ fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
 fn a_claim_without_an_incarnation_is_corrupt() {
     let heap = heap();
     heap.window().word(4).store(7, Relaxed);
-    let error = ring(&heap).producer(Incarnation::first(1)).err();
+    let error = ring(&heap).claim_producer(Incarnation::first(1)).err();
     assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.value == 7));
 }
 
@@ -224,13 +224,15 @@ fn a_report_of_a_restart_stores_the_head() {
     let heap = Heap::new(Ring::segment_len(1024));
     let ring = Ring::attach(heap.window()).unwrap();
     let mut end = ring
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
-    let mut first = ring.producer(Incarnation::first(1)).unwrap();
+    let mut first = ring.claim_producer(Incarnation::first(1)).unwrap();
     first.push(&[1]).unwrap();
     assert_eq!(end.pop(&mut [0; 8]), Ok(1));
     drop(first);
-    let _next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
+    let _next = ring
+        .claim_producer(Incarnation::new(1, 2).unwrap())
+        .unwrap();
     assert_eq!(end.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(heap.window().word(128).load(Relaxed), 16);
 }
@@ -247,9 +249,9 @@ fn one_call_discards_a_limited_number_of_records() {
     }
     let mut end = consumer(&heap, 1, OnRestart::Discard);
     assert_eq!(pop(&mut end), Err(PopError::Empty));
-    assert_eq!(end.discarded(), DISCARDS);
+    assert_eq!(end.discarded(), MAX_DISCARDS);
     assert!(end.wait(&mut Spin::checks(0)), "it slept on records");
-    assert!(end.discarded() <= 2 * DISCARDS + 1);
+    assert!(end.discarded() <= 2 * MAX_DISCARDS + 1);
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl<'m> Blocks<'m> {
         align: usize,
     ) -> Result<Option<Run>, Evicted> {
         // relaxed: any value is harmless.
-        let hint = self.hint().load(Relaxed) as usize;
+        let hint = self.block_hint().load(Relaxed) as usize;
         let mut start = hint.min(self.len());
         for _ in 0..3 {
             let mut lost_race = false;
@@ -141,7 +141,7 @@ impl<'m> Blocks<'m> {
                     Ok(()) => {
                         if first == start {
                             // relaxed: any value is harmless.
-                            self.hint().store((first + count) as u32, Relaxed);
+                            self.block_hint().store((first + count) as u32, Relaxed);
                         }
                         return Ok(Some(Run { first, count }));
                     }
@@ -165,15 +165,15 @@ impl<'m> Blocks<'m> {
     }
 
     /// Returns the word of the hint, where a search starts. Any value is harmless.
-    fn hint(&self) -> Word<'m> {
+    fn block_hint(&self) -> Word<'m> {
         let memory = self.registry.memory();
-        memory.word(REGISTRY + offset_of!(RegistryHeader, hint))
+        memory.word(REGISTRY + offset_of!(RegistryHeader, block_hint))
     }
 
     /// Returns the first block at or after `block` whose offset is a multiple of `align`.
     fn align(&self, block: usize, align: usize) -> usize {
         let layout = &self.registry.layout;
-        let size = layout.geometry.block;
+        let size = layout.geometry.block_size;
         let offset = layout.data + block * size;
         (offset.next_multiple_of(align.max(size)) - layout.data) / size
     }
@@ -231,9 +231,9 @@ impl<'m> Blocks<'m> {
             }
         }
         // relaxed: any value is harmless.
-        if (first as u32) < self.hint().load(Relaxed) {
+        if (first as u32) < self.block_hint().load(Relaxed) {
             // relaxed: any value is harmless.
-            self.hint().store(first as u32, Relaxed);
+            self.block_hint().store(first as u32, Relaxed);
         }
         Ok(())
     }

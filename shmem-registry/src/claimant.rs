@@ -14,7 +14,7 @@ pub trait Claimant {
     fn incarnation(&self) -> Incarnation;
 
     /// Called between the steps of a long call, often enough for
-    /// [`liveness::LIMIT`](crate::liveness::LIMIT).
+    /// [`liveness::SILENCE_LIMIT`](crate::liveness::SILENCE_LIMIT).
     ///
     /// # Errors
     ///

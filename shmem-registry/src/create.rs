@@ -59,11 +59,11 @@ impl<'m> Registry<'m> {
     /// attempt may succeed. [`OpenError::NoReadModifyWrite`] if the handle may not create segments,
     /// [`OpenError::Reformatted`] if the region was formatted again since the handle was made.
     /// After these errors the region is unchanged. [`OpenError::Evicted`] if a later incarnation of
-    /// the caller's partition has attached, or its row was reaped: others take down what it had
-    /// created, and the caller must attach again.
+    /// the caller's partition has attached, or another partition reaped the caller's row. Others
+    /// remove what was created, and the caller must attach again.
     pub fn open_or_create(
         &self,
-        by: impl Claimant,
+        caller: impl Claimant,
         request: &Request,
     ) -> Result<Segment<'m>, OpenError> {
         match self.open(request) {
@@ -72,7 +72,7 @@ impl<'m> Registry<'m> {
             Err(OpenError::Contended) if self.check_may_change().is_ok() => {}
             found => return found,
         }
-        let by = &Caller::begin(&by)?;
+        let by = &Caller::begin(&caller)?;
         // The table is full, or only appears to be while others create. It is full if no row
         // changed during an attempt.
         match self.create(by, request) {
@@ -120,7 +120,7 @@ impl<'m> Registry<'m> {
     fn create(&self, by: &Caller<'_>, request: &Request) -> Result<Segment<'m>, OpenError> {
         let claim = self.claim_row(by)?;
         let len = request.len as usize;
-        let count = len.div_ceil(self.layout.geometry.block);
+        let count = len.div_ceil(self.layout.geometry.block_size);
         let Some(run) = self.blocks().allocate(&claim, count, request.align)? else {
             claim.retire()?;
             return Err(OpenError::OutOfSpace { len });
@@ -200,7 +200,7 @@ impl<'m> Registry<'m> {
         claim.check()?;
         let name = self.row_at(row) + offset_of!(Row, name);
         self.memory().write_shared(name, request.name.bytes());
-        let block = self.layout.geometry.block;
+        let block = self.layout.geometry.block_size;
         let start = self.layout.data + run.first * block;
         let end = start + run.count * block;
         for at in (start..end).step_by(PAGE) {
@@ -269,7 +269,7 @@ impl<'m> Registry<'m> {
     /// Returns the segment that was prepared, from the request: the row may have other contents by
     /// now.
     fn segment_at(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Segment<'m> {
-        let offset = self.layout.data + run.first * self.layout.geometry.block;
+        let offset = self.layout.data + run.first * self.layout.geometry.block_size;
         let window = self.memory().sub(offset, request.len as usize);
         Segment {
             window: window.expect("blocks are inside the region"),

@@ -10,7 +10,7 @@ use crate::id::{Kind, Name};
 /// Why a registry could not be formatted or attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
-    /// The numbers of a [`crate::Geometry`] are out of range.
+    /// A size in the [`crate::Geometry`] is out of range.
     Geometry,
     /// The region has no room for the tables and one block.
     TooShort {
@@ -77,17 +77,17 @@ pub enum OpenError {
     NotFound,
     /// The segment has another kind of content.
     Kind {
-        /// What it holds.
+        /// The kind of the segment that was found.
         found: Kind,
     },
     /// The segment has another length.
     Length {
-        /// Bytes it has.
+        /// The length in bytes of the segment that was found.
         found: usize,
     },
     /// Another name has the same identifier.
     Collision {
-        /// That name.
+        /// The name of the segment that was found.
         found: Name,
     },
     /// Every row is in use.
@@ -95,11 +95,11 @@ pub enum OpenError {
         /// The number of rows.
         segments: usize,
     },
-    /// Rows or blocks that it needs are held by a partition that is creating or removing a segment:
-    /// try again. If that partition died there, [`crate::Registry::reap`] releases them.
+    /// The call needs rows or blocks that another partition holds while it creates or removes a
+    /// segment: try again. If that partition has died, [`crate::Registry::reap`] releases them.
     Contended,
-    /// Another incarnation has taken the caller's place, or another partition reaped its row. What
-    /// it was creating is taken down.
+    /// Another incarnation has taken the caller's place, or another partition has reaped the row
+    /// that the caller was creating. Other partitions remove the half-created segment.
     Evicted,
     /// The region was formatted again since the handle was made.
     Reformatted,
@@ -131,7 +131,7 @@ impl fmt::Display for OpenError {
             ),
             Self::Contended => f.write_str(
                 "another partition is creating or removing a segment and holds the rows or blocks \
-                 that are left: try again, and reap if that does not help",
+                 that are left: try again; if that does not help, call Registry::reap",
             ),
             Self::Evicted => Evicted.fmt(f),
             Self::Reformatted => f.write_str(REFORMATTED),
@@ -181,14 +181,15 @@ pub(crate) enum MayNotChange {
 pub(crate) const REFORMATTED: &str =
     "the region was formatted again: attach again to it and to its registry";
 
-/// Why a segment was not removed, or why not all rows of partitions that are gone were reaped.
+/// Why a segment was not removed, or why not all rows of dead partitions were reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveError {
     /// The segment was removed before.
     Stale,
     /// The segment belongs to another registry, or was opened before the region was formatted.
     Foreign,
-    /// Another incarnation has taken the caller's place, or another partition reaped its row.
+    /// Another incarnation has taken the caller's place, or another partition has reaped the row
+    /// that the caller was working on.
     Evicted,
     /// The region was formatted again since the handle was made.
     Reformatted,

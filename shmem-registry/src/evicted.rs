@@ -10,8 +10,8 @@ pub struct Evicted;
 impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "another incarnation of this partition has taken its place and may have what it held, \
-             because this one was treated as gone, or its number was used twice: attach again",
+            "another incarnation of this partition has taken over, because this one was treated as \
+             gone or its number was used twice: attach again",
         )
     }
 }

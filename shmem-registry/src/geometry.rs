@@ -11,15 +11,15 @@ use shmem_core::layout::LINE;
 use crate::error::FormatError;
 use crate::layout::{PartitionSlot, Row, PARTITIONS};
 
-/// The numbers a registry is formatted with.
+/// The sizes of a registry, fixed when it is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Segments that it can hold: a power of two from 2 to 2^16.
+    /// The most segments: a power of two from 2 to 2^16.
     pub segments: usize,
-    /// Partitions that can attach: 1 to 128. Their numbers start at 1.
+    /// The most partitions that can attach: 1 to 128. Their numbers start at 1.
     pub partitions: usize,
     /// Bytes of a block, the unit of allocation: a power of two from 128 to 1 MiB.
-    pub block: usize,
+    pub block_size: usize,
 }
 
 impl Default for Geometry {
@@ -28,7 +28,7 @@ impl Default for Geometry {
         Self {
             segments: 64,
             partitions: 64,
-            block: LINE,
+            block_size: LINE,
         }
     }
 }
@@ -41,13 +41,13 @@ impl Geometry {
         let valid = self.segments.is_power_of_two()
             && (2..=1 << 16).contains(&self.segments)
             && (1..=128).contains(&self.partitions)
-            && self.block.is_power_of_two()
-            && (LINE..=1 << 20).contains(&self.block);
+            && self.block_size.is_power_of_two()
+            && (LINE..=1 << 20).contains(&self.block_size);
         if !valid {
             return Err(FormatError::Geometry);
         }
         let segments = self.segments.trailing_zeros();
-        let block = self.block.trailing_zeros();
+        let block = self.block_size.trailing_zeros();
         Ok(PRESENT | segments << 16 | block << 8 | self.partitions as u32)
     }
 
@@ -56,7 +56,7 @@ impl Geometry {
         let geometry = Self {
             segments: 1_usize.checked_shl(word >> 16 & 0x7fff)?,
             partitions: (word & 0xff) as usize,
-            block: shift(8)?,
+            block_size: shift(8)?,
         };
         (geometry.encode() == Ok(word)).then_some(geometry)
     }
@@ -80,7 +80,7 @@ impl TableLayout {
         let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
         let rows = index + Self::index_len(geometry) * size_of::<u32>();
         let map = rows + geometry.segments * size_of::<Row>();
-        let block = geometry.block;
+        let block = geometry.block_size;
         // Each block takes its own bytes and a word in the map. The alignment of `data` may take
         // the space of one more.
         let left = len.saturating_sub(map);
@@ -118,7 +118,7 @@ mod tests {
         let geometry = Geometry {
             segments: 1 << 16,
             partitions: 64,
-            block: 4096,
+            block_size: 4096,
         };
         let word = geometry.encode().unwrap();
         assert_eq!(Geometry::decode(word), Some(geometry));

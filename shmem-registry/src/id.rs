@@ -24,7 +24,7 @@ impl Id {
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Returns its number.
+    /// Returns the identifier as a number.
     pub fn get(self) -> u64 {
         self.0.get()
     }
@@ -76,13 +76,13 @@ impl Name {
         own
     }
 
-    /// Returns its bytes, padded with zeroes.
+    /// Returns the bytes of the name, padded with zeroes.
     pub fn bytes(&self) -> &[u8; 32] {
         bytemuck::cast_ref(&self.0)
     }
 
-    /// Returns its bytes without the padding: the bytes whose hash is its identifier. The name of a
-    /// row has any bytes that its creator stored, so it can contain zeroes.
+    /// Returns the bytes of the name without the padding: the identifier is the hash of these
+    /// bytes. The name of a row has any bytes that its creator stored, so it can contain zeroes.
     pub fn as_bytes(&self) -> &[u8] {
         let end = self.bytes().iter().rposition(|&byte| byte != 0);
         &self.bytes()[..end.map_or(0, |last| last + 1)]
@@ -199,7 +199,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Length`] if `len` is 0, or is 4 GiB or more when rounded up.
+    /// [`RequestError::Length`] if `len` is 0 or more than 2^32 - 8.
     pub fn new(id: Id, kind: Kind, len: usize) -> Result<Self, RequestError> {
         let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
         let length = whole.and_then(|len| u32::try_from(len).ok());
@@ -247,7 +247,7 @@ pub enum RequestError {
         /// Bytes of the name.
         len: usize,
     },
-    /// A segment must have at least 1 byte and less than 4 GiB.
+    /// A segment must have 1 to 2^32 - 8 bytes.
     Length {
         /// Bytes requested.
         len: usize,
@@ -264,10 +264,10 @@ impl fmt::Display for RequestError {
         match self {
             Self::Name { len } => write!(
                 f,
-                "a name of {len} bytes: it must have 1 to 32, none of them zero"
+                "the name ({len} bytes) is invalid: a name has 1 to 32 bytes, none of them zero"
             ),
             Self::Length { len } => {
-                write!(f, "a segment of {len} bytes: it must have 1 to 2^32 - 1")
+                write!(f, "a segment of {len} bytes: it must have 1 to 2^32 - 8")
             }
             Self::Align { align } => {
                 write!(f, "an alignment of {align}: it must be a power of two")

@@ -29,7 +29,7 @@ pub struct Tables {
     pub partitions: usize,
     /// The buckets of the index.
     pub index: usize,
-    /// How many buckets.
+    /// The number of buckets.
     pub buckets: usize,
     /// The rows.
     pub rows: usize,
@@ -37,7 +37,7 @@ pub struct Tables {
     pub map: usize,
     /// The first block.
     pub data: usize,
-    /// How many blocks.
+    /// The number of blocks.
     pub blocks: usize,
 }
 
@@ -46,21 +46,21 @@ pub struct Tables {
 pub struct RowWords<'m> {
     /// The row's number.
     pub row: usize,
-    /// The incarnation that works on it; 0 if none does.
+    /// The incarnation that works on the row; 0 if none does.
     pub owner: u32,
     /// Bit 0: the row names a segment. Bits 1 to 31: its generation.
     pub state: u32,
-    /// Its link, with bit 31 set if the row was removed.
+    /// The link to the next row, with bit 31 set if the segment was removed.
     pub next: u32,
-    /// What the segment holds.
+    /// The kind of the segment's content.
     pub kind: Kind,
-    /// The identifier; 0 if it has none.
+    /// The identifier; 0 if the row has none.
     pub id: u64,
     /// Number of the first block.
     pub first_block: u32,
-    /// Bytes requested.
+    /// The segment's length in bytes.
     pub length: u32,
-    /// The name; empty if it was made without one.
+    /// The name; empty if the segment was created without one.
     pub name: Name,
     /// What a lookup returns for these words.
     pub segment: Result<Segment<'m>, OpenError>,
@@ -69,18 +69,18 @@ pub struct RowWords<'m> {
 }
 
 impl RowWords<'_> {
-    /// Returns the incarnation that works on it; `None` if no partition does, or the word is not an
-    /// incarnation.
+    /// Returns the incarnation that works on the row; `None` if no partition does, or the word is
+    /// not an incarnation.
     pub fn owner(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.owner)
     }
 
-    /// Returns true if it names a segment.
+    /// Returns true if the row names a segment.
     pub fn is_named(&self) -> bool {
         self.state & NAMED != 0
     }
 
-    /// Returns how often the row was used before.
+    /// Returns the generation of the row: how many times the row was used before.
     pub fn generation(&self) -> u32 {
         self.state >> 1
     }
@@ -91,7 +91,8 @@ impl RowWords<'_> {
         self.row == linked.row && link.leads_to(self.generation())
     }
 
-    /// Returns true if the segment that it names was removed and the row is not yet taken down.
+    /// Returns true if the segment that the row names was removed and the row is not taken down
+    /// yet.
     pub fn is_removed(&self) -> bool {
         self.is_named() && Link(self.next).is_marked()
     }
@@ -102,25 +103,25 @@ impl RowWords<'_> {
 pub struct Linked {
     /// The row's number.
     pub row: usize,
-    /// Its generation.
+    /// The row's generation.
     pub generation: u32,
-    /// Its identifier; 0 if it has none.
+    /// The row's identifier; 0 if it has none.
     pub id: u64,
-    /// True if it was removed and not yet unlinked.
+    /// True if its segment was removed and the row is not unlinked yet.
     pub removed: bool,
 }
 
 /// Why a chain could not be walked to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainFault {
-    /// It leads to a row that is in another use now.
+    /// The chain leads to a row that is in another use now.
     Changed,
-    /// It is circular.
+    /// The chain is circular.
     Cycle {
         /// A row of the cycle.
         row: usize,
     },
-    /// It leads to a row number that does not exist.
+    /// The chain leads to a row number that does not exist.
     Corrupt(Corrupt),
 }
 

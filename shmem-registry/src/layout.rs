@@ -13,9 +13,9 @@ pub const PARTITIONS: usize = REGISTRY + LINE;
 pub struct RegistryHeader {
     /// The three numbers of [`crate::Geometry`]; 0 if there is no registry.
     pub geometry: u32,
-    /// Block where a search for free blocks starts. Probably no block before it is free.
-    pub hint: u32,
-    /// Row where a search for a free row starts: the row after the one that was taken last.
+    /// Block at which a search for free blocks starts. Probably no block before it is free.
+    pub block_hint: u32,
+    /// Row at which a search for a free row starts: the row after the one that was taken last.
     pub row_hint: u32,
     /// Zero.
     pub reserved: [u32; 29],
@@ -28,13 +28,13 @@ pub struct PartitionSlot {
     pub incarnation: u32,
     /// Changes while the partition runs.
     pub heartbeat: u32,
-    /// The kernel and namespace of its process number; 0 is unknown.
-    pub process_space: u32,
-    /// Its process number there.
+    /// Identifies the kernel and the namespaces of the process number; 0 if unknown.
+    pub process_namespace: u32,
+    /// The number of its process there.
     pub process: u32,
     /// When that process started, low 32 bits.
     pub process_start: u32,
-    /// Distinguishes the programs that one process runs one after the other; 0 is unknown.
+    /// Distinguishes the programs that one process runs one after the other; 0 if unknown.
     pub process_image: u32,
     /// Zero.
     pub reserved: [u32; 26],
@@ -57,7 +57,7 @@ pub struct Row {
     pub id_high: u32,
     /// Number of the first block.
     pub first_block: u32,
-    /// Bytes requested.
+    /// The segment's length in bytes.
     pub length: u32,
     /// Name, padded with zeroes; empty if the segment has none.
     pub name: [u8; 32],

@@ -1,14 +1,14 @@
 //! Maps identifiers to segments: a table and an allocator inside a region.
 //!
 //! The first partition that uses an identifier inserts a row and allocates the segment; every later
-//! one gets the same segment, even if many partitions race (the 2012 paper, section 2.3). Lookup is
-//! loads only and O(1). Creating and removing are lock-free and need compare-and-swap. A partition
-//! that dies in the middle blocks no other; what it leaves is reaped.
+//! one gets the same segment, even if many partitions race. Lookup is loads only and O(1). Creating
+//! and removing are lock-free and need compare-and-swap. A partition that dies in the middle blocks
+//! no other; [`Registry::reap`] frees what it leaves.
 //!
 //! | module        | one purpose                                              |
 //! |---------------|----------------------------------------------------------|
 //! | [`inspect`]   | the tables as an inspection tool sees them               |
-//! | `process`     | whether an incarnation is gone, asked of one kernel      |
+//! | `process`     | whether the process of an incarnation has ended          |
 //! | [`liveness`]  | whether an incarnation is silent, by its heartbeat       |
 //! | `remove`      | removing segments, and reaping what dead partitions left |
 //! | `create`      | creating segments                                        |
@@ -29,6 +29,18 @@
 //! | `evicted`     | the error of a partition whose place another took        |
 //!
 //! Imports only go down this list.
+//!
+//! # Features
+//!
+//! No feature is on by default, and the crate is `no_std` without allocation.
+//!
+//! | feature       | adds                                                                  |
+//! |---------------|-----------------------------------------------------------------------|
+//! | `std`         | [`Heartbeats::new`], with the system's clock; [`std::error::Error`]   |
+//! | `linux`       | `Processes`: whether a process of this kernel has ended               |
+//! | `noncoherent` | cache maintenance by the program's functions, if caches need it       |
+//! | `small`       | smaller, slower code                                                  |
+//! | `crash`       | death at a chosen store, for tests of recovery                        |
 //!
 //! # Examples
 //!

@@ -20,10 +20,10 @@ use crate::partition::Partition;
 
 /// How long a heartbeat stands still before its partition is silent. With a check every
 /// [`shmem_core::wait::RECHECK`], silence is reported within 100 ms.
-pub const LIMIT: Duration = Duration::from_millis(60);
+pub const SILENCE_LIMIT: Duration = Duration::from_millis(60);
 
-/// The longest time between two beats that is safe with [`LIMIT`].
-pub const BEAT: Duration = Duration::from_millis(10);
+/// The longest time between two beats that is safe with [`SILENCE_LIMIT`].
+pub const BEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often all partitions are checked within one limit.
 const SWEEPS: Micros = 4;
@@ -45,11 +45,10 @@ impl<F: FnMut() -> Duration> Clock for F {
 
 /// Watches heartbeats: a partition whose heartbeat stands still for longer than a limit is silent.
 ///
-/// Needs only the region and a clock. The first call starts the limit for all partitions. A caller
-/// that waits for one partition does not ask about the others, and several may have fallen silent
-/// together. Call it several times within a limit. After a pause of more than half a limit every
-/// partition has the whole limit again, because the watcher cannot distinguish its own absence from
-/// theirs.
+/// Needs only the region and a clock. The limit of every partition starts at the first call of
+/// `state`, whichever partition that call is about. Call `state` several times within a limit.
+/// After a pause of more than half a limit every partition has the whole limit again, because the
+/// watcher cannot distinguish its own absence from theirs.
 ///
 /// A silent partition loses nothing. A partition that is attached and whose heartbeat never moves
 /// again stays silent, unless the platform decided otherwise.
@@ -106,10 +105,10 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
     /// platforms that have no other way to know, and that prefer to continue.
     ///
     /// **A partition that was only slow loses what it holds.** When it continues, it may change
-    /// memory that belongs to others by then, within the step that it was in. Choose a limit longer
-    /// than any pause of a partition that comes back: in a debugger, in a snapshot, or while its
-    /// machine is suspended. After an absence of more than half of `limit` the watcher starts it
-    /// again.
+    /// memory that belongs to others by then, during the step that it was executing. Choose a limit
+    /// longer than any pause of a partition that comes back: in a debugger, in a snapshot, or while
+    /// its machine is suspended. If the watcher makes no check for more than half of `limit`, the
+    /// limit starts again.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         Self {
@@ -180,13 +179,14 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
 
 #[cfg(feature = "std")]
 impl<'m> Heartbeats<'m, fn() -> Duration> {
-    /// Returns a watcher of the slots of `registry` that uses the system's clock and [`LIMIT`].
+    /// Returns a watcher of the slots of `registry` that uses the system's clock and
+    /// [`SILENCE_LIMIT`].
     pub fn new(registry: Registry<'m>) -> Self {
-        Self::with_limit(registry, LIMIT)
+        Self::with_limit(registry, SILENCE_LIMIT)
     }
 
-    /// As [`Heartbeats::new`] with another limit: how long a partition may be busy before it is
-    /// reported as silent.
+    /// As [`Heartbeats::new`], with another limit: how long a heartbeat stands still before its
+    /// partition is reported as silent.
     pub fn with_limit(registry: Registry<'m>, limit: Duration) -> Self {
         Self::with_clock(registry, limit, uptime)
     }
@@ -225,8 +225,8 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
 }
 
 impl Registry<'_> {
-    /// Returns what the slot alone shows of a partition: gone if it left or a later incarnation of
-    /// it has attached, otherwise alive.
+    /// Returns what the partition's slot alone shows: gone if `incarnation` left or a later one has
+    /// attached, otherwise alive.
     pub fn state_in_slot(&self, incarnation: Incarnation) -> PartitionState {
         let slot = self.partition(incarnation.partition());
         let known = slot.ok().and_then(|slot| slot.state_of(incarnation));
@@ -235,13 +235,13 @@ impl Registry<'_> {
 }
 
 impl Partition {
-    /// Returns what the slot alone shows of `incarnation`; `None` if that incarnation is attached.
+    /// Returns what the slot alone shows about `incarnation`; `None` if it is attached.
     pub(crate) fn state_of(&self, incarnation: Incarnation) -> Option<PartitionState> {
         match self.incarnation {
             Some(attached) if attached == incarnation => {
                 (!self.attached).then_some(PartitionState::Gone)
             }
-            Some(attached) => Some(PartitionState::gone_if(attached.follows(incarnation))),
+            Some(attached) => Some(PartitionState::from_is_gone(attached.follows(incarnation))),
             None => Some(PartitionState::Alive),
         }
     }

@@ -76,9 +76,9 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// Returns a handle for memory on which compare-and-swap does not work, or not together with
-    /// another partition: it opens segments, and does not create, remove or reap them.
-    /// `shmem_sync::litmus` tests whether it works.
+    /// Returns a handle for memory on which compare-and-swap does not work, or does not work across
+    /// partitions. The handle opens segments, but does not create, remove or reap them.
+    /// `shmem_sync::litmus` tests whether compare-and-swap works.
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl<'m> Registry<'m> {
         memory.word(REGISTRY + offset_of!(RegistryHeader, geometry))
     }
 
-    /// Returns the numbers that it was formatted with.
+    /// Returns the sizes that the registry was formatted with.
     pub fn geometry(&self) -> Geometry {
         self.layout.geometry
     }

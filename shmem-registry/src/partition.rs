@@ -44,20 +44,20 @@ const LEFT: u32 = Incarnation::FLAG;
 /// How the kernel of a partition identifies its process, for peers on the same kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Distinguishes kernels and process namespaces; 0 is unknown.
-    pub space: u32,
-    /// The process's number there.
+    /// Identifies the kernel, the PID namespace and the time namespace; 0 if unknown.
+    pub namespace_id: u32,
+    /// The number of the process there.
     pub number: u32,
-    /// When it started, low 32 bits: a number is used again for a later process.
+    /// When the process started, low 32 bits: its number is used again for a later process.
     pub start: u32,
-    /// Distinguishes the programs that it runs one after the other; 0 is unknown.
+    /// Distinguishes the programs that it runs one after the other; 0 if unknown.
     pub image: u32,
 }
 
 impl Process {
     /// An unknown process, or one that no peer can find on its own kernel.
     pub const UNKNOWN: Self = Self {
-        space: 0,
+        namespace_id: 0,
         number: 0,
         start: 0,
         image: 0,
@@ -90,7 +90,8 @@ impl fmt::Display for AttachError {
         match self {
             Self::NoSuchPartition { partition, slots } => write!(
                 f,
-                "no slot for partition {partition}: this registry was formatted for {slots}, from 1"
+                "this registry has no slot for partition {partition}: it was formatted for \
+                 partitions 1 to {slots}"
             ),
             Self::Attached { incarnation } => write!(
                 f,
@@ -138,7 +139,7 @@ impl<'m> Slot<'m> {
 
     fn process(self) -> [Word<'m>; 4] {
         [
-            self.0.word(offset_of!(PartitionSlot, process_space)),
+            self.0.word(offset_of!(PartitionSlot, process_namespace)),
             self.0.word(offset_of!(PartitionSlot, process)),
             self.0.word(offset_of!(PartitionSlot, process_start)),
             self.0.word(offset_of!(PartitionSlot, process_image)),
@@ -151,9 +152,9 @@ impl Process {
     fn load(slot: Slot<'_>) -> Self {
         // relaxed: the load of `incarnation` is before it, where the slot is another partition's
         // (P2).
-        let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
+        let [namespace_id, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Self {
-            space,
+            namespace_id,
             number,
             start,
             image,
@@ -295,10 +296,10 @@ impl<'m> Attachment<'m> {
             return Err(AttachError::Reformatted);
         }
         let before = (word & !LEFT) >> 8;
-        let incarnation = Incarnation::after(partition, before).ok_or(corrupt(word))?;
+        let incarnation = Incarnation::next(partition, before).ok_or(corrupt(word))?;
         let heartbeat = slot.heartbeat().load(Relaxed).wrapping_add(1);
-        let [space, number, start, image] = slot.process();
-        space.store(process.space, Relaxed);
+        let [namespace_id, number, start, image] = slot.process();
+        namespace_id.store(process.namespace_id, Relaxed);
         number.store(process.number, Relaxed);
         start.store(process.start, Relaxed);
         image.store(process.image, Relaxed);
@@ -324,7 +325,8 @@ impl<'m> Attachment<'m> {
     }
 
     /// Changes the heartbeat. Call it several times within the limit after which peers regard a
-    /// partition as silent ([`liveness::LIMIT`](crate::liveness::LIMIT) by default).
+    /// partition as silent ([`liveness::SILENCE_LIMIT`](crate::liveness::SILENCE_LIMIT) by
+    /// default).
     ///
     /// # Errors
     ///
@@ -366,8 +368,8 @@ impl<'m> Attachment<'m> {
 }
 
 impl Attachment<'_> {
-    /// Returns true if the region was formatted again since this partition attached: then that is
-    /// the reason for an eviction.
+    /// Returns true if the region was formatted again since this partition attached. An eviction
+    /// then has this cause.
     pub fn is_reformatted(&self) -> bool {
         self.region.is_stale()
     }

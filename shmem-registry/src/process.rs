@@ -1,8 +1,8 @@
 //! Liveness on one kernel: whether a process still exists.
 //!
-//! A process is identified by its number, its start time, and the place of its program in its
+//! A process is identified by its number, its start time, and the address of its program in its
 //! memory. All three are read from `/proc`. The first two are valid only within one kernel, one PID
-//! namespace and one time namespace, so these are hashed into `space`.
+//! namespace and one time namespace, so these are hashed into `namespace_id`.
 
 use std::format;
 use std::fs;
@@ -23,13 +23,13 @@ use crate::partition::Process;
 const IMAGE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Process {
-    /// Returns the description of this process for peers on the same kernel; [`Process::UNKNOWN`]
-    /// if `/proc` is not mounted, or shows another PID namespace.
+    /// Returns this process, as peers on the same kernel identify it; [`Process::UNKNOWN`] if
+    /// `/proc` is not mounted, or shows another PID namespace.
     pub fn this() -> Self {
         let number = getpid();
-        match (space(), read_stat(number)) {
-            (Some(space), Some(found)) => Self {
-                space,
+        match (namespace_id(), read_stat(number)) {
+            (Some(namespace_id), Some(found)) => Self {
+                namespace_id,
                 number: number.as_raw_nonzero().get().unsigned_abs(),
                 start: found.start,
                 image: found.image,
@@ -43,7 +43,7 @@ impl Process {
     ///
     /// Each call reads everything again; [`Processes`] keeps what cannot change.
     pub fn has_ended(self) -> bool {
-        match open_process(space(), self) {
+        match open_process(namespace_id(), self) {
             Some(ProcessState::Exists(descriptor)) => has_ended(&descriptor),
             Some(ProcessState::Gone) => true,
             Some(ProcessState::Foreign) | None => false,
@@ -53,7 +53,7 @@ impl Process {
 
 /// Returns a number for this boot of this kernel and for this process's PID and time namespaces;
 /// `None` if `/proc` does not show the processes of this namespace.
-fn space() -> Option<u32> {
+fn namespace_id() -> Option<u32> {
     if !proc_is_ours()? {
         return None;
     }
@@ -127,10 +127,10 @@ fn parse_stat(stat: &[u8]) -> Option<ProcStat> {
 }
 
 /// Reports processes of this kernel that attached with [`Process::this`] as gone as soon as they
-/// have ended or run another program. Of other partitions it reports only what their slots show.
+/// have ended or run another program. For other partitions it reports only what their slots show.
 pub struct Processes<'m> {
     registry: Registry<'m>,
-    space: Option<u32>,
+    namespace_id: Option<u32>,
     watched: [Option<Watched>; SLOTS],
 }
 
@@ -162,7 +162,7 @@ impl<'m> Processes<'m> {
     pub fn new(registry: Registry<'m>) -> Self {
         Self {
             registry,
-            space: space(),
+            namespace_id: namespace_id(),
             watched: [UNWATCHED; SLOTS],
         }
     }
@@ -179,7 +179,7 @@ impl Liveness for Processes<'_> {
         let watched = &mut self.watched[usize::from(incarnation.partition() - 1) % SLOTS];
         if watched.as_ref().map(|watched| watched.incarnation) != Some(incarnation) {
             // A failure that can pass, such as too many open files, is not kept.
-            let Some(state) = open_process(self.space, slot.process) else {
+            let Some(state) = open_process(self.namespace_id, slot.process) else {
                 return PartitionState::Alive;
             };
             *watched = Some(Watched {
@@ -201,14 +201,14 @@ impl Liveness for Processes<'_> {
                 watched.state = ProcessState::Gone;
             }
         }
-        PartitionState::gone_if(matches!(watched.state, ProcessState::Gone))
+        PartitionState::from_is_gone(matches!(watched.state, ProcessState::Gone))
     }
 }
 
 /// Opens the process of a slot; returns `None` if its state cannot be found now.
-fn open_process(space: Option<u32>, process: Process) -> Option<ProcessState> {
+fn open_process(namespace_id: Option<u32>, process: Process) -> Option<ProcessState> {
     let number = i32::try_from(process.number).ok().and_then(Pid::from_raw);
-    let Some(number) = number.filter(|_| space == Some(process.space)) else {
+    let Some(number) = number.filter(|_| namespace_id == Some(process.namespace_id)) else {
         return Some(ProcessState::Foreign);
     };
     match pidfd_open(number, PidfdFlags::empty()) {
@@ -281,8 +281,11 @@ mod tests {
             earlier.has_ended(),
             "an earlier process with this number has ended"
         );
-        let space = own.space ^ 1;
-        let foreign = Process { space, ..earlier };
+        let namespace_id = own.namespace_id ^ 1;
+        let foreign = Process {
+            namespace_id,
+            ..earlier
+        };
         assert!(!foreign.has_ended());
 
         let mut child = std::process::Command::new("sleep")
@@ -292,7 +295,7 @@ mod tests {
         let number = child.id();
         let found = read_stat(Pid::from_raw(number as i32).unwrap()).unwrap();
         let process = Process {
-            space: own.space,
+            namespace_id: own.namespace_id,
             number,
             start: found.start,
             image: 0,

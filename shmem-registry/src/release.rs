@@ -55,7 +55,7 @@ impl Claim<'_, '_> {
             let run = Run {
                 first: load(offset_of!(Row, first_block)) as usize,
                 count: (load(offset_of!(Row, length)) as usize)
-                    .div_ceil(registry.layout.geometry.block),
+                    .div_ceil(registry.layout.geometry.block_size),
             };
             // Unlinks the marked rows up to the end of the chain, this row among them.
             if let Err(error) = registry.locate(registry.id_in(self.row)) {

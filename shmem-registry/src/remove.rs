@@ -24,9 +24,9 @@ use crate::row::Claim;
 use crate::segment::Segment;
 
 impl<'m> Registry<'m> {
-    /// Removes a segment. Its identifier is free at once, its blocks when the row is taken down. No
-    /// partition may use the segment's window any more, because its bytes may become part of
-    /// another segment.
+    /// Removes a segment. Its identifier is free at once, its blocks when the row is taken down,
+    /// which this call does, or else [`Registry::reap`]. No partition may use the segment's window
+    /// any more, because its bytes may become part of another segment.
     ///
     /// Needs compare-and-swap on this memory.
     ///
@@ -37,11 +37,12 @@ impl<'m> Registry<'m> {
     /// [`RemoveError::Reformatted`] if the region was formatted again since the handle was made.
     /// [`RemoveError::NoReadModifyWrite`] if the handle may not change the table.
     /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if a later
-    /// incarnation of the caller's partition has attached, or its row was reaped: before the call,
-    /// nothing was changed; during the call, the segment is removed nevertheless.
-    pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
+    /// incarnation of the caller's partition has attached, or another partition reaped the caller's
+    /// row. If that happened before the call, nothing was changed. If it happened during the call,
+    /// the segment is removed.
+    pub fn remove(&self, caller: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
         self.check_may_change()?;
-        let by = &Caller::begin(&by)?;
+        let by = &Caller::begin(&caller)?;
         if !self.contains(segment) {
             return Err(RemoveError::Foreign);
         }
@@ -83,25 +84,25 @@ impl<'m> Registry<'m> {
         Err(RemoveError::Contended)
     }
 
-    /// Takes down what partitions that are gone left half-created or half-removed, and returns the
-    /// number of those rows. It frees space; no other call depends on it.
+    /// Frees the rows and blocks that dead partitions left half-created or half-removed. Returns
+    /// the number of rows freed. It frees space; no other call depends on it.
     ///
     /// Needs compare-and-swap on this memory.
     ///
     /// # Errors
     ///
-    /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]: some rows could not be taken down
-    /// and are left for the next call. [`RemoveError::Evicted`] if a later incarnation of the
-    /// caller's partition has attached, or another partition reaped its row.
+    /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]: some rows could not be freed and are
+    /// left for the next call. [`RemoveError::Evicted`] if a later incarnation of the caller's
+    /// partition has attached, or another partition reaped the caller's row.
     /// [`RemoveError::NoReadModifyWrite`] and [`RemoveError::Reformatted`] as in
     /// [`Registry::remove`].
     pub fn reap<L: Liveness>(
         &self,
-        by: impl Claimant,
+        caller: impl Claimant,
         liveness: &mut L,
     ) -> Result<usize, RemoveError> {
         self.check_may_change()?;
-        let by = &Caller::begin(&by)?;
+        let by = &Caller::begin(&caller)?;
         let mut count = 0;
         let mut outcome = Ok(());
         for row in 0..self.layout.geometry.segments {
@@ -161,8 +162,8 @@ fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), WalkError> {
 /// A row that a partition works on, or worked on until it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Its number.
+    /// The number of the row.
     pub row: usize,
-    /// The owner's incarnation as a word; 0 if the segment was removed and its remover died.
+    /// The owner's incarnation as a word; 0 if the partition that removed the segment has died.
     pub owner: u32,
 }

@@ -4,7 +4,9 @@
 //! |-------|------------------|-----|
 //! | 0     | 0                | free |
 //! | *l*   | 0 or 1           | incarnation *l* creates its segment, or takes the row down |
-//! | 0     | 1                | names a segment; *abandoned* if `next` is marked: free to be taken down |
+//! | 0     | 1                | names a segment; *abandoned* if `next` is marked |
+//!
+//! Any partition may take down an abandoned row.
 //!
 //! - **T1** Only a row's owner changes the row, except its `next`, and the map's words of the row.
 //! - **T2** A row's generation changes before the row is used again.

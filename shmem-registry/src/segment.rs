@@ -17,43 +17,43 @@ pub struct Segment<'m> {
 }
 
 impl<'m> Segment<'m> {
-    /// Returns its bytes.
+    /// Returns a window on the segment's bytes.
     pub fn window(&self) -> Window<'m> {
         self.window
     }
 
-    /// Returns its offset from the region's start.
+    /// Returns the segment's offset from the region's start.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Returns its length in bytes: the length that was requested, rounded up to a multiple of 8.
+    /// Returns the segment's length in bytes: the requested length, rounded up to a multiple of 8.
     #[allow(clippy::len_without_is_empty)] // No segment is empty.
     pub fn len(&self) -> usize {
         self.window.len()
     }
 
-    /// Returns its identifier.
+    /// Returns the segment's identifier.
     pub fn id(&self) -> Id {
         self.id
     }
 
-    /// Returns what it holds.
+    /// Returns the kind of the segment's content.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Returns its name, which is empty if it was created without one.
+    /// Returns the segment's name, which is empty if it was created without one.
     pub fn name(&self) -> Name {
         self.name
     }
 
-    /// Returns the number of its row in the registry.
+    /// Returns the number of the segment's row in the registry.
     pub fn row(&self) -> usize {
         self.row
     }
 
-    /// Returns how often its row was used before.
+    /// Returns the generation of the segment's row: how many times the row was used before.
     pub fn generation(&self) -> u32 {
         self.generation
     }

@@ -22,8 +22,8 @@ use crate::segment::Segment;
 
 impl<'m> Registry<'m> {
     /// Returns the number of free bytes, in whole blocks and not necessarily contiguous.
-    pub fn free_len(&self) -> usize {
-        self.blocks().free_blocks() * self.layout.geometry.block
+    pub fn free_bytes(&self) -> usize {
+        self.blocks().free_blocks() * self.layout.geometry.block_size
     }
 
     /// Returns the segment of `id`. Only loads; O(1).
@@ -187,7 +187,7 @@ impl<'m> Registry<'m> {
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
-        let (block, blocks) = (self.layout.geometry.block, self.layout.blocks);
+        let (block, blocks) = (self.layout.geometry.block_size, self.layout.blocks);
         let len = length as usize;
         if len == 0 || len % 8 != 0 || len > blocks * block {
             return Err(corrupt(ControlWord::RowLength, length));
@@ -256,7 +256,7 @@ mod tests {
         ) {
             let heap = Heap::new(8192);
             let region = Region::format(heap.window()).unwrap();
-            let geometry = Geometry { segments: ROWS, partitions: 2, block: 128 };
+            let geometry = Geometry { segments: ROWS, partitions: 2, block_size: 128 };
             let registry = Registry::format(region, geometry).unwrap();
             let id = |id| Id::new(id).unwrap();
             let by = Incarnation::first(1);

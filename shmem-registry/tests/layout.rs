@@ -54,12 +54,12 @@ fn the_document_has_the_offset_and_width_of_every_field() {
         ),
         (
             "RegistryHeader",
-            coded!(RegistryHeader: geometry, hint, row_hint, reserved),
+            coded!(RegistryHeader: geometry, block_hint, row_hint, reserved),
             128,
         ),
         (
             "PartitionSlot",
-            coded!(PartitionSlot: incarnation, heartbeat, process_space, process, process_start, process_image, reserved),
+            coded!(PartitionSlot: incarnation, heartbeat, process_namespace, process, process_start, process_image, reserved),
             128,
         ),
         (
@@ -77,7 +77,7 @@ fn the_document_has_the_offset_and_width_of_every_field() {
             coded!(TypedRingControl: tails, producer_starts, addressed, producer, producer_record_size, producer_reserved, heads, consumer, consumer_record_size, consumer_reserved, positions, known_producers, accepted, discarded, consumer_starts, starts_reserved, records, space),
             640,
         ),
-        ("Bell", coded!(Bell: armed, rings, reserved), 128),
+        ("Bell", coded!(Bell: armed, ring_count, reserved), 128),
         (
             "SnapshotControl",
             coded!(SnapshotControl: sequence, reserved),
@@ -100,7 +100,7 @@ fn the_document_has_the_offset_and_width_of_every_field() {
         ),
         (
             "SemaphoreControl",
-            coded!(SemaphoreControl: rings, reserved),
+            coded!(SemaphoreControl: ring_count, reserved),
             128,
         ),
         (
@@ -110,7 +110,7 @@ fn the_document_has_the_offset_and_width_of_every_field() {
         ),
         (
             "BarrierControl",
-            coded!(BarrierControl: phase, rings, reserved),
+            coded!(BarrierControl: phase, ring_count, reserved),
             128,
         ),
         (
@@ -313,7 +313,7 @@ fn a_peer_written_from_the_document_exchanges_records_by_a_typed_ring() {
         let (theirs, ours) = (Incarnation::first(1), Incarnation::first(2));
         if ours_produces {
             peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
-            let mut producer = ring.producer(ours).unwrap();
+            let mut producer = ring.claim_producer(ours).unwrap();
             assert_eq!(ring.consumer_owner(), Some(theirs));
             for n in 0..100_000 {
                 producer.push(&[n, !n, 7]).unwrap();
@@ -322,7 +322,7 @@ fn a_peer_written_from_the_document_exchanges_records_by_a_typed_ring() {
             }
         } else {
             peer::typed_claim(&memory, 48, theirs.word(), &[16, 0]);
-            let mut consumer = ring.consumer(ours, OnRestart::Keep).unwrap();
+            let mut consumer = ring.claim_consumer(ours, OnRestart::Keep).unwrap();
             for n in 0..100_000 {
                 peer::typed_push(&memory, 0, &bytes(&[n, !n, 7]));
                 assert_eq!(consumer.pop(), Ok([n, !n, 7]));
@@ -358,7 +358,7 @@ fn a_peer_written_from_the_document_exchanges_records_by_a_ring() {
     assert_eq!(theirs, (ours.offset(), ours.len()));
 
     let ring = Ring::attach(ours.window()).unwrap();
-    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];
         producer.push(&record).unwrap();
@@ -367,7 +367,7 @@ fn a_peer_written_from_the_document_exchanges_records_by_a_ring() {
     }
     drop(producer);
     let mut consumer = ring
-        .consumer(Incarnation::first(1), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(1), OnRestart::Keep)
         .unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];

@@ -15,7 +15,7 @@ fn registry() -> (Registry<'static>, Window<'static>) {
     let geometry = Geometry {
         segments: 2,
         partitions: 2,
-        block: 128,
+        block_size: 128,
     };
     let region = Region::format(memory).unwrap();
     let registry = Registry::format(region, geometry).unwrap();
@@ -27,7 +27,7 @@ fn a_visible_incarnation_has_its_process() {
     loom::model(|| {
         let (registry, _) = registry();
         let process = Process {
-            space: 1,
+            namespace_id: 1,
             number: 2,
             start: 3,
             image: 4,

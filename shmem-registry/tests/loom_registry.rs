@@ -15,7 +15,7 @@ fn registry(segments: usize, blocks: usize) -> Registry<'static> {
     let geometry = Geometry {
         segments,
         partitions: 2,
-        block: 128,
+        block_size: 128,
     };
     Registry::format(region, geometry).unwrap()
 }
@@ -75,7 +75,7 @@ fn a_loser_releases(segments: usize, blocks: usize) {
         }
         peer.join().unwrap();
         assert_eq!(registry.segments().count(), 2);
-        assert_eq!(registry.free_len(), (blocks / 2 - 1) * 128);
+        assert_eq!(registry.free_bytes(), (blocks / 2 - 1) * 128);
     });
 }
 
@@ -93,7 +93,7 @@ fn a_released_row_is_no_longer_used() {
 fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
     loom::model(|| {
         let registry = registry(2, 2);
-        let before = registry.free_len();
+        let before = registry.free_bytes();
         let create = move |by| {
             let segment = registry
                 .open_or_create(Incarnation::first(by), &request(7))
@@ -104,7 +104,7 @@ fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
         let offset = create(2);
         assert_eq!(peer.join().unwrap(), offset);
         assert_eq!(registry.segments().count(), 1);
-        assert_eq!(registry.free_len(), before - 128);
+        assert_eq!(registry.free_bytes(), before - 128);
     });
 }
 

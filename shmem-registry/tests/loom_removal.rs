@@ -24,7 +24,7 @@ fn memory_and_registry(segments: usize, blocks: usize) -> (Window<'static>, Regi
     let geometry = Geometry {
         segments,
         partitions: 2,
-        block: 128,
+        block_size: 128,
     };
     (memory, Registry::format(region, geometry).unwrap())
 }
@@ -51,7 +51,7 @@ const OTHER_BUCKET: u64 = 2;
 fn assert_empty(registry: &Registry<'_>) {
     assert_eq!(registry.unfinished().count(), 0);
     assert_eq!(registry.segments().count(), 0);
-    assert_eq!(registry.free_len(), BLOCKS * 128);
+    assert_eq!(registry.free_bytes(), BLOCKS * 128);
 }
 
 #[test] // Kills: either fence(SeqCst).
@@ -368,7 +368,7 @@ struct NineIsDead;
 
 impl Liveness for NineIsDead {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        PartitionState::gone_if(incarnation == Incarnation::first(9))
+        PartitionState::from_is_gone(incarnation == Incarnation::first(9))
     }
 }
 

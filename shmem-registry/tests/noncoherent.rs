@@ -40,11 +40,11 @@ fn a_partition_finds_the_segments_created_before_it_attached() {
         let producer = |segment| {
             Ring::attach(segment)
                 .unwrap()
-                .producer(Incarnation::first(1))
+                .claim_producer(Incarnation::first(1))
         };
         let consumer = |segment| {
             let ring = Ring::attach(segment).unwrap();
-            ring.consumer(Incarnation::first(2), OnRestart::Keep)
+            ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)
         };
         let mut server_in = consumer(their_requests.window()).unwrap();
         let mut client_out = producer(requests.window()).unwrap();

@@ -130,7 +130,7 @@ fn a_new_incarnation_attaches_once_the_old_one_is_known_to_be_gone() {
     impl Liveness for After<'_> {
         fn state(&mut self, _: Incarnation) -> PartitionState {
             self.0.set(self.0.get() + 1);
-            PartitionState::gone_if(self.0.get() > 5)
+            PartitionState::from_is_gone(self.0.get() > 5)
         }
     }
     let attachment = registry
@@ -462,7 +462,7 @@ mod processes {
         let heap = Heap::new(1 << 16);
         let registry = registry(&heap);
         let foreign = Process {
-            space: Process::this().space ^ 1,
+            namespace_id: Process::this().namespace_id ^ 1,
             number: 4_000_000,
             start: 1,
             image: 1,

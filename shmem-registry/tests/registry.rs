@@ -91,12 +91,12 @@ fn a_full_table_is_an_error_and_leaves_the_region_unchanged() {
             .open_or_create(Incarnation::first(1), &raw(n, 100))
             .unwrap();
     }
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let error = registry
         .open_or_create(Incarnation::first(1), &raw(9, 100))
         .err();
     assert_eq!(error, Some(OpenError::TableFull { segments: 8 }));
-    assert_eq!(registry.free_len(), free);
+    assert_eq!(registry.free_bytes(), free);
     assert_eq!(registry.segments().count(), 8);
     for n in 1..=8 {
         assert!(registry.lookup(id(n)).is_ok());
@@ -108,17 +108,17 @@ fn a_full_table_is_an_error_and_leaves_the_region_unchanged() {
 fn no_space_is_an_error_and_leaves_the_region_unchanged() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let error = registry
         .open_or_create(Incarnation::first(1), &raw(1, free + 1))
         .err();
     assert_eq!(error, Some(OpenError::OutOfSpace { len: free + 8 }));
-    assert_eq!(registry.free_len(), free);
+    assert_eq!(registry.free_bytes(), free);
     assert_eq!(registry.segments().count(), 0);
     registry
         .open_or_create(Incarnation::first(1), &raw(2, free))
         .unwrap();
-    assert_eq!(registry.free_len(), 0);
+    assert_eq!(registry.free_bytes(), 0);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn sixty_four_thousand_segments_are_created_found_and_listed() {
     let geometry = Geometry {
         segments: count,
         partitions: 64,
-        block: 128,
+        block_size: 128,
     };
     let heap = Heap::new(24 << 20);
     let registry = registry(&heap, geometry);
@@ -172,7 +172,7 @@ fn sixty_four_thousand_segments_are_created_found_and_listed() {
 fn racing_partitions_get_one_segment_for_each_identifier() {
     let heap = Heap::new(1 << 18);
     let registry = registry(&heap, Geometry::default());
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let offsets: Vec<Vec<usize>> = thread::scope(|scope| {
         let racer = |by| {
             move || {
@@ -195,7 +195,7 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(distinct.len(), 60);
-    assert_eq!(registry.free_len(), free - 60 * 1024);
+    assert_eq!(registry.free_bytes(), free - 60 * 1024);
     assert_eq!(registry.segments().count(), 60);
 }
 
@@ -304,7 +304,7 @@ fn a_handle_without_read_modify_write_opens_segments_and_changes_nothing() {
         .open_or_create(Incarnation::first(1), &raw(1, 100))
         .unwrap();
     let handle = registry.without_read_modify_write();
-    let free = handle.free_len();
+    let free = handle.free_bytes();
     let found = handle
         .open_or_create(Incarnation::first(2), &raw(1, 100))
         .unwrap();
@@ -315,7 +315,7 @@ fn a_handle_without_read_modify_write_opens_segments_and_changes_nothing() {
     assert_eq!(removed, Err(RemoveError::NoReadModifyWrite));
     let reaped = handle.reap(Incarnation::first(2), &mut AssumeAlive);
     assert_eq!(reaped, Err(RemoveError::NoReadModifyWrite));
-    assert_eq!(handle.free_len(), free);
+    assert_eq!(handle.free_bytes(), free);
     assert_eq!(
         handle.lookup(id(1)).map(|found| found.row()),
         Ok(segment.row())

@@ -25,7 +25,7 @@ struct OnlyAlive(Incarnation);
 
 impl Liveness for OnlyAlive {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        PartitionState::gone_if(incarnation != self.0)
+        PartitionState::from_is_gone(incarnation != self.0)
     }
 }
 
@@ -33,7 +33,7 @@ impl Liveness for OnlyAlive {
 fn a_removed_segment_is_not_found_and_its_handle_is_stale() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let segment = registry.open_or_create(ME, &raw(7, 1000)).unwrap();
     assert!(registry.is_current(&segment));
     registry.remove(ME, &segment).unwrap();
@@ -44,7 +44,7 @@ fn a_removed_segment_is_not_found_and_its_handle_is_stale() {
         Some(OpenError::NotFound)
     );
     assert_eq!(
-        (registry.free_len(), registry.segments().count()),
+        (registry.free_bytes(), registry.segments().count()),
         (free, 0)
     );
     // A new segment with the same identifier is another one, and zero.
@@ -106,7 +106,7 @@ fn removing_any_row_of_a_chain_keeps_the_others() {
 fn freed_space_is_merged_and_used_again() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let small: Vec<_> = (1..=40)
         .map(|n| registry.open_or_create(ME, &raw(n, 1000)).unwrap())
         .collect();
@@ -121,7 +121,7 @@ fn freed_space_is_merged_and_used_again() {
             registry.remove(ME, segment).unwrap();
         }
     }
-    assert_eq!(registry.free_len(), free);
+    assert_eq!(registry.free_bytes(), free);
     registry.open_or_create(ME, &raw(99, free)).unwrap();
 }
 
@@ -136,7 +136,7 @@ fn a_day_of_creating_and_removing_leaves_space_for_each_request() {
             ..Geometry::default()
         },
     );
-    let (total, mut used) = (registry.free_len(), 0);
+    let (total, mut used) = (registry.free_bytes(), 0);
     let mut held = HashMap::new();
     let mut state = 1_u64;
     let mut random = |below: u64| {
@@ -164,11 +164,11 @@ fn a_day_of_creating_and_removing_leaves_space_for_each_request() {
         used += cost(&segment);
         held.insert(id, segment);
     }
-    assert_eq!(registry.free_len(), total - used);
+    assert_eq!(registry.free_bytes(), total - used);
     for segment in held.values() {
         registry.remove(ME, segment).unwrap();
     }
-    assert_eq!(registry.free_len(), total);
+    assert_eq!(registry.free_bytes(), total);
     registry.open_or_create(ME, &raw(999, total)).unwrap();
 }
 
@@ -186,7 +186,7 @@ fn partitions_that_create_and_remove_the_same_identifiers_leak_nothing() {
             ..Geometry::default()
         },
     );
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     thread::scope(|scope| {
         for by in 1..=4_u8 {
             scope.spawn(move || {
@@ -207,11 +207,11 @@ fn partitions_that_create_and_remove_the_same_identifiers_leak_nothing() {
     });
     let left: Vec<_> = registry.segments().map(Result::unwrap).collect();
     assert_eq!(registry.unfinished().count(), 0);
-    assert_eq!(registry.free_len(), free - left.len() * 384);
+    assert_eq!(registry.free_bytes(), free - left.len() * 384);
     for segment in &left {
         registry.remove(ME, segment).unwrap();
     }
-    assert_eq!(registry.free_len(), free);
+    assert_eq!(registry.free_bytes(), free);
 }
 
 #[cfg(feature = "crash")]
@@ -251,9 +251,9 @@ mod deaths {
                 registry.remove(ME, &segment).unwrap();
             }
             registry
-                .open_or_create(ME, &raw(500, registry.free_len()))
+                .open_or_create(ME, &raw(500, registry.free_bytes()))
                 .unwrap();
-            if let Ended::Alive { stores } = ended {
+            if let Ended::Finished { stores } = ended {
                 assert!(stores == at && at > 5, "{stores} stores");
                 return;
             }

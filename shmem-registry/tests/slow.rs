@@ -114,7 +114,7 @@ fn a_silent_creator_loses_nothing_and_others_continue() {
 fn an_evicted_creator_gets_an_error_before_its_next_page_and_stores_nothing_more() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     for at in [1, 2, 8] {
         let slow = Stopped::at(at, || {
             assert_eq!(registry.reap(US, &mut Reports(PartitionState::Gone)), Ok(1));
@@ -127,7 +127,7 @@ fn an_evicted_creator_gets_an_error_before_its_next_page_and_stores_nothing_more
         assert_eq!(registry.unfinished().count(), 0);
         let segment = registry.lookup(Id::new(7).unwrap()).unwrap();
         registry.remove(US, &segment).unwrap();
-        assert_eq!(registry.free_len(), free);
+        assert_eq!(registry.free_bytes(), free);
     }
 }
 
@@ -135,7 +135,7 @@ fn an_evicted_creator_gets_an_error_before_its_next_page_and_stores_nothing_more
 fn an_evicted_remover_frees_nothing_of_the_next_segment() {
     let heap = Heap::new(LONG + MIB);
     let registry = registry(&heap);
-    let free = registry.free_len();
+    let free = registry.free_bytes();
     let segment = registry.open_or_create(US, &raw(7, LONG)).unwrap();
     let slow = Stopped::at(1, || {
         assert_eq!(
@@ -147,7 +147,7 @@ fn an_evicted_remover_frees_nothing_of_the_next_segment() {
     });
     assert_eq!(registry.remove(&slow, &segment), Err(RemoveError::Evicted));
     assert!(slow.was_stopped());
-    assert_eq!(registry.free_len(), free - LONG);
+    assert_eq!(registry.free_bytes(), free - LONG);
     assert!(bytes(&registry, 9).iter().all(|&byte| byte == 0xab));
 }
 
@@ -192,7 +192,7 @@ fn an_evicted_partition_gets_an_error_before_it_changes_anything() {
 fn blocks_that_an_evicted_creator_claimed_late_are_freed_when_space_runs_out() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let all = registry.free_len();
+    let all = registry.free_bytes();
     // Row 0 is used and released: its generation is 1 now.
     let segment = registry.open_or_create(US, &raw(7, 8)).unwrap();
     registry.remove(US, &segment).unwrap();
@@ -203,7 +203,7 @@ fn blocks_that_an_evicted_creator_claimed_late_are_freed_when_space_runs_out() {
         Some((0, 0))
     );
     heap.window().word(tables.map + 4 * 5).store(late, Relaxed);
-    assert_eq!(registry.free_len(), all - 128);
+    assert_eq!(registry.free_bytes(), all - 128);
     occupy(&registry, 8, all);
 }
 

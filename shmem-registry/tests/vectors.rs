@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use memoffset::offset_of;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -22,7 +22,7 @@ const LEN: usize = 8192;
 const GEOMETRY: Geometry = Geometry {
     segments: 4,
     partitions: 2,
-    block: 128,
+    block_size: 128,
 };
 
 /// Returns the cells of the table below a heading of the document, row by row.
@@ -67,7 +67,7 @@ fn geometries_match_the_document() {
     assert!(rows.len() >= 3);
     for row in rows {
         let values: Vec<_> = row.iter().map(|cell| number(cell) as usize).collect();
-        let [len, segments, partitions, block, word, index, first_row, map, data, blocks] =
+        let [len, segments, partitions, block_size, word, index, first_row, map, data, blocks] =
             values[..]
         else {
             panic!("{row:?}");
@@ -77,7 +77,7 @@ fn geometries_match_the_document() {
         let geometry = Geometry {
             segments,
             partitions,
-            block,
+            block_size,
         };
         let tables = Registry::format(region, geometry).unwrap().tables();
         let found = heap.window().word(128).load(Relaxed) as usize;
@@ -100,7 +100,7 @@ fn region(heap: &Heap) {
     let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, GEOMETRY).unwrap();
     let process = Process {
-        space: 0x1111_1111,
+        namespace_id: 0x1111_1111,
         number: 4711,
         start: 0x2222_2222,
         image: 0x3333_3333,
@@ -124,11 +124,11 @@ fn region(heap: &Heap) {
 
     let mut producer = Ring::attach(ring.window())
         .unwrap()
-        .producer(one.incarnation())
+        .claim_producer(one.incarnation())
         .unwrap();
     let consumer = Ring::attach(ring.window()).unwrap();
     let mut consumer = consumer
-        .consumer(two.incarnation(), OnRestart::Discard)
+        .claim_consumer(two.incarnation(), OnRestart::Discard)
         .unwrap();
     for command in [&b"uname -a"[..], b"date", b"ls"] {
         producer.push(command).unwrap();
@@ -151,7 +151,7 @@ fn region(heap: &Heap) {
     writer.write(b"first").unwrap();
     writer.write(b"second").unwrap();
 
-    let mutex = Mutex::<u64>::attach(lock.window(), one.incarnation(), &Silent).unwrap();
+    let mutex = Mutex::<u64>::attach(lock.window(), one.incarnation(), &NoDoorbell).unwrap();
     let mut guard = mutex.lock(&mut Spin::forever(), &mut AssumeAlive).unwrap();
     guard.window().write(0, b"whole");
     core::mem::forget(guard);
@@ -207,12 +207,12 @@ fn the_library_reads_the_region_of_the_dump() {
     let ring = Ring::attach(ring.window()).unwrap();
     let unread: Vec<_> = ring.unread().collect();
     let seen = ring.inspect(0);
-    assert_eq!((seen.given_back, seen.head, seen.tail), (16, 32, 32));
+    assert_eq!((seen.head, seen.position, seen.tail), (16, 32, 32));
     let mut record = Vec::new();
     unread[0].record.read_into(&mut record);
     assert_eq!((unread.len(), &record[..]), (1, &b"ls"[..]));
     let bytes = registry.lookup(Id::from_name("bytes")).unwrap();
-    let block = (bytes.offset() - registry.tables().data) / GEOMETRY.block;
+    let block = (bytes.offset() - registry.tables().data) / GEOMETRY.block_size;
     let owner = BlockOwner::from_word(registry.block_word(block).unwrap()).unwrap();
     assert_eq!(
         (owner.row, owner.generation_matches(bytes.generation())),

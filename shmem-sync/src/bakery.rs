@@ -24,9 +24,9 @@ use crate::Liveness;
 ///
 /// It is fair: first come, first served. Drawing a ticket takes one check of every other ticket.
 /// After that, each other partition enters before us at most once, and partitions that arrive later
-/// enter later. So a partition that is next in turn and does not run delays all the others; they
-/// would pass it at a [`Mutex`](crate::Mutex). A call that ends without the lock, at its deadline
-/// or because it does not wait, loses its place.
+/// enter later. So a partition that is next in turn and does not run delays all the others; at a
+/// [`Mutex`](crate::Mutex) they would go ahead of it. A call that ends without the lock, at its
+/// deadline or because it does not wait, loses its place.
 ///
 /// Unlocking rings no bell, so use a wait that checks by itself: [`Spin`](shmem_core::wait::Spin),
 /// [`SpinYield`](crate::SpinYield), [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is
@@ -103,13 +103,14 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
         let data = T::data_window(segment, RawBakeryMutex::segment_len(0))?;
         let limit = bakery::limit(incarnation, partitions)?;
         bakery::declare(segment, incarnation.partition(), limit, T::SHAPE)?;
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let raw = unsafe { RawBakeryMutex::attach(segment, incarnation, limit) }?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
     }
 
-    /// Locks the mutex if no partition is inside or before us, except partitions that are gone.
+    /// Locks the mutex if no partition holds it or is ahead in the queue, except partitions that
+    /// are gone.
     ///
     /// If several partitions try at the same moment, all may fail.
     ///
@@ -128,7 +129,8 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
     /// # Errors
     ///
     /// As [`Mutex::lock`](crate::Mutex::lock), and [`Evicted`](crate::LockFailure::Evicted) if a
-    /// later incarnation of this partition has attached, or others passed this one over as gone.
+    /// later incarnation of this partition has attached, or others treated this one as gone and
+    /// went ahead of it.
     pub fn lock<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
@@ -137,7 +139,7 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
         self.raw.lock(wait, liveness)?.into_result(self.guard())
     }
 
-    /// Returns the incarnation that is inside: for inspection, it may have changed since.
+    /// Returns the incarnation that holds the mutex: for inspection, it may have changed since.
     ///
     /// # Errors
     ///

@@ -10,9 +10,9 @@ use crate::shape::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "what a dead owner left may be half-changed"]
 pub enum Acquired {
-    /// The data that it protects is whole.
+    /// The protected data is whole.
     Clean,
-    /// The last owner died inside: the data that it protects may be half-changed.
+    /// The last owner died while it held the lock: the protected data may be half-changed.
     OwnerDied,
 }
 
@@ -36,19 +36,19 @@ impl Acquired {
 /// Why a lock was not acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFailure {
-    /// An owner did not repair the data that a dead owner had left. Permanent.
+    /// The lock was unlocked without repairing the data that a dead owner left. Permanent.
     Poisoned,
     /// Another partition has the lock, and this call does not wait.
     Busy,
     /// The deadline passed. The holder is not known to be silent or gone.
     TimedOut,
-    /// The deadline passed, and this incarnation, which holds the lock or is before us, is silent.
-    /// No partition takes over from it until it is known to be gone. Wait again, or end that
-    /// partition.
+    /// The deadline passed. This incarnation holds the lock, or is ahead in the queue, and is
+    /// silent. No partition takes over from it until it is known to be gone. Wait again, or end
+    /// that partition.
     HolderSilent(Incarnation),
-    /// This incarnation was treated as gone: a later one of its partition has its place, or the
-    /// others passed it over. Only a [`BakeryMutex`](crate::BakeryMutex), where each partition has
-    /// a place, reports it here.
+    /// This incarnation was treated as gone: a later one of its partition has replaced it, or
+    /// others went ahead of it in the queue. Only a [`BakeryMutex`](crate::BakeryMutex) reports it
+    /// here.
     Evicted,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -58,20 +58,21 @@ impl fmt::Display for LockFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Poisoned => f.write_str(
-                "the lock is poisoned, because what a dead owner left was not repaired: \
-                 create its segment again",
+                "the lock is poisoned, because the data that a dead owner left was not repaired: \
+                 remove its segment and create a new one",
             ),
             Self::Busy => f.write_str("another partition has the lock"),
             Self::TimedOut => f.write_str("the deadline passed before the lock was free"),
             Self::HolderSilent(incarnation) => {
                 write!(
                     f,
-                    "the deadline passed while {incarnation}, which is silent, had the lock"
+                    "the deadline passed: {incarnation} has the lock or is ahead in the queue, and \
+                     is silent"
                 )
             }
-            Self::Evicted => {
-                f.write_str("this partition was treated as gone, and others have its place")
-            }
+            Self::Evicted => f.write_str(
+                "this incarnation was treated as gone and has lost its place: attach again",
+            ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -79,15 +80,15 @@ impl fmt::Display for LockFailure {
 
 /// Why a call returned no guard, or a guard with a warning.
 pub enum LockError<G> {
-    /// The lock is acquired, but its last owner died inside: the data that it protects may be
-    /// half-changed. Repair the data, then call the guard's `make_consistent`. A guard that is
-    /// unlocked without it poisons the lock permanently.
+    /// The lock is acquired, but its last owner died while it held the lock: the protected data may
+    /// be half-changed. Repair the data, then call the guard's `make_consistent`. Unlocking or
+    /// dropping the guard without that poisons the lock permanently.
     OwnerDied(G),
     /// The lock is not acquired.
     Failed(LockFailure),
 }
 
-/// A guard; or the reason why there is none, or one with a warning.
+/// A guard, or a [`LockError`]: no guard, or a guard with a warning.
 pub type LockResult<G> = Result<G, LockError<G>>;
 
 impl<G> From<LockFailure> for LockError<G> {
@@ -100,7 +101,8 @@ impl<G> fmt::Display for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerDied(_) => f.write_str(
-                "the last owner died inside: repair the protected data, then declare it consistent",
+                "the last owner died while it held the lock: repair the data, then call \
+                 make_consistent",
             ),
             Self::Failed(failure) => failure.fmt(f),
         }
@@ -116,19 +118,24 @@ impl<G> fmt::Debug for LockError<G> {
     }
 }
 
-/// The caller unlocked or released something that it does not hold: it never did, or it was treated
-/// as gone and another took it.
+/// The caller unlocked a lock or released a permit that it does not hold. Either it never held it,
+/// or it was treated as gone and another incarnation took it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotHeld {
-    /// The incarnation that holds it instead; `None` if none does.
+    /// The incarnation that holds the lock or permit instead; `None` if none does.
     pub holder: Option<Incarnation>,
 }
 
 impl fmt::Display for NotHeld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.holder {
-            Some(holder) => write!(f, "this incarnation does not hold it: {holder} does"),
-            None => f.write_str("this incarnation does not hold it, and no other does"),
+            Some(holder) => write!(
+                f,
+                "this incarnation does not hold the lock or permit: {holder} does"
+            ),
+            None => {
+                f.write_str("this incarnation does not hold the lock or permit, and no other does")
+            }
         }
     }
 }
@@ -153,7 +160,7 @@ pub enum AttachError {
     /// The partition is not one of those that take part in a
     /// [`BakeryMutex`](crate::BakeryMutex).
     Partition {
-        /// Its number.
+        /// The partition's number.
         partition: u8,
         /// The largest number that takes part.
         limit: u8,
@@ -176,11 +183,12 @@ impl fmt::Display for AttachError {
                 write!(f, "the lock protects a value of {found}, not one of {ours}")
             }
             Self::Evicted => f.write_str(
-                "this partition was treated as gone, and a later incarnation of it uses the lock",
+                "this incarnation was treated as gone, and a later one of its partition uses the \
+                 lock",
             ),
             Self::Partition { partition, limit } => write!(
                 f,
-                "partition {partition} does not take part: partitions 1 to {limit} do"
+                "partition {partition} cannot use this lock: it is for partitions 1 to {limit}"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Sleeping and waking by an eventfd, which is how a program gets an interrupt.
+//! Sleeping and waking with an eventfd. A device's interrupt also reaches a program this way.
 //!
 //! A peer on the same kernel rings by a write to the eventfd. A peer in another guest rings through
 //! an interrupt of ivshmem (vfio) or an ioeventfd of KVM.
@@ -126,9 +126,9 @@ impl Wait for EventWait<'_> {
         self.deadline.pause()
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         // relaxed: a ring that is not seen here has left its event.
-        if rings.load(Relaxed) != seen {
+        if ring_count.load(Relaxed) != seen {
             return;
         }
         let left = self.deadline.left(self.recheck.min(LONGEST));

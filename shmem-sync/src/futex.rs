@@ -17,7 +17,7 @@ use crate::poll::Backoff;
 ///
 /// Works between processes of one kernel, on any mapping of ordinary memory; the peer rings with
 /// [`FutexBell`]. On memory without futexes (`/dev/mem`, the memory of a PCI device) it checks
-/// again and again as [`crate::SleepPoll`] does, in the end every [`RECHECK`].
+/// at growing intervals as [`crate::SleepPoll`] does, up to [`RECHECK`].
 #[derive(Debug)]
 pub struct Futex {
     deadline: Deadline,
@@ -54,7 +54,8 @@ impl Futex {
     }
 
     /// Sleeps up to `longest` between two checks instead of [`RECHECK`], so that the processor
-    /// stays asleep for longer. After a lost ring or the death of a peer the wait takes as long.
+    /// stays asleep for longer. A lost ring or a peer's death is then noticed after up to
+    /// `longest`.
     #[must_use]
     #[inline]
     pub fn recheck(mut self, longest: Duration) -> Self {
@@ -76,13 +77,13 @@ impl Wait for Futex {
         self.deadline.pause()
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         let left = self.deadline.left(self.backoff.limit);
         let timeout = futex::Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
         };
-        match futex::wait(rings, futex::Flags::empty(), seen, Some(&timeout)) {
+        match futex::wait(ring_count, futex::Flags::empty(), seen, Some(&timeout)) {
             // Each is a reason to check again: rung now or before, a signal, or time.
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
             // There is no futex here: the next call would fail as fast.
@@ -96,16 +97,16 @@ impl Wait for Futex {
 pub struct FutexBell;
 
 impl Doorbell for FutexBell {
-    fn ring(&self, rings: &AtomicU32) {
-        wake(rings, 1);
+    fn ring(&self, ring_count: &AtomicU32) {
+        wake(ring_count, 1);
     }
 
-    fn ring_all(&self, rings: &AtomicU32) {
-        wake(rings, i32::MAX.unsigned_abs());
+    fn ring_all(&self, ring_count: &AtomicU32) {
+        wake(ring_count, i32::MAX.unsigned_abs());
     }
 }
 
-fn wake(rings: &AtomicU32, sleepers: u32) {
+fn wake(ring_count: &AtomicU32, sleepers: u32) {
     // It fails where memory has no futex. There no partition sleeps on one: all waiters poll.
-    let _ = futex::wake(rings, futex::Flags::empty(), sleepers);
+    let _ = futex::wake(ring_count, futex::Flags::empty(), sleepers);
 }

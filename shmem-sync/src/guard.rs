@@ -1,4 +1,4 @@
-//! Guards: the bytes of a lock are reached through them alone.
+//! Guards: the only way to the bytes that a lock protects.
 //!
 //! - **G1** A guard exists only while its lock is acquired: it is made from an `Acquired`, and
 //!   unlocks once, when it is dropped or unlocked.
@@ -129,8 +129,8 @@ impl<T: ?Sized> Guard<'_, '_, T> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation was treated as gone and the lock was taken over: others were
-    /// inside meanwhile.
+    /// [`NotHeld`] if this incarnation was treated as gone and the lock was taken over: others held
+    /// it meanwhile.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {
         ManuallyDrop::new(self).release()

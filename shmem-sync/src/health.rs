@@ -1,10 +1,10 @@
 //! Whether the bytes that a lock protects are whole: a word that only the lock's owner writes.
 //!
-//! | value       | meaning                                             | becomes                  |
-//! |-------------|-----------------------------------------------------|--------------------------|
-//! | 0 whole     | no owner died inside, or the bytes were repaired    | *l*, when *l* takes over |
-//! | *l* suspect | an owner died inside, and incarnation *l* took over | 0, 2 or *m*: see below   |
-//! | 2 poisoned  | no owner repaired the bytes                         | never changes            |
+//! - 0, *whole*: no owner died while it held the lock, or the bytes were repaired. Becomes *l* when
+//!   incarnation *l* takes over.
+//! - *l*, *suspect*: an owner died while it held the lock, and incarnation *l* took over. Becomes
+//!   0, 2 or *m*: see below.
+//! - 2, *poisoned*: no owner repaired the bytes. Never changes.
 //!
 //! *Suspect* becomes 0 by `make_consistent` of *l*; 2 if *l* unlocks without that; *m* if *l* dies
 //! and incarnation *m* takes over.
@@ -25,7 +25,7 @@ use shmem_core::{ControlWord, Corrupt, Incarnation};
 use crate::error::LockFailure;
 use crate::owner::{incarnation_without_flag, Owner};
 
-/// No owner died inside, or the bytes that it left were repaired.
+/// No owner died while it held the lock, or the bytes were repaired since.
 pub const WHOLE: u32 = 0;
 /// The bytes that a dead owner left were not repaired. Permanent.
 pub const POISONED: u32 = 2;
@@ -34,8 +34,8 @@ pub const POISONED: u32 = 2;
 /// treated as gone can make one fail.
 const ATTEMPTS: u32 = 128;
 
-/// Checks `value`, the health word `name` of a lock that the caller has just acquired; `died` if it
-/// was acquired from an owner that died inside. Returns true if the bytes are suspect.
+/// Checks `value`, the health word `name` of a lock that the caller has just acquired; `died` is
+/// true if its last owner died while it held the lock. Returns true if the bytes are suspect.
 #[inline]
 pub(crate) fn check_after_acquire(
     value: u32,

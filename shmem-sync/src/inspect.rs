@@ -83,14 +83,14 @@ impl Owner {
     }
 }
 
-/// State of the bytes that a lock protects; see [`crate::health`].
+/// Whether the bytes that a lock protects are whole; see [`crate::health`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// No owner died inside, or the bytes that it left were repaired.
+    /// No owner died while it held the lock, or the next owner repaired the bytes.
     Whole,
-    /// An owner died inside.
+    /// An owner died while it held the lock, and the bytes are not repaired yet.
     Suspect,
-    /// The bytes that a dead owner left were not repaired. Permanent.
+    /// The next owner unlocked without repairing the bytes that a dead owner left. Permanent.
     Poisoned,
     /// No honest partition leaves this word.
     Corrupt(u32),
@@ -173,7 +173,7 @@ impl<'m> BakeryWords<'m> {
         control::<BakeryControl>(segment).map(Self)
     }
 
-    /// Returns the incarnation that is inside, or died there.
+    /// Returns the incarnation that holds the mutex, or died while it held it.
     pub fn holder(&self) -> Holder {
         match Holder::from_word(load(self.0.word(offset_of!(BakeryControl, holder)))) {
             Holder::Incarnation(incarnation)
@@ -291,7 +291,7 @@ impl<'m> RwLockWords<'m> {
         Owner::from_word(load(self.0.word(offset_of!(RwLockControl, writer))))
     }
 
-    /// Returns true if the writer is inside.
+    /// Returns true if the writer holds the lock, and does not only wait for the readers to leave.
     pub fn is_writing(&self) -> bool {
         load(self.0.word(offset_of!(RwLockControl, writing))) != 0
     }

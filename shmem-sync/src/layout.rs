@@ -2,7 +2,7 @@
 //! specification.
 //!
 //! Zeroed memory is an unlocked lock, a semaphore without permits, a barrier that no partition has
-//! passed, and a litmus that no partition has asked for.
+//! passed, and a litmus that no partition has run.
 
 use shmem_core::layout::LINE;
 
@@ -25,12 +25,11 @@ pub const BAKERY_PARTITIONS: usize = 64;
 /// The control block before the bytes that a bakery mutex protects.
 #[repr(C)]
 pub struct BakeryControl {
-    /// 0, or the incarnation that is inside, which alone writes it.
+    /// 0, or the incarnation that holds the mutex, which alone writes it.
     pub holder: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// Colour of the tickets that are drawn now, 0 or 1; only the incarnation that is inside writes
-    /// it.
+    /// Colour of the tickets that are drawn now, 0 or 1; only the holder writes it.
     pub colour: u32,
     /// Zero.
     pub reserved: [u32; 29],
@@ -59,7 +58,7 @@ pub const PERMIT_FREE: u32 = 1;
 #[repr(C)]
 pub struct SemaphoreControl {
     /// Changed by the partition that releases a permit for which another may sleep.
-    pub rings: u32,
+    pub ring_count: u32,
     /// Zero.
     pub reserved: [u32; 31],
 }
@@ -85,7 +84,7 @@ pub struct RwLockControl {
     pub writer: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// 0, or the incarnation that is inside as the writer, which alone writes it.
+    /// 0, or the incarnation that holds the lock for writing, which alone writes it.
     pub writing: u32,
     /// What the lock protects: see [`crate::Shape`].
     pub protects: u32,
@@ -103,7 +102,7 @@ pub struct BarrierControl {
     pub phase: u32,
     /// Changed by a partition that finds a phase complete while another may sleep: the low 24 bits
     /// of the phase, and above them the number of the partition.
-    pub rings: u32,
+    pub ring_count: u32,
     /// Zero.
     pub reserved: [u32; 30],
 }
@@ -120,20 +119,20 @@ pub struct BarrierEntry {
 /// The most rounds of a batch of a litmus.
 pub const LITMUS_ROUNDS: usize = 256;
 
-/// A litmus. The upper half of every word is the number of its session.
+/// A litmus test. The upper half of every word is the number of the test run.
 #[repr(C)]
 pub struct LitmusControl {
-    /// The number of rounds of a batch, in the session that is asked for.
+    /// The number of rounds of a batch, in the run that is asked for.
     pub asked: u32,
     /// The step that the asker has reached; `0xffff` if it has ended.
     pub asker_step: u32,
-    /// The findings of the asker: rounds of each party,
+    /// A finding of the asker: the number of rounds of each party.
     pub rounds: u32,
-    /// additions that were lost,
+    /// A finding of the asker: the number of additions that were lost.
     pub lost: u32,
-    /// rounds in which neither party saw the other,
+    /// A finding of the asker: the number of rounds in which neither party saw the other.
     pub violations: u32,
-    /// and 1 if both ran at the same time often enough.
+    /// A finding of the asker: 1 if both parties ran at the same time often enough, else 0.
     pub enough: u32,
     /// Zero.
     pub asker_reserved: [u32; 26],

@@ -1,10 +1,10 @@
 //! Waiting and synchronisation between partitions that may die at any time.
 //!
-//! | lock | inside together | after a death | its memory needs |
-//! |------|-----------------|---------------|------------------|
+//! | lock | holders at a time | after a holder's death | memory must have |
+//! |------|-------------------|------------------------|------------------|
 //! | [`Mutex`] | one incarnation | the next owner is warned | compare-and-swap |
-//! | [`RwLock`] | many readers or one writer | if it was a writer's, as above | compare-and-swap |
-//! | [`Semaphore`] | one holder for each permit | the permits return | compare-and-swap |
+//! | [`RwLock`] | many readers or one writer | after a writer's, as [`Mutex`] | compare-and-swap |
+//! | [`Semaphore`] | one holder for each permit | its permits become free again | compare-and-swap |
 //! | [`BakeryMutex`] | one incarnation | the next owner is warned | loads and stores |
 //! | [`Barrier`] | all, when all have arrived | those that wait get an error | loads and stores |
 //!
@@ -22,8 +22,8 @@
 //! **Death.** A waiter asks a [`Liveness`] about the incarnations that it waits for, and takes over
 //! what an incarnation that is gone held. The data of a lock whose owner died may be half-changed:
 //! the next owner gets the lock with a warning ([`LockError::OwnerDied`]). It repairs the data and
-//! declares that, or the lock is [poisoned](health). An incarnation that ran but was treated as
-//! gone gets [`NotHeld`] when it unlocks what it no longer has.
+//! calls [`Guard::make_consistent`]; otherwise the lock is [poisoned](health). An incarnation that
+//! ran but was treated as gone gets [`NotHeld`] when it unlocks what it no longer has.
 //!
 //! **Fairness.** Only the bakery mutex is fair: first come, first served. With the others, a
 //! partition that arrives while the lock is free enters before those that are still waking up; only
@@ -34,7 +34,7 @@
 //!
 //! # Waits
 //!
-//! `shmem-core` defines waits ([`shmem_core::wait::Wait`]) and has the one that needs nothing,
+//! `shmem-core` defines waits ([`shmem_core::wait::Wait`]) and one that needs no system,
 //! [`shmem_core::wait::Spin`]. These need a scheduler and a clock:
 //!
 //! | wait          | needs               | ends a sleep       |
@@ -49,8 +49,12 @@
 //!
 //! # Features
 //!
-//! None is on by default, and the crate is `no_std` without allocation. `std`: waits by the
-//! scheduler. `linux`: waits in the kernel.
+//! No feature is on by default, and the crate is `no_std` without allocation.
+//!
+//! | feature | adds                         |
+//! |---------|------------------------------|
+//! | `std`   | waits that use the scheduler |
+//! | `linux` | waits in the kernel          |
 #![no_std]
 #![deny(unsafe_code, missing_docs)]
 

@@ -21,7 +21,7 @@ use crate::Liveness;
 /// The value is reached only through the [`Guard`].
 ///
 /// Its owner is an incarnation of a partition, not a thread: handles and threads of one partition
-/// exclude each other. One that locks twice waits for itself.
+/// exclude each other. A partition that locks it again while it holds it waits for itself.
 ///
 /// It is not fair: a partition that arrives while it is free acquires it before those that are
 /// still waking up. Locking and unlocking cost one compare-and-swap each while no partition waits.
@@ -105,15 +105,15 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
     /// Locks the mutex, and waits for it until the deadline of `wait`. If the deadline has already
     /// passed, checks once.
     ///
-    /// It takes the mutex over from an owner that is gone. It waits for a silent one.
+    /// It takes over the mutex from an owner that is gone. It waits for a silent one.
     ///
     /// # Errors
     ///
-    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if the last owner died inside;
-    /// otherwise `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the value that a dead
-    /// owner left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
-    /// [`HolderSilent`](crate::LockFailure::HolderSilent) if the owner is silent then;
-    /// [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
+    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if the last owner died while it
+    /// held the mutex; otherwise `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the
+    /// value that a dead owner left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at
+    /// the deadline, or [`HolderSilent`](crate::LockFailure::HolderSilent) if the owner is silent
+    /// then; [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
     #[inline]
     pub fn lock<W: Wait, L: Liveness>(
         &self,

@@ -77,7 +77,7 @@ impl SleepPoll {
         }
     }
 
-    /// Continues with the delay that an earlier wait reached, because nothing has happened since.
+    /// Starts with `delay`, for example the delay that an earlier wait had reached.
     #[must_use]
     pub fn starting_at(mut self, delay: Duration) -> Self {
         self.backoff.delay = delay.clamp(Backoff::FIRST, self.backoff.limit);

@@ -39,9 +39,9 @@ impl Shape {
 /// What a lock can protect: plain data ([`Pod`]), or bytes whose number follows from the segment's
 /// length.
 ///
-/// It lies in the segment after the lock's control block, and is copied out and in. Different types
+/// The value lies in the segment after the lock's control block; reads and writes copy it. Types
 /// are distinguished by size and alignment, not by name. The bytes of a value are in the order of
-/// the machine. Bytes have no shape, and a partition that attaches to them accepts any.
+/// the machine. Bytes have no shape, and a partition that attaches to them accepts any shape.
 pub trait Protected: private::Sealed {
     #[doc(hidden)]
     const SHAPE: Shape;

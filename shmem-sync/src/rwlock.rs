@@ -22,10 +22,10 @@ use crate::Liveness;
 ///
 /// Writers go first: one that waits keeps new readers out, so readers starve if writers follow one
 /// another closely. It is not fair among writers, nor among readers that wait. A thread that reads
-/// must not lock again: for writing it waits for itself, and for reading it does so if a writer has
-/// arrived in between.
+/// must not lock again: to write, it would wait for itself; to read, it would wait for itself if a
+/// writer has arrived in between.
 ///
-/// At most 128 read at a time. The next one waits, and checks again every
+/// At most 128 readers hold it at a time. A further one waits, and checks again every
 /// [`RECHECK`](shmem_core::wait::RECHECK).
 ///
 /// # Examples
@@ -93,8 +93,8 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died inside
-    /// and no writer has repaired the value yet; otherwise as [`RwLock::write`], where
+    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died while it held the
+    /// lock and no writer has repaired the value yet; otherwise as [`RwLock::write`], where
     /// [`Corrupt`](crate::LockFailure::Corrupt) means that no reader word can be claimed
     /// because a partition broke the protocol.
     pub fn read<W: Wait, L: Liveness>(
@@ -125,11 +125,11 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died inside; otherwise
-    /// `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the value that a dead writer
-    /// left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at the deadline, or
-    /// [`HolderSilent`](crate::LockFailure::HolderSilent) if the holder is silent then;
-    /// [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
+    /// [`OwnerDied`](crate::LockError::OwnerDied) with the guard if a writer died while it held the
+    /// lock; otherwise `Failed` with [`Poisoned`](crate::LockFailure::Poisoned) if the value that a
+    /// dead writer left was not repaired; [`TimedOut`](crate::LockFailure::TimedOut) at the
+    /// deadline, or [`HolderSilent`](crate::LockFailure::HolderSilent) if the holder is silent
+    /// then; [`Corrupt`](crate::LockFailure::Corrupt) if a partition broke the protocol.
     pub fn write<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
@@ -150,8 +150,8 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
         self.raw.writer()
     }
 
-    /// Returns the incarnations that read, or are about to find that they may not: for inspection.
-    /// One that reads several times is returned as often.
+    /// Returns the incarnations in reader words, for inspection: they read, or are about to give up
+    /// because of a writer. An incarnation that reads several times appears several times.
     pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         self.raw.readers()
     }

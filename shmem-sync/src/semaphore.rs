@@ -64,7 +64,7 @@ impl<'m> Semaphore<'m> {
         RawSemaphore::attach(segment, incarnation, bell).map(Self)
     }
 
-    /// Returns the number of permits that it has room for.
+    /// Returns the most permits that the semaphore can have.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
@@ -89,7 +89,7 @@ impl<'m> Semaphore<'m> {
         self.0.add(permits)
     }
 
-    /// Acquires a permit that is free, or that an incarnation holds which is gone.
+    /// Acquires a permit that is free, or whose holder is gone.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<'m> Semaphore<'m> {
     /// Acquires a permit, and waits for one until the deadline of `wait`. If the deadline has
     /// already passed, checks once.
     ///
-    /// A permit of a silent incarnation stays with it: others continue with the rest.
+    /// A silent incarnation keeps its permit. Others use the remaining permits.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Permit<'_, '_> {
         unsafe { permit.semaphore.release(permit.place) }
     }
 
-    /// Ends the permit: from now on there is one permit less.
+    /// Removes the permit from the semaphore, which then has one permit less.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ const MAX_ALIGN: usize = 4;
 /// Size and alignment of a value that a lock protects.
 ///
 /// In memory it is one word, `protects`. Bits 0 to 27 are the size in bytes, bits 28 to 31 the
-/// binary logarithm of the alignment, which is 4 for every larger one. It is 0 if no partition has
-/// declared what the lock protects.
+/// binary logarithm of the alignment; an alignment above 4 counts as 4. The word is 0 if no
+/// partition has declared what the lock protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape(u32);
 
@@ -52,7 +52,7 @@ impl Shape {
         (self.0 & ((1 << SIZE_BITS) - 1)) as usize
     }
 
-    /// Returns the alignment of the value; 4 if it is 4 or more.
+    /// Returns the alignment of the value; an alignment above 4 counts as 4.
     pub const fn align(self) -> usize {
         1 << (self.0 >> SIZE_BITS)
     }

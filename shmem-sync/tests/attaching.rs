@@ -1,7 +1,7 @@
 //! What the partitions that attach to a lock agree on, and what they reach through a guard.
 #![cfg(not(loom))]
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -28,8 +28,8 @@ fn attach<T: Protected + ?Sized>(
     // SAFETY: none is used.
     let bakery = unsafe { BakeryMutex::<T>::attach(bakery, incarnation, 4) };
     [
-        Mutex::<T>::attach(mutex, incarnation, &Silent).map(drop),
-        RwLock::<T>::attach(rwlock, incarnation, &Silent).map(drop),
+        Mutex::<T>::attach(mutex, incarnation, &NoDoorbell).map(drop),
+        RwLock::<T>::attach(rwlock, incarnation, &NoDoorbell).map(drop),
         bakery.map(drop),
     ]
 }
@@ -78,12 +78,12 @@ fn attaching_to_a_segment_shorter_than_a_lock_fails() {
     let short = Heap::new(120);
     let (segment, needed) = (120, 128);
     let refused = Some(AttachError::Length { segment, needed });
-    let mutex = RawMutex::attach(short.window(), FIRST, &Silent);
+    let mutex = RawMutex::attach(short.window(), FIRST, &NoDoorbell);
     assert_eq!(mutex.err(), refused);
-    let mutex = Mutex::<[u8]>::attach(short.window(), FIRST, &Silent);
+    let mutex = Mutex::<[u8]>::attach(short.window(), FIRST, &NoDoorbell);
     assert_eq!(mutex.err(), refused);
     let needed = Semaphore::segment_len(1);
-    let semaphore = Semaphore::attach(short.window(), FIRST, &Silent);
+    let semaphore = Semaphore::attach(short.window(), FIRST, &NoDoorbell);
     let refused = Some(AttachError::Length { segment, needed });
     assert_eq!(semaphore.err(), refused);
 }
@@ -114,8 +114,8 @@ fn bytes_and_raw_locks_declare_no_shape_and_accept_any() {
     let heaps = heaps(16);
     assert_eq!(attach::<[u8]>(&heaps, FIRST), [Ok(()); 3]);
     let [mutex, rwlock, bakery] = windows(&heaps);
-    assert!(RawMutex::attach(mutex, FIRST, &Silent).is_ok());
-    assert!(RawRwLock::attach(rwlock, FIRST, &Silent).is_ok());
+    assert!(RawMutex::attach(mutex, FIRST, &NoDoorbell).is_ok());
+    assert!(RawRwLock::attach(rwlock, FIRST, &NoDoorbell).is_ok());
     attach_raw_bakery(bakery, FIRST, 4);
     assert_eq!(protects(&heaps), [None; 3]);
     assert_eq!(attach::<u128>(&heaps, SECOND), [Ok(()); 3]);
@@ -137,7 +137,8 @@ fn a_failed_attach_to_a_bakery_removes_no_ticket() {
 #[test]
 fn handles_of_one_incarnation_exclude_each_other() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
-    let [one, two] = [(); 2].map(|()| Mutex::<u64>::attach(heap.window(), FIRST, &Silent).unwrap());
+    let [one, two] =
+        [(); 2].map(|()| Mutex::<u64>::attach(heap.window(), FIRST, &NoDoorbell).unwrap());
     let mut guard = one.try_lock(&mut AssumeAlive).unwrap();
     assert!(is_busy(two.try_lock(&mut AssumeAlive).err()));
     guard.set(1);
@@ -145,7 +146,7 @@ fn handles_of_one_incarnation_exclude_each_other() {
     assert_eq!(two.try_lock(&mut AssumeAlive).unwrap().get(), 1);
 
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
-    let attach = || RwLock::<u64>::attach(heap.window(), FIRST, &Silent).unwrap();
+    let attach = || RwLock::<u64>::attach(heap.window(), FIRST, &NoDoorbell).unwrap();
     let (one, two) = (attach(), attach());
     let guard = one.try_write(&mut AssumeAlive).unwrap();
     assert!(is_busy(two.try_write(&mut AssumeAlive).err()));
@@ -156,7 +157,8 @@ fn handles_of_one_incarnation_exclude_each_other() {
     drop(guards);
 
     let heap = Heap::new(Semaphore::segment_len(2));
-    let [one, two] = [(); 2].map(|()| Semaphore::attach(heap.window(), FIRST, &Silent).unwrap());
+    let [one, two] =
+        [(); 2].map(|()| Semaphore::attach(heap.window(), FIRST, &NoDoorbell).unwrap());
     one.add(2).unwrap();
     let permits = [&one, &two].map(|semaphore| semaphore.try_acquire(&mut AssumeAlive).unwrap());
     assert!(one.try_acquire(&mut AssumeAlive).is_err());
@@ -171,7 +173,7 @@ fn is_busy<G>(refused: Option<LockError<G>>) -> bool {
 #[test]
 fn a_guard_reads_and_writes_the_value_and_its_bytes() {
     let heap = Heap::new(Mutex::<[u32; 3]>::SEGMENT_LEN);
-    let mutex = Mutex::attach(heap.window(), FIRST, &Silent).unwrap();
+    let mutex = Mutex::attach(heap.window(), FIRST, &NoDoorbell).unwrap();
     let mut guard = mutex.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(guard.get(), [0_u32; 3]);
     guard.set([1, 2, 3]);
@@ -189,7 +191,7 @@ fn a_guard_reads_and_writes_the_value_and_its_bytes() {
 #[test]
 fn bytes_of_any_length_are_reached_through_windows() {
     let heap = Heap::new(RawRwLock::segment_len(20));
-    let lock = RwLock::<[u8]>::attach(heap.window(), FIRST, &Silent).unwrap();
+    let lock = RwLock::<[u8]>::attach(heap.window(), FIRST, &NoDoorbell).unwrap();
     let mut guard = lock.write(&mut Spin::forever(), &mut AssumeAlive).unwrap();
     assert_eq!(guard.window().len(), 24);
     guard.window().write(16, b"together");

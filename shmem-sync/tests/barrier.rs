@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use shmem_core::crash::{self, Ended};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Spin, Wait};
@@ -32,7 +32,7 @@ fn barrier(heap: &Heap, incarnation: Incarnation, parties: usize) -> Barrier<'_>
 }
 
 fn next_incarnation(incarnation: Incarnation) -> Incarnation {
-    Incarnation::after(incarnation.partition(), incarnation.number()).unwrap()
+    Incarnation::next(incarnation.partition(), incarnation.number()).unwrap()
 }
 
 /// Stores `incarnation` and `arrived` in the entry of a partition.
@@ -48,7 +48,7 @@ fn a_barrier_needs_an_entry_for_us_and_for_every_party() {
     let attach = |partition, parties| {
         let incarnation = Incarnation::first(partition);
         // SAFETY: none is used.
-        unsafe { Barrier::attach(heap.window(), incarnation, parties, &Silent) }.err()
+        unsafe { Barrier::attach(heap.window(), incarnation, parties, &NoDoorbell) }.err()
     };
     assert_eq!(attach(2, 2), None);
     let (partition, entries) = (3, 2);
@@ -60,7 +60,7 @@ fn a_barrier_needs_an_entry_for_us_and_for_every_party() {
     }
     let short = heap.window().sub(0, 128).unwrap();
     // SAFETY: none is used.
-    assert!(unsafe { Barrier::attach(short, FIRST, 1, &Silent) }.is_err());
+    assert!(unsafe { Barrier::attach(short, FIRST, 1, &NoDoorbell) }.is_err());
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn a_party_that_dies_at_any_store_is_replaced_by_its_next_incarnation() {
         assert_eq!(ours.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 3);
         ended
     };
-    let Ended::Alive { stores } = attempt(None) else {
+    let Ended::Finished { stores } = attempt(None) else {
         panic!("it died without a requested death");
     };
     assert!(stores > 1);

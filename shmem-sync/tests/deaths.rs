@@ -2,7 +2,7 @@
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use shmem_core::crash::{self, Ended};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::{Incarnation, Window};
 use shmem_sync::{AssumeAlive, LockError, LockResult, Mutex, ReadGuard, RwLock};
@@ -23,7 +23,7 @@ fn die_everywhere(prepare: impl Fn() -> Heap, work: impl Fn(&Heap), check: impl 
         check(&heap);
         ended
     };
-    let Ended::Alive { stores } = attempt(None) else {
+    let Ended::Finished { stores } = attempt(None) else {
         panic!("it died without a requested death");
     };
     assert!(stores > 1);
@@ -37,7 +37,7 @@ fn write_half(data: Window<'_>) {
 }
 
 fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, [u64; 2]> {
-    Mutex::attach(heap.window(), incarnation, &Silent).unwrap()
+    Mutex::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 fn mutex_heap() -> Heap {
@@ -91,7 +91,7 @@ fn after_an_owner_dies_while_it_repairs_the_next_one_repairs() {
 }
 
 fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, [u64; 2]> {
-    RwLock::attach(heap.window(), incarnation, &Silent).unwrap()
+    RwLock::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 fn lock_heap() -> Heap {
@@ -138,7 +138,7 @@ fn after_a_reader_dies_the_others_continue() {
     die_everywhere(lock_heap, |heap| read(heap, SECOND, &[]), check_lock);
 }
 
-/// Returns a lock whose writer died inside.
+/// Returns a lock whose writer died while it held the lock.
 fn half_written_lock() -> Heap {
     let heap = lock_heap();
     let lock = lock(&heap, FIRST);

@@ -36,7 +36,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
     let back = EventBell::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut producer = ring(&theirs).producer(Incarnation::first(1)).unwrap();
+            let mut producer = ring(&theirs).claim_producer(Incarnation::first(1)).unwrap();
             for n in 0..RECORDS {
                 producer.push(&n.to_le_bytes()).unwrap();
                 producer.notify(&peers).unwrap();
@@ -45,7 +45,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
             }
         });
         let mut consumer = ring(&ours)
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
         for n in 0..RECORDS {
             assert!(consumer.wait(&mut EventWait::forever(&bell)));
@@ -65,19 +65,19 @@ fn is_silent(bell: &EventBell) -> bool {
 #[test]
 fn several_rings_end_one_sleep_only() {
     let bell = EventBell::new().unwrap();
-    let rings = AtomicU32::new(7);
-    bell.ring(&rings);
-    bell.ring(&rings);
-    EventWait::forever(&bell).sleep(&rings, 7);
+    let ring_count = AtomicU32::new(7);
+    bell.ring(&ring_count);
+    bell.ring(&ring_count);
+    EventWait::forever(&bell).sleep(&ring_count, 7);
     assert!(is_silent(&bell));
 }
 
 #[test]
 fn a_word_that_has_changed_is_not_slept_on() {
     let bell = EventBell::new().unwrap();
-    let rings = AtomicU32::new(8);
-    bell.ring(&rings);
-    EventWait::forever(&bell).sleep(&rings, 7);
+    let ring_count = AtomicU32::new(8);
+    bell.ring(&ring_count);
+    EventWait::forever(&bell).sleep(&ring_count, 7);
     assert!(!is_silent(&bell));
 }
 

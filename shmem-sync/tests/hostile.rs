@@ -3,7 +3,7 @@
 
 use std::mem::forget;
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -75,7 +75,7 @@ fn is_late<G>(taken: LockResult<G>) -> bool {
 #[test]
 fn waiting_for_a_mutex_ends_whatever_its_owner_word_names() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
-    let mutex = Mutex::<u64>::attach(heap.window(), US, &Silent).unwrap();
+    let mutex = Mutex::<u64>::attach(heap.window(), US, &NoDoorbell).unwrap();
     let hostile = || Hostile::new(&heap, 0..4, 2, 300);
     assert!(is_busy(mutex.try_lock(&mut hostile())));
     assert!(is_late(mutex.lock(&mut past(), &mut hostile())));
@@ -86,7 +86,7 @@ fn waiting_for_a_mutex_ends_whatever_its_owner_word_names() {
 #[test]
 fn waiting_for_a_reader_writer_lock_ends_whatever_its_words_name() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
-    let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
+    let lock = RwLock::<u64>::attach(heap.window(), US, &NoDoorbell).unwrap();
     let writers = || Hostile::new(&heap, 0..4, 2, 300);
     assert!(is_busy(lock.try_read(&mut writers())));
     assert!(is_late(lock.read(&mut past(), &mut writers())));
@@ -105,7 +105,7 @@ fn waiting_for_a_reader_writer_lock_ends_whatever_its_words_name() {
 #[test]
 fn a_try_to_write_clears_the_words_of_128_readers_that_are_gone() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
-    let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
+    let lock = RwLock::<u64>::attach(heap.window(), US, &NoDoorbell).unwrap();
     struct Gone;
     impl Liveness for Gone {
         fn state(&mut self, _: Incarnation) -> PartitionState {
@@ -126,7 +126,7 @@ fn a_try_to_write_clears_the_words_of_128_readers_that_are_gone() {
 #[test]
 fn waiting_for_a_semaphore_ends_whatever_its_words_name() {
     let heap = Heap::new(Semaphore::segment_len(PERMITS));
-    let semaphore = Semaphore::attach(heap.window(), US, &Silent).unwrap();
+    let semaphore = Semaphore::attach(heap.window(), US, &NoDoorbell).unwrap();
     let limit = 5 * PERMITS as u32;
     let hostile = || Hostile::new(&heap, 128..heap.window().len(), 2, limit);
     let refused = semaphore.try_acquire(&mut hostile()).err();
@@ -139,7 +139,8 @@ fn waiting_for_a_semaphore_ends_whatever_its_words_name() {
 fn a_corrupt_word_hides_no_permit_after_it() {
     let heap = Heap::new(Semaphore::segment_len(PERMITS));
     let dead = Incarnation::first(2);
-    let semaphore = |incarnation| Semaphore::attach(heap.window(), incarnation, &Silent).unwrap();
+    let semaphore =
+        |incarnation| Semaphore::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
     semaphore(US).add(PERMITS).unwrap();
     for _ in 0..PERMITS {
         forget(semaphore(dead).try_acquire(&mut AssumeAlive).unwrap());

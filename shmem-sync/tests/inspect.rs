@@ -1,7 +1,7 @@
 //! Inspection of the words of locks.
 #![cfg(all(feature = "std", not(loom)))]
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -25,7 +25,7 @@ use support::{attach_bakery, attach_barrier};
 
 impl shmem_sync::Liveness for AllGone {
     fn state(&mut self, _: Incarnation) -> PartitionState {
-        PartitionState::gone_if(true)
+        PartitionState::from_is_gone(true)
     }
 }
 
@@ -41,7 +41,8 @@ fn a_mutex_shows_its_owner_and_its_health() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     let words = MutexWords::attach(heap.window()).unwrap();
     assert_eq!(words.owner().holder, Holder::Nobody);
-    let mutex = |incarnation| Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
+    let mutex =
+        |incarnation| Mutex::<u64>::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
     let (one, two) = (mutex(ONE), mutex(TWO));
     std::mem::forget(one.try_lock(&mut AssumeAlive).unwrap());
     assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
@@ -77,7 +78,7 @@ fn a_bakery_shows_the_owner_and_the_tickets() {
 fn a_semaphore_shows_every_permit() {
     let heap = Heap::new(Semaphore::segment_len(4));
     let words = SemaphoreWords::attach(heap.window()).unwrap();
-    let semaphore = Semaphore::attach(heap.window(), ONE, &Silent).unwrap();
+    let semaphore = Semaphore::attach(heap.window(), ONE, &NoDoorbell).unwrap();
     semaphore.add(3).unwrap();
     let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
     let permits: Vec<_> = words.permits().map(|(permit, _)| permit).collect();
@@ -90,7 +91,8 @@ fn a_semaphore_shows_every_permit() {
 fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     let words = RwLockWords::attach(heap.window()).unwrap();
-    let lock = |incarnation| RwLock::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
+    let lock =
+        |incarnation| RwLock::<u64>::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
     let (one, two) = (lock(ONE), lock(TWO));
     let reading = one.try_read(&mut AssumeAlive).unwrap();
     let readers: Vec<_> = words.readers().collect();
@@ -108,7 +110,7 @@ fn a_barrier_shows_the_parties_that_have_arrived() {
     let heap = Heap::new(Barrier::segment_len(4));
     let words = BarrierWords::attach(heap.window()).unwrap();
     assert_eq!((words.parties().count(), words.phase()), (0, 0));
-    let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
+    let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &NoDoorbell);
     let (mut one, mut two) = (party(ONE), party(TWO));
     assert_eq!(one.try_wait(&mut AssumeAlive), Ok(None));
     two.wait(&mut Spin::checks(1), &mut AssumeAlive).unwrap();

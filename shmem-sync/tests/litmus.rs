@@ -9,7 +9,7 @@ use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::Window;
 use shmem_sync::layout::LitmusControl;
-use shmem_sync::litmus::{Effort, Finding, Litmus, Unfit, Verdict, BATCHES};
+use shmem_sync::litmus::{Effort, Finding, Litmus, MissingFeature, Verdict, BATCHES};
 
 const UNKNOWN: Verdict = Verdict {
     read_modify_write: Finding::Unknown,
@@ -61,10 +61,10 @@ impl<'m> ScriptedPeer<'m> {
         self.memory.word(at).load(Acquire)
     }
 
-    /// Stores a value of the asker's session.
+    /// Stores a value of the asker's run.
     fn store(&self, at: usize, value: u32) {
-        let session = self.load(offset_of!(LitmusControl, asked)) & 0xffff_0000;
-        self.memory.word(at).store(session | value, Release);
+        let run = self.load(offset_of!(LitmusControl, asked)) & 0xffff_0000;
+        self.memory.word(at).store(run | value, Release);
     }
 
     /// Adds its additions of one batch to the count.
@@ -113,7 +113,7 @@ fn a_correct_peer_gives_a_good_verdict() {
         peer.add();
         peer.see(ROUNDS);
     });
-    let verdict = litmus(&heap).ask_for(ONE_BATCH, &mut peer);
+    let verdict = litmus(&heap).ask_with(ONE_BATCH, &mut peer);
     assert_eq!(verdict.require_read_modify_write(), Ok(()));
     assert_eq!(verdict.require_fences(), Ok(()));
 }
@@ -129,7 +129,7 @@ fn a_peer_that_never_runs_at_the_same_time_gives_no_verdict() {
         overlaps: 1,
         ..ONE_BATCH
     };
-    let verdict = litmus(&heap).ask_for(effort, &mut peer);
+    let verdict = litmus(&heap).ask_with(effort, &mut peer);
     assert_eq!(verdict, UNKNOWN);
     let text = verdict.require_fences().unwrap_err().to_string();
     assert!(text.contains("ask again"), "{text}");
@@ -143,13 +143,13 @@ fn an_addition_by_load_and_store_is_detected_as_lost() {
         peer.store(offset_of!(LitmusControl, count), ROUNDS);
         peer.see(ROUNDS);
     });
-    let verdict = litmus(&heap).ask_for(ONE_BATCH, &mut peer);
+    let verdict = litmus(&heap).ask_with(ONE_BATCH, &mut peer);
     let finding = Finding::Broken {
         wrong: ROUNDS,
-        of: 2 * ROUNDS,
+        attempts: 2 * ROUNDS,
     };
     let refused = verdict.require_read_modify_write();
-    assert_eq!(refused, Err(Unfit::ReadModifyWrite(finding)));
+    assert_eq!(refused, Err(MissingFeature::ReadModifyWrite(finding)));
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("16 of 32 additions were lost"), "{text}");
     assert!(text.contains("-accel tcg,thread=multi"), "{text}");
@@ -163,12 +163,15 @@ fn a_store_that_is_visible_after_the_next_load_is_detected() {
         peer.add();
         peer.see(0);
     });
-    let verdict = litmus(&heap).ask_for(ONE_BATCH, &mut peer);
+    let verdict = litmus(&heap).ask_with(ONE_BATCH, &mut peer);
     let finding = Finding::Broken {
         wrong: ROUNDS,
-        of: ROUNDS,
+        attempts: ROUNDS,
     };
-    assert_eq!(verdict.require_fences(), Err(Unfit::Fences(finding)));
+    assert_eq!(
+        verdict.require_fences(),
+        Err(MissingFeature::Fences(finding))
+    );
     assert_eq!(verdict.require_read_modify_write(), Ok(()));
 }
 
@@ -182,7 +185,7 @@ fn a_failure_is_reported_even_if_the_peer_then_dies() {
         overlaps: u32::MAX,
         ..ONE_BATCH
     };
-    let verdict = litmus(&heap).ask_for(effort, &mut peer);
+    let verdict = litmus(&heap).ask_with(effort, &mut peer);
     assert!(verdict.read_modify_write.is_broken(), "{verdict}");
     assert!(verdict.fences.is_broken(), "{verdict}");
 }
@@ -214,13 +217,13 @@ fn sessions_continue_after_the_last_number() {
     let asked = heap.window().word(offset_of!(LitmusControl, asked));
     let step = heap.window().word(offset_of!(LitmusControl, answerer_step));
     asked.store(0xffff_0010, Relaxed);
-    // The first number was answered, 65,535 sessions ago.
+    // The first number was answered, 65,535 runs ago.
     step.store(1 << 16 | END, Relaxed);
     let mut peer = ScriptedPeer::new(&heap, |peer| {
         peer.add();
         peer.see(ROUNDS);
     });
-    let verdict = litmus(&heap).ask_for(ONE_BATCH, &mut peer);
+    let verdict = litmus(&heap).ask_with(ONE_BATCH, &mut peer);
     assert_eq!(verdict.require_read_modify_write(), Ok(()));
     assert_eq!(asked.load(Relaxed), 2 << 16 | ROUNDS);
 }
@@ -274,7 +277,7 @@ mod threads {
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    /// Returns the verdicts of both parties, which run one session in two threads.
+    /// Returns the verdicts of both parties, which run one run in two threads.
     fn both(effort: Effort) -> [Verdict; 2] {
         let heap = heap();
         thread::scope(|scope| {
@@ -284,7 +287,7 @@ mod threads {
                 }
                 thread::yield_now();
             });
-            let verdict = litmus(&heap).ask_for(effort, &mut SpinYield::timeout(DEADLINE));
+            let verdict = litmus(&heap).ask_with(effort, &mut SpinYield::timeout(DEADLINE));
             [verdict, answerer.join().unwrap()]
         })
     }
@@ -324,7 +327,7 @@ impl Wait for Hostile<'_> {
         let Some((at, value)) = self.stores.next() else {
             return Pause::TimedOut;
         };
-        // Often stores a word of the session, and often to a word that matters.
+        // Often stores a word of the run, and often to a word that matters.
         let asked = self.memory.word(0).load(Relaxed);
         let value = match value % 3 {
             0 => value,

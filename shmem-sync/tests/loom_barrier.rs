@@ -5,7 +5,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::wait::Wait;
 use shmem_core::{Incarnation, Window};
 use shmem_sync::{AssumeAlive, Barrier, BarrierError};
@@ -36,7 +36,8 @@ fn work_before_a_phase_is_seen_after_it_and_not_earlier() {
     loom::model(|| {
         let (memory, cells) = (memory(2), heap(16));
         let party = move |own: usize| {
-            let mut barrier = attach_barrier(memory, Incarnation::first(own as u8 + 1), 2, &Silent);
+            let mut barrier =
+                attach_barrier(memory, Incarnation::first(own as u8 + 1), 2, &NoDoorbell);
             put(cells, own, 1);
             pass(&mut barrier, &mut Yield);
             assert_eq!(get(cells, 1 - own), 1);
@@ -100,12 +101,12 @@ fn a_new_incarnation_arrives_in_place_of_a_dead_one() {
         let peer = thread::spawn(move || {
             for incarnation in [dead, next] {
                 pass(
-                    &mut attach_barrier(memory, incarnation, 2, &Silent),
+                    &mut attach_barrier(memory, incarnation, 2, &NoDoorbell),
                     &mut Yield,
                 );
             }
         });
-        let mut barrier = attach_barrier(memory, Incarnation::first(1), 2, &Silent);
+        let mut barrier = attach_barrier(memory, Incarnation::first(1), 2, &NoDoorbell);
         pass(&mut barrier, &mut Yield);
         yield_until(|| match barrier.try_wait(&mut Dead(&[dead])) {
             Ok(arrival) => arrival.is_some(),

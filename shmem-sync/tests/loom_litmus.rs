@@ -42,7 +42,7 @@ fn shortened(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// Answers one session, and waits until one is asked for.
+/// Answers one run, and waits until one is asked for.
 fn answer(memory: Window<'static>) -> Verdict {
     loop {
         if let Some(verdict) = litmus(memory).answer(&mut Yield) {
@@ -73,7 +73,7 @@ fn both_parties_find_that_everything_works() {
     loom::model(|| {
         let memory = heap(Litmus::segment_len());
         let peer = thread::spawn(move || answer(memory));
-        let ours = litmus(memory).ask_for(effort(1, 1, 0), &mut Yield);
+        let ours = litmus(memory).ask_with(effort(1, 1, 0), &mut Yield);
         assert_eq!(ours, WORKS);
         assert_eq!(peer.join().unwrap(), WORKS);
     });
@@ -88,14 +88,14 @@ fn the_findings_of_the_asker_are_visible_when_it_has_ended() {
             let asked = offset_of!(LitmusControl, asked);
             yield_until(|| word(asked).load(Acquire) != 0);
             // It reaches every step and does nothing.
-            let session = 1 << 16;
-            word(offset_of!(LitmusControl, answerer_step)).store(session | 2, Release);
+            let run = 1 << 16;
+            word(offset_of!(LitmusControl, answerer_step)).store(run | 2, Release);
             let step = offset_of!(LitmusControl, asker_step);
-            yield_until(|| word(step).load(Acquire) == session | 0xffff);
+            yield_until(|| word(step).load(Acquire) == run | 0xffff);
             let lost = offset_of!(LitmusControl, lost);
-            assert_eq!(word(lost).load(Relaxed), session | 1);
+            assert_eq!(word(lost).load(Relaxed), run | 1);
         });
-        litmus(memory).ask_for(effort(1, 1, 0), &mut Yield);
+        litmus(memory).ask_with(effort(1, 1, 0), &mut Yield);
         answerer.join().unwrap();
     });
 }
@@ -105,7 +105,7 @@ fn nothing_is_broken_in_a_later_batch() {
     shortened(|| {
         let memory = heap(Litmus::segment_len());
         let peer = thread::spawn(move || answer(memory));
-        let ours = litmus(memory).ask_for(effort(2, 1, u32::MAX), &mut Yield);
+        let ours = litmus(memory).ask_with(effort(2, 1, u32::MAX), &mut Yield);
         assert_eq!(ours, UNKNOWN);
         assert_eq!(peer.join().unwrap(), UNKNOWN);
     });
@@ -116,13 +116,13 @@ fn nothing_is_broken_in_a_batch_of_two_rounds() {
     shortened(|| {
         let memory = heap(Litmus::segment_len());
         let peer = thread::spawn(move || answer(memory));
-        let ours = litmus(memory).ask_for(effort(1, 2, 0), &mut Yield);
+        let ours = litmus(memory).ask_with(effort(1, 2, 0), &mut Yield);
         assert_eq!(ours, WORKS);
         assert_eq!(peer.join().unwrap(), WORKS);
     });
 }
 
-#[test] // Kills: a count that starts before the answerer has reached the session.
+#[test] // Kills: a count that starts before the answerer has reached the run.
 fn nothing_is_broken_in_the_session_after_an_abandoned_one() {
     shortened(|| {
         let memory = heap(Litmus::segment_len());
@@ -130,7 +130,7 @@ fn nothing_is_broken_in_the_session_after_an_abandoned_one() {
             let first = litmus(memory).answer(&mut Pauses(1));
             (first, litmus(memory).answer(&mut Pauses(1)))
         });
-        let ask = || litmus(memory).ask_for(effort(1, 1, 0), &mut Pauses(1));
+        let ask = || litmus(memory).ask_with(effort(1, 1, 0), &mut Pauses(1));
         let ours = [ask(), ask()];
         let theirs = peer.join().unwrap();
         for verdict in [Some(ours[0]), Some(ours[1]), theirs.0, theirs.1] {

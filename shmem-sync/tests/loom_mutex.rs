@@ -6,7 +6,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{Incarnation, Window};
@@ -47,8 +47,8 @@ fn count_of(mutex: &Mutex<'_, [u8]>) -> u8 {
 fn an_owner_sees_the_work_of_the_last_owner() {
     loom::model(|| {
         let memory = memory();
-        let peer = thread::spawn(move || enter(&mutex(memory, SECOND, &Silent), &mut Yield));
-        let mutex = mutex(memory, FIRST, &Silent);
+        let peer = thread::spawn(move || enter(&mutex(memory, SECOND, &NoDoorbell), &mut Yield));
+        let mutex = mutex(memory, FIRST, &NoDoorbell);
         enter(&mutex, &mut Yield);
         peer.join().unwrap();
         assert_eq!(count_of(&mutex), 2);
@@ -73,7 +73,7 @@ fn all_enter(incarnations: &'static [Incarnation]) {
         for thread in threads {
             thread.join().unwrap();
         }
-        let mutex = mutex(memory, FIRST, &Silent);
+        let mutex = mutex(memory, FIRST, &NoDoorbell);
         let mut inside = mutex.try_lock(&mut AssumeAlive).unwrap();
         assert_eq!(
             usize::from(count(inside.window().into())),
@@ -103,13 +103,13 @@ fn a_successor_sees_the_work_of_a_dead_owner_and_is_warned() {
         let (memory, notice) = (memory(), DeathNotice::new());
         let announced = notice.clone();
         let peer = thread::spawn(move || {
-            let mutex = mutex(memory, SECOND, &Silent);
+            let mutex = mutex(memory, SECOND, &NoDoorbell);
             let mut guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
             add_one(&mut guard);
             core::mem::forget(guard);
             announced.announce(SECOND);
         });
-        let mutex = mutex(memory, FIRST, &Silent);
+        let mutex = mutex(memory, FIRST, &NoDoorbell);
         let (repaired, mut guard) = match mutex.lock(&mut Yield, &mut notice.clone()) {
             Ok(guard) => (false, guard),
             Err(LockError::OwnerDied(guard)) => (true, guard),
@@ -127,11 +127,11 @@ fn a_successor_sees_the_work_before_the_dead_owner() {
     loom::model(|| {
         let memory = memory();
         let peer = thread::spawn(move || {
-            enter(&mutex(memory, THIRD, &Silent), &mut Yield);
+            enter(&mutex(memory, THIRD, &NoDoorbell), &mut Yield);
             // Only this shows its death, as if it were known by the clock.
-            core::mem::forget(mutex(memory, SECOND, &Silent).try_lock(&mut AssumeAlive));
+            core::mem::forget(mutex(memory, SECOND, &NoDoorbell).try_lock(&mut AssumeAlive));
         });
-        let mutex = mutex(memory, FIRST, &Silent);
+        let mutex = mutex(memory, FIRST, &NoDoorbell);
         yield_until(|| mutex.owner() == Ok(Some(SECOND)));
         let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[SECOND])) else {
             panic!("no warning of the death");
@@ -146,9 +146,9 @@ fn a_successor_sees_the_work_before_the_dead_owner() {
 fn one_of_two_waiters_takes_over_and_the_other_waits_for_it() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(mutex(memory, THIRD, &Silent).try_lock(&mut AssumeAlive));
+        core::mem::forget(mutex(memory, THIRD, &NoDoorbell).try_lock(&mut AssumeAlive));
         let repair = move |incarnation| {
-            let mutex = mutex(memory, incarnation, &Silent);
+            let mutex = mutex(memory, incarnation, &NoDoorbell);
             let (warned, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
                 Ok(guard) => (false, guard),
                 Err(LockError::OwnerDied(guard)) => (true, guard),
@@ -161,7 +161,7 @@ fn one_of_two_waiters_takes_over_and_the_other_waits_for_it() {
         let peer = thread::spawn(move || repair(SECOND));
         let ours = repair(FIRST);
         assert_ne!(ours, peer.join().unwrap(), "both were warned, or neither");
-        let mutex = mutex(memory, FIRST, &Silent);
+        let mutex = mutex(memory, FIRST, &NoDoorbell);
         assert_eq!(count_of(&mutex), 2);
     });
 }
@@ -171,14 +171,14 @@ fn a_late_owner_leaves_suspect_bytes_to_the_next_owner() {
     loom::model(|| {
         let memory = memory();
         // It died while it repaired: `health` names it.
-        let dead = mutex(memory, FIRST, &Silent);
+        let dead = mutex(memory, FIRST, &NoDoorbell);
         core::mem::forget(dead.try_lock(&mut AssumeAlive));
         memory.word(4).store(FIRST.word(), Relaxed);
         let late = thread::spawn(move || {
-            let mutex = mutex(memory, SECOND, &Silent);
+            let mutex = mutex(memory, SECOND, &NoDoorbell);
             core::mem::forget(mutex.try_lock(&mut Dead(&[FIRST])));
         });
-        let mutex = mutex(memory, THIRD, &Silent);
+        let mutex = mutex(memory, THIRD, &NoDoorbell);
         let taken = mutex.try_lock(&mut Dead(&[FIRST, SECOND]));
         late.join().unwrap();
         match taken {

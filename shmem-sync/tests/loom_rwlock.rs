@@ -8,7 +8,7 @@
 use loom::sync::atomic::AtomicU32;
 use loom::sync::Arc;
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::wait::Wait;
 use shmem_core::{Incarnation, Window};
@@ -52,8 +52,8 @@ fn read(lock: &RwLock<'_, [u8]>, wait: &mut impl Wait) -> u8 {
 fn a_reader_and_a_writer_exclude_each_other() {
     loom::model(|| {
         let memory = memory();
-        let peer = thread::spawn(move || write(&lock(memory, SECOND, &Silent), &mut Yield));
-        let lock = lock(memory, FIRST, &Silent);
+        let peer = thread::spawn(move || write(&lock(memory, SECOND, &NoDoorbell), &mut Yield));
+        let lock = lock(memory, FIRST, &NoDoorbell);
         let before = read(&lock, &mut Yield);
         let after = read(&lock, &mut Yield);
         assert!(before <= after && after <= 1);
@@ -66,8 +66,8 @@ fn a_reader_and_a_writer_exclude_each_other() {
 fn writers_exclude_each_other() {
     loom::model(|| {
         let memory = memory();
-        let peer = thread::spawn(move || write(&lock(memory, SECOND, &Silent), &mut Yield));
-        let lock = lock(memory, FIRST, &Silent);
+        let peer = thread::spawn(move || write(&lock(memory, SECOND, &NoDoorbell), &mut Yield));
+        let lock = lock(memory, FIRST, &NoDoorbell);
         write(&lock, &mut Yield);
         peer.join().unwrap();
         assert_eq!(read(&lock, &mut Yield), 2);
@@ -130,14 +130,14 @@ fn a_writer_does_not_wait_for_a_dead_reader() {
         let (memory, notice) = (memory(), DeathNotice::new());
         let announced = notice.clone();
         let peer = thread::spawn(move || {
-            let lock = lock(memory, SECOND, &Silent);
+            let lock = lock(memory, SECOND, &NoDoorbell);
             let guard = lock.read(&mut Yield, &mut AssumeAlive).unwrap();
             let seen = count(guard.window());
             core::mem::forget(guard);
             announced.announce(SECOND);
             seen
         });
-        let lock = lock(memory, FIRST, &Silent);
+        let lock = lock(memory, FIRST, &NoDoorbell);
         let mut guard = lock.write(&mut Yield, &mut notice.clone()).unwrap();
         add_one(&mut guard);
         guard.unlock().unwrap();
@@ -149,13 +149,13 @@ fn a_writer_does_not_wait_for_a_dead_reader() {
 fn readers_of_one_partition_and_a_writer_exclude_each_other() {
     loom::model(|| {
         let memory = memory();
-        let ours = lock(memory, FIRST, &Silent);
+        let ours = lock(memory, FIRST, &NoDoorbell);
         let guard = ours.try_read(&mut AssumeAlive).unwrap();
         let threads = [
-            thread::spawn(move || write(&lock(memory, SECOND, &Silent), &mut Yield)),
+            thread::spawn(move || write(&lock(memory, SECOND, &NoDoorbell), &mut Yield)),
             thread::spawn(move || {
                 // At the same reader word, or at the next one.
-                if let Ok(guard) = lock(memory, FIRST, &Silent).try_read(&mut AssumeAlive) {
+                if let Ok(guard) = lock(memory, FIRST, &NoDoorbell).try_read(&mut AssumeAlive) {
                     assert!(count(guard.window()) <= 1);
                 }
             }),
@@ -175,13 +175,13 @@ fn a_reader_after_a_writer_that_died_inside_is_warned() {
         let (memory, notice) = (memory(), DeathNotice::new());
         let announced = notice.clone();
         let peer = thread::spawn(move || {
-            let lock = lock(memory, SECOND, &Silent);
+            let lock = lock(memory, SECOND, &NoDoorbell);
             let mut guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
             add_one(&mut guard);
             core::mem::forget(guard);
             announced.announce(SECOND);
         });
-        let lock = lock(memory, FIRST, &Silent);
+        let lock = lock(memory, FIRST, &NoDoorbell);
         let seen = match lock.read(&mut Yield, &mut notice.clone()) {
             Ok(guard) => (false, count(guard.window())),
             Err(LockError::OwnerDied(guard)) => (true, count(guard.window())),
@@ -200,14 +200,14 @@ fn only_a_writer_that_dies_inside_leaves_suspect_bytes() {
         let entered = inside.clone();
         // It dies at any moment from here on; what it still does has no effect.
         let peer = thread::spawn(move || {
-            let lock = lock(memory, SECOND, &Silent);
+            let lock = lock(memory, SECOND, &NoDoorbell);
             let mut guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
             entered.store(1, Relaxed);
             add_one(&mut guard);
             let _ = guard.unlock();
         });
         yield_until(|| inside.load(Acquire) == 1);
-        let lock = lock(memory, FIRST, &Silent);
+        let lock = lock(memory, FIRST, &NoDoorbell);
         match lock.try_write(&mut Dead(&[SECOND])) {
             Ok(mut guard) => assert_eq!(add_one(&mut guard), 1),
             Err(LockError::OwnerDied(guard)) => core::mem::forget(guard),
@@ -221,9 +221,9 @@ fn only_a_writer_that_dies_inside_leaves_suspect_bytes() {
 fn readers_after_a_dead_writer_recover_the_lock() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(lock(memory, THIRD, &Silent).try_write(&mut AssumeAlive));
+        core::mem::forget(lock(memory, THIRD, &NoDoorbell).try_write(&mut AssumeAlive));
         let read_after_death = move |incarnation| {
-            let lock = lock(memory, incarnation, &Silent);
+            let lock = lock(memory, incarnation, &NoDoorbell);
             let is_warned = matches!(
                 lock.read(&mut Yield, &mut Dead(&[THIRD])),
                 Err(LockError::OwnerDied(_))
@@ -233,7 +233,7 @@ fn readers_after_a_dead_writer_recover_the_lock() {
         let peer = thread::spawn(move || read_after_death(SECOND));
         read_after_death(FIRST);
         peer.join().unwrap();
-        assert_eq!(lock(memory, FIRST, &Silent).writer(), Ok(None));
+        assert_eq!(lock(memory, FIRST, &NoDoorbell).writer(), Ok(None));
     });
 }
 
@@ -241,18 +241,18 @@ fn readers_after_a_dead_writer_recover_the_lock() {
 fn a_reader_that_dies_while_it_recovers_the_lock_hides_no_death() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(lock(memory, THIRD, &Silent).try_write(&mut AssumeAlive));
+        core::mem::forget(lock(memory, THIRD, &NoDoorbell).try_write(&mut AssumeAlive));
         // Not in this thread: after a yield loom gives a thread no old value of a word that it has
         // loaded.
         let peer = thread::spawn(move || {
-            let lock = lock(memory, FIRST, &Silent);
+            let lock = lock(memory, FIRST, &NoDoorbell);
             yield_until(|| lock.writer() != Ok(Some(THIRD)));
             let taken = lock.try_write(&mut Dead(&[SECOND]));
             assert!(matches!(taken, Err(LockError::OwnerDied(_))));
             core::mem::forget(taken);
         });
         // It dies at any moment; what it still does has no effect.
-        let lock = lock(memory, SECOND, &Silent);
+        let lock = lock(memory, SECOND, &NoDoorbell);
         core::mem::forget(lock.try_read(&mut Dead(&[THIRD])));
         peer.join().unwrap();
     });

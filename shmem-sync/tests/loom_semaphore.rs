@@ -5,7 +5,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::primitive::{
     AtomicU32,
     Ordering::{Relaxed, Release},
@@ -25,7 +25,7 @@ const THIRD: Incarnation = Incarnation::first(3);
 /// Returns a semaphore with this number of permits.
 fn memory(permits: usize) -> Window<'static> {
     let memory = heap(Semaphore::segment_len(permits));
-    semaphore(memory, FIRST, &Silent).add(permits).unwrap();
+    semaphore(memory, FIRST, &NoDoorbell).add(permits).unwrap();
     memory
 }
 
@@ -69,8 +69,13 @@ fn assert_count(data: Window<'_>, expected: u8) {
 fn the_holder_of_a_permit_sees_the_work_of_the_last_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let enter_once =
-            move |incarnation| enter(&semaphore(memory, incarnation, &Silent), &mut Yield, data);
+        let enter_once = move |incarnation| {
+            enter(
+                &semaphore(memory, incarnation, &NoDoorbell),
+                &mut Yield,
+                data,
+            )
+        };
         let peer = thread::spawn(move || enter_once(SECOND));
         enter_once(FIRST);
         peer.join().unwrap();
@@ -151,7 +156,7 @@ fn a_release_changes_the_rings_that_the_sleeper_loaded() {
             // SAFETY: acquired above.
             unsafe { raw(memory, SECOND, &bell).release(place) }.unwrap();
         });
-        // `rings` is changed here, too, but only the sleeper is meant.
+        // `ring_count` is changed here, too, but only the sleeper is meant.
         permit.release().unwrap();
         let first = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         let second = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
@@ -223,9 +228,9 @@ impl Wait for LimitedSleeps {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         self.1 -= 1;
-        self.0.sleep(rings, seen);
+        self.0.sleep(ring_count, seen);
     }
 }
 
@@ -234,11 +239,11 @@ fn a_successor_sees_the_work_before_the_dead_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
         let peer = thread::spawn(move || {
-            enter(&semaphore(memory, SECOND, &Silent), &mut Yield, data);
-            let dead = semaphore(memory, THIRD, &Silent);
+            enter(&semaphore(memory, SECOND, &NoDoorbell), &mut Yield, data);
+            let dead = semaphore(memory, THIRD, &NoDoorbell);
             let _ = dead.try_acquire(&mut AssumeAlive).map(core::mem::forget);
         });
-        let successor = semaphore(memory, FIRST, &Silent);
+        let successor = semaphore(memory, FIRST, &NoDoorbell);
         let permit = successor.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
         add_one(data);
         drop(permit);
@@ -251,12 +256,12 @@ fn a_successor_sees_the_work_before_the_dead_holder() {
 fn one_successor_gets_the_permit_of_a_dead_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let dead = semaphore(memory, THIRD, &Silent);
+        let dead = semaphore(memory, THIRD, &NoDoorbell);
         core::mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
         add_one(data);
         let notice = DeathNotice::new();
         let successor = move |incarnation, mut notice: DeathNotice| {
-            let semaphore = semaphore(memory, incarnation, &Silent);
+            let semaphore = semaphore(memory, incarnation, &NoDoorbell);
             let permit = semaphore.acquire(&mut Yield, &mut notice).unwrap();
             add_one(data);
             permit.release().unwrap();
@@ -275,7 +280,7 @@ fn two_partitions_that_add_at_once_each_add_all_or_nothing() {
     loom::model(|| {
         let memory = heap(Semaphore::segment_len(2));
         let add = move |incarnation| {
-            let added = semaphore(memory, incarnation, &Silent).add(2);
+            let added = semaphore(memory, incarnation, &NoDoorbell).add(2);
             assert_ne!(added, Err(AddError::Evicted), "a permit was not seen");
             added.is_ok()
         };
@@ -283,7 +288,7 @@ fn two_partitions_that_add_at_once_each_add_all_or_nothing() {
         let ours = add(FIRST);
         let tsuccessors = peer.join().unwrap();
         assert!(!(ours && tsuccessors));
-        let semaphore = semaphore(memory, FIRST, &Silent);
+        let semaphore = semaphore(memory, FIRST, &NoDoorbell);
         let permits = semaphore.permits();
         assert_eq!(permits, semaphore.available());
         assert_eq!(permits, if ours || tsuccessors { 2 } else { 0 });
@@ -310,12 +315,12 @@ fn a_reservation_after_a_dead_adder_sees_its_permit() {
             announced.announce(THIRD);
         });
         let successor = thread::spawn(move || {
-            let semaphore = semaphore(memory, SECOND, &Silent);
+            let semaphore = semaphore(memory, SECOND, &NoDoorbell);
             if let Ok(permit) = semaphore.try_acquire(&mut known) {
                 core::mem::forget(permit);
             };
         });
-        let added = semaphore(memory, FIRST, &Silent).add(1);
+        let added = semaphore(memory, FIRST, &NoDoorbell).add(1);
         assert_ne!(added, Err(AddError::Evicted));
         dying.join().unwrap();
         successor.join().unwrap();

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Instant;
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -27,7 +27,7 @@ fn heap() -> Heap {
 }
 
 fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, u64> {
-    Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
+    Mutex::<u64>::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 fn health(heap: &Heap) -> u32 {
@@ -68,7 +68,7 @@ fn a_zeroed_segment_is_a_free_mutex() {
     guard.set(7);
     guard.unlock().unwrap();
     assert_eq!(mutex.owner(), Ok(None));
-    assert!(Mutex::<u64>::attach(heap.window().sub(0, 120).unwrap(), FIRST, &Silent).is_err());
+    assert!(Mutex::<u64>::attach(heap.window().sub(0, 120).unwrap(), FIRST, &NoDoorbell).is_err());
 }
 
 #[test]
@@ -248,9 +248,9 @@ impl Wait for OwnerChanges<'_> {
         }
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         assert_eq!(seen, (FIRST.word() | Incarnation::FLAG).to_le());
-        assert_eq!(rings.load(Relaxed), seen);
+        assert_eq!(ring_count.load(Relaxed), seen);
         let memory = self.0.take().expect("one sleep");
         memory.word(0).store(THIRD.word(), Relaxed);
     }

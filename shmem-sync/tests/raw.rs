@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::doorbell::{Doorbell, NoDoorbell};
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
@@ -50,7 +50,7 @@ fn repair_written(lock: &RawRwLock<'_>) -> Result<(), NotHeld> {
 #[test]
 fn a_partition_that_does_not_hold_a_mutex_cannot_unlock_it() {
     let heap = Heap::new(RawMutex::segment_len(0));
-    let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &Silent).unwrap();
+    let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
     let (ours, theirs) = (mutex(FIRST), mutex(SECOND));
     assert_eq!(unlock(&theirs), NOT_HELD);
     assert_eq!(ours.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
@@ -65,7 +65,7 @@ fn a_partition_that_does_not_hold_a_mutex_cannot_unlock_it() {
 #[test]
 fn a_partition_that_does_not_hold_a_reader_writer_lock_cannot_unlock_it() {
     let heap = Heap::new(RawRwLock::segment_len(0));
-    let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &Silent).unwrap();
+    let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
     let (ours, theirs) = (lock(FIRST), lock(SECOND));
     assert_eq!(
         (unlock_write(&theirs), unlock_read(&theirs, 0)),
@@ -90,7 +90,8 @@ fn a_lock_that_is_unlocked_without_repair_after_a_death_is_poisoned() {
             false => Err(LockFailure::Poisoned),
         };
         let heap = Heap::new(RawMutex::segment_len(0));
-        let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &Silent).unwrap();
+        let mutex =
+            |incarnation| RawMutex::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
         let _ = mutex(FIRST).try_lock(&mut AssumeAlive);
         let ours = mutex(SECOND);
         let taken = ours.try_lock(&mut Dead(&[FIRST]));
@@ -103,7 +104,8 @@ fn a_lock_that_is_unlocked_without_repair_after_a_death_is_poisoned() {
         assert_eq!(ours.try_lock(&mut AssumeAlive), after);
 
         let heap = Heap::new(RawRwLock::segment_len(0));
-        let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &Silent).unwrap();
+        let lock =
+            |incarnation| RawRwLock::attach(heap.window(), incarnation, &NoDoorbell).unwrap();
         let _ = lock(FIRST).try_write(&mut AssumeAlive);
         let ours = lock(SECOND);
         let taken = ours.try_write(&mut Dead(&[FIRST]));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::Instant;
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -29,7 +29,7 @@ fn heap() -> Heap {
 }
 
 fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, [u64; 2]> {
-    RwLock::attach(heap.window(), incarnation, &Silent).unwrap()
+    RwLock::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 fn word(heap: &Heap, offset: usize) -> u32 {
@@ -78,7 +78,7 @@ fn a_zeroed_segment_is_a_free_lock() {
     assert_eq!(lock.readers().collect::<Vec<_>>(), [FIRST]);
     guard.unlock().unwrap();
     let short = heap.window().sub(0, CONTROL - 8).unwrap();
-    assert!(RwLock::<[u64; 2]>::attach(short, FIRST, &Silent).is_err());
+    assert!(RwLock::<[u64; 2]>::attach(short, FIRST, &NoDoorbell).is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shmem_core::crash::{self, Ended};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -55,7 +55,7 @@ fn the_segment_gives_the_capacity_up_to_a_limit() {
     semaphore(&heap, FIRST).add(PERMITS).unwrap();
     assert_eq!(semaphore(&heap, SECOND).available(), PERMITS);
     let short = heap.window().sub(0, 128).unwrap();
-    assert!(Semaphore::attach(short, FIRST, &Silent).is_err());
+    assert!(Semaphore::attach(short, FIRST, &NoDoorbell).is_err());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_waiter_takes_over_a_permit_when_its_holder_dies() {
     impl shmem_sync::Liveness for Late {
         fn state(&mut self, incarnation: Incarnation) -> PartitionState {
             self.0 += 1;
-            PartitionState::gone_if(self.0 > 1 && incarnation == SECOND)
+            PartitionState::from_is_gone(self.0 > 1 && incarnation == SECOND)
         }
     }
     let successor = semaphore(&heap, FIRST);
@@ -326,7 +326,7 @@ fn die_everywhere(work: impl Fn(&Semaphore<'_>), check: impl Fn(usize)) {
         check(taken);
         ended
     };
-    let Ended::Alive { stores } = attempt(None) else {
+    let Ended::Finished { stores } = attempt(None) else {
         panic!("it died without a requested death");
     };
     assert!(stores > 0);

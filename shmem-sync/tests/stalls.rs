@@ -5,7 +5,7 @@
 use std::mem::forget;
 
 use shmem_core::crash::stall;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
@@ -89,7 +89,7 @@ fn at_each_store(attempt: impl Fn(u64) -> bool) {
 }
 
 fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, u64> {
-    Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
+    Mutex::<u64>::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 fn pass_mutex(heap: &Heap, work: Work) -> Report {
@@ -166,7 +166,7 @@ fn a_late_owner_changes_nothing_of_the_next_owners_mutex_and_gets_an_error() {
 }
 
 fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, u64> {
-    RwLock::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
+    RwLock::<u64>::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 const WRITING: usize = 8;
@@ -295,7 +295,7 @@ fn a_late_reader_changes_nothing_of_a_writers_lock_and_gets_an_error() {
 }
 
 fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
-    Semaphore::attach(heap.window(), incarnation, &Silent).unwrap()
+    Semaphore::attach(heap.window(), incarnation, &NoDoorbell).unwrap()
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_place_that_a_thread_has_reserved_is_not_released_by_another() {
     for consume in [false, true] {
         at_each_store(|at| {
             let heap = Heap::new(Semaphore::segment_len(4));
-            let ours = RawSemaphore::attach(heap.window(), LATE, &Silent).unwrap();
+            let ours = RawSemaphore::attach(heap.window(), LATE, &NoDoorbell).unwrap();
             let end = || {
                 assert_eq!(ours.held().count(), 0);
                 for place in 0..ours.capacity() {
@@ -396,14 +396,14 @@ fn a_place_that_a_thread_has_reserved_is_not_released_by_another() {
 }
 
 fn next(incarnation: Incarnation) -> Incarnation {
-    Incarnation::after(incarnation.partition(), incarnation.number()).unwrap()
+    Incarnation::next(incarnation.partition(), incarnation.number()).unwrap()
 }
 
 #[test]
 fn a_late_party_gets_an_error_and_its_next_incarnation_takes_part() {
     at_each_store(|at| {
         let heap = Heap::new(Barrier::segment_len(2));
-        let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
+        let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &NoDoorbell);
         let (mut other, mut later) = (party(OTHER), party(next(LATE)));
         assert_eq!(other.try_wait(&mut AssumeAlive), Ok(None));
         let meanwhile = || {

@@ -17,9 +17,9 @@ const TIMEOUT: Duration = Duration::from_millis(60);
 fn consumer_wait(wait: &mut impl Wait, rung: bool) -> (bool, Duration) {
     let heap = Heap::new(Ring::segment_len(4096));
     let ring = Ring::attach(heap.window()).unwrap();
-    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
     let mut consumer = ring
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     thread::scope(|scope| {
         if rung {
@@ -67,9 +67,9 @@ impl Wait for Counted {
         self.0.pause()
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         self.1 += 1;
-        self.0.sleep(rings, seen);
+        self.0.sleep(ring_count, seen);
     }
 }
 

@@ -19,7 +19,8 @@ const STYLE: &str = "text { font: 12px sans-serif; fill: #222 } .place { font-we
     .target { stroke: #222; stroke-width: 2 } \
     @media (prefers-color-scheme: dark) { text { fill: #ddd } .target { stroke: #ddd } }";
 
-/// Draws an SVG of all rows: a bar as long as the ratio to the peer, and a mark at the target.
+/// Draws an SVG of all rows: a bar as long as the ratio to the other library, and a mark at the
+/// target.
 pub(crate) fn svg(rows: &[Row]) -> String {
     let (mut body, mut y) = (String::new(), 0.0);
     for place in Place::ALL {
@@ -33,7 +34,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             0.0,
             y,
             "place",
-            &format!("{}: ratio to the peer", place.name()),
+            &format!("{}: ratio to the other library", place.name()),
         );
         let top = y + 0.3 * LINE;
         for row in rows {

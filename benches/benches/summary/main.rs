@@ -1,5 +1,5 @@
-//! The goals, each a ratio within one run: we and the peer alternate, so that a disturbance of
-//! the machine affects both.
+//! The goals, each a ratio within one run: the SDK and the other library alternate, so that a
+//! disturbance of the machine affects both.
 //!
 //! The host of a virtual machine moves its processors, and every figure changes with that. Before
 //! and after each pair of measurements two cache lines go back and forth. Their time shows how
@@ -263,7 +263,7 @@ fn print(rows: &[Row]) {
         println!("medians; in brackets the quartiles of the ratio\n");
         println!(
             "{:>4}  {:<18} {:>8}  {:<18} {:>8} {:>6}  {:<13} {:>6} {:>8}",
-            "goal", "", "ns", "peer", "ns", "ratio", "", "target", "limit"
+            "goal", "", "ns", "other", "ns", "ratio", "", "target", "limit"
         );
         for row in rows {
             let spread = format!("[{:.2}-{:.2}]", row.low, row.high);

@@ -90,7 +90,7 @@ void make_all(void)
 	all.shmr_request.len = 8;
 	all.shmr_geometry.segments = 2;
 	all.shmr_geometry.partitions = 2;
-	all.shmr_geometry.block = 128;
+	all.shmr_geometry.block_size = 128;
 	all.shmr_slice.base = "slice";
 	all.shmr_slice.len = 5;
 	OK(shmr_wait_checks(&all.shmr_wait, 2));
@@ -120,7 +120,7 @@ void *not_open(int which)
 
 	memset(&room, which == GARBAGE ? 0xa5 : 0, sizeof(room));
 	if (which == OTHER_TYPE)
-		OK(shmr_segment_at((struct shmr_segment *)(void *)&room,
+		OK(shmr_segment_from_memory((struct shmr_segment *)(void *)&room,
 				   all.shmr_segment.base, 8192));
 	return &room;
 }

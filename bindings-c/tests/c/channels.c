@@ -60,11 +60,11 @@ static struct shmr_platform same_kernel(void)
 
 static enum shmr_status try_join(struct shmr_session *session,
 				 const struct fixture *where, uint8_t partition,
-				 uint64_t patience,
+				 uint64_t wait_for_earlier,
 				 const struct shmr_platform *platform)
 {
 	const struct shmr_session_options options = {
-		.partition = partition, .patience = patience,
+		.partition = partition, .wait_for_earlier = wait_for_earlier,
 	};
 	struct shmr_platform same = same_kernel();
 
@@ -178,12 +178,12 @@ static uint64_t count_time(void *context)
 	return counters->time += 1000;
 }
 
-static void count_sleep(void *context, const uint32_t *rings, uint32_t seen,
+static void count_sleep(void *context, const uint32_t *ring_count, uint32_t seen,
 			uint64_t longest)
 {
 	struct counters *counters = context;
 
-	(void)rings;
+	(void)ring_count;
 	(void)seen;
 	counters->sleeps++;
 	if (longest > counters->longest)
@@ -193,11 +193,11 @@ static void count_sleep(void *context, const uint32_t *rings, uint32_t seen,
 	counters->sender = NULL;
 }
 
-static void count_wake(void *context, const uint32_t *rings, int reason)
+static void count_wake(void *context, const uint32_t *ring_count, int reason)
 {
 	struct counters *counters = context;
 
-	(void)rings;
+	(void)ring_count;
 	*(reason == SHMR_RECORDS ? &counters->records : &counters->room) += 1;
 }
 
@@ -589,7 +589,7 @@ TEST(a_thread_beats_while_others_open_and_use_channels_on_the_same_session)
 	int at;
 
 	make(NULL);
-	OK(shmr_partition_look(&fixture.registry, 4, &before));
+	OK(shmr_partition_read(&fixture.registry, 4, &before));
 	__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
 	CHECK(pthread_create(&beating, NULL, beat, &stop) == 0);
 	CHECK(pthread_create(&serving, NULL, serve, NULL) == 0);
@@ -603,7 +603,7 @@ TEST(a_thread_beats_while_others_open_and_use_channels_on_the_same_session)
 	CHECK(pthread_join(serving, NULL) == 0);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
 	CHECK(pthread_join(beating, NULL) == 0);
-	OK(shmr_partition_look(&fixture.registry, 4, &after));
+	OK(shmr_partition_read(&fixture.registry, 4, &after));
 	CHECK(after.heartbeat != before.heartbeat);
 	end();
 }
@@ -673,9 +673,9 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 
 TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 {
-	uint32_t unread;
+	uint32_t on_restart;
 
-	for (unread = SHMR_KEEP; unread <= SHMR_DISCARD; unread++) {
+	for (on_restart = SHMR_KEEP; on_restart <= SHMR_DISCARD; on_restart++) {
 		struct shmr_receiver receiver = { 0 };
 		struct shmr_sender sender = { 0 };
 		struct shmr_session own;
@@ -684,7 +684,7 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 		make(NULL);
 		OK(shmr_sender_open(&sender, &there, "single", 256));
 		OK(try_join(&own, &fixture, 5, 0, NULL));
-		OK(shmr_receiver_open(&receiver, &own, "single", 256, unread));
+		OK(shmr_receiver_open(&receiver, &own, "single", 256, on_restart));
 		OK(shmr_sender_send(&sender, "one", 3, LONG));
 		OK(shmr_sender_send(&sender, "two", 3, LONG));
 		OK(shmr_receiver_recv(&receiver, text, 64, &len, LONG));
@@ -692,8 +692,8 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 		OK(shmr_receiver_close(&receiver));
 		OK(shmr_session_leave(&own));
 		OK(try_join(&own, &fixture, 5, 0, NULL));
-		OK(shmr_receiver_open(&receiver, &own, "single", 256, unread));
-		if (unread == SHMR_KEEP) {
+		OK(shmr_receiver_open(&receiver, &own, "single", 256, on_restart));
+		if (on_restart == SHMR_KEEP) {
 			SAME(shmr_receiver_position(&receiver), position);
 			OK(shmr_receiver_recv(&receiver, text, 64, &len, LONG));
 			CHECK(len == 3 && memcmp(text, "two", 3) == 0);
@@ -701,7 +701,7 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 			RETURNS(shmr_receiver_recv(&receiver, text, 64, &len, 0),
 				SHMR_TIMED_OUT);
 		}
-		SAME(shmr_receiver_discarded(&receiver), unread);
+		SAME(shmr_receiver_discarded(&receiver), on_restart);
 		RETURNS(shmr_sender_send(&sender, "three", 5, LONG),
 			SHMR_RESTARTED);
 		OK(shmr_sender_send(&sender, "three", 5, LONG));
@@ -762,7 +762,7 @@ static void die_unknown(struct fixture *own)
 TEST(an_incarnation_with_a_still_heartbeat_is_presumed_gone_if_requested)
 {
 	struct shmr_session_options options = {
-		.partition = 6, .patience = SECOND / 20,
+		.partition = 6, .wait_for_earlier = SECOND / 20,
 	};
 	struct shmr_platform platform = { .now = now };
 	struct shmr_session next = { 0 };
@@ -773,7 +773,7 @@ TEST(an_incarnation_with_a_still_heartbeat_is_presumed_gone_if_requested)
 	CHECK(WIFSIGNALED(ended(start(die_unknown))));
 	FAILS(next, shmr_session_join(&next, base, FIXTURE_LEN, &options, &platform),
 	      SHMR_ATTACHED, 0x106, "");
-	options.patience = LONG;
+	options.wait_for_earlier = LONG;
 	options.presume_gone_after = SECOND / 20;
 	OK(shmr_session_join(&next, base, FIXTURE_LEN, &options, &platform));
 	SAME(shmr_session_incarnation(&next), NEXT(0x106));
@@ -802,7 +802,7 @@ TEST(a_session_is_created_with_the_requested_geometry)
 {
 	static uint64_t memory[16384];
 	const struct shmr_geometry geometry = {
-		.segments = 4, .partitions = 2, .block = 256,
+		.segments = 4, .partitions = 2, .block_size = 256,
 	};
 	struct shmr_session_options options = {
 		.partition = 2, .geometry = &geometry,
@@ -817,7 +817,7 @@ TEST(a_session_is_created_with_the_requested_geometry)
 	OK(shmr_session_registry(&session, &registry));
 	OK(shmr_registry_geometry(&registry, &found));
 	SAME(found.segments, 4);
-	SAME(found.block, 256);
+	SAME(found.block_size, 256);
 	OK(shmr_session_leave(&session));
 	options.partition = 3;
 	FAILS(session,

@@ -12,7 +12,7 @@ void fixture_make(struct fixture *fixture)
 	const struct shmr_geometry geometry = {
 		.segments = FIXTURE_SEGMENTS,
 		.partitions = FIXTURE_PARTITIONS,
-		.block = 128,
+		.block_size = 128,
 	};
 	struct shmr_process own = shmr_process_this();
 	void *base;
@@ -108,7 +108,7 @@ uint32_t fixture_death(struct fixture *fixture, uint8_t number,
 	}
 	CHECK(waitpid(child, &status, 0) == child);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	OK(shmr_partition_look(&fixture->registry, number, &partition));
+	OK(shmr_partition_read(&fixture->registry, number, &partition));
 	CHECK(partition.attached);
 	return partition.incarnation;
 }

@@ -78,7 +78,7 @@ TEST(segments_are_created_and_found_with_wrong_hints)
 	for (hint = 0; hint < 3; hint++) {
 		const char *const names[] = { "a", "b", "c" };
 
-		set_word(registry(), RegistryHeader_hint, hint * 0x7fffffff);
+		set_word(registry(), RegistryHeader_block_hint, hint * 0x7fffffff);
 		set_word(registry(), RegistryHeader_row_hint,
 			 hint * 0x7fffffff);
 		segment = fixture_segment(&fixture, names[hint], SHMR_KIND_RAW, 1);
@@ -93,7 +93,7 @@ TEST(a_slot_contains_the_incarnation_heartbeat_and_process)
 
 	fixture_make(&fixture);
 	SAME(word_at(slot(2), PartitionSlot_incarnation), fixture.two);
-	SAME(word_at(slot(2), PartitionSlot_process_space), own.space);
+	SAME(word_at(slot(2), PartitionSlot_process_namespace), own.namespace_id);
 	SAME(word_at(slot(2), PartitionSlot_process), getpid());
 	SAME(word_at(slot(2), PartitionSlot_process_start), own.start);
 	SAME(word_at(slot(2), PartitionSlot_process_image), own.image);
@@ -331,7 +331,7 @@ TEST(a_ring_counts_the_records_that_its_consumers_discarded)
 
 /* The words of a doorbell while the peer sleeps. */
 static const uint32_t *asleep_on;
-static uint32_t armed, rings;
+static uint32_t armed, ring_count;
 
 static int sleep_once(struct shmr_wait *wait)
 {
@@ -341,12 +341,12 @@ static int sleep_once(struct shmr_wait *wait)
 static void check_bell(struct shmr_wait *wait, const uint32_t *word,
 		       uint32_t seen)
 {
-	const char *bell = (const char *)word - Bell_rings;
+	const char *bell = (const char *)word - Bell_ring_count;
 
 	(void)wait;
 	asleep_on = word;
 	armed = word_at(bell, Bell_armed);
-	rings = seen;
+	ring_count = seen;
 	OK(shmr_producer_push(&producer, "a", 1));
 	OK(shmr_producer_notify(&producer, NULL));
 }
@@ -362,10 +362,10 @@ TEST(a_doorbell_is_armed_while_the_peer_sleeps_and_counts_its_rings)
 	asleep_on = NULL;
 	bell = (const char *)segment.base + RingControl_records;
 	OK(shmr_consumer_wait(&consumer, &wait));
-	CHECK((const char *)asleep_on == bell + Bell_rings);
+	CHECK((const char *)asleep_on == bell + Bell_ring_count);
 	SAME(armed, 1);
-	SAME(rings, 0);
-	SAME(word_at(bell, Bell_rings), 1);
+	SAME(ring_count, 0);
+	SAME(word_at(bell, Bell_ring_count), 1);
 	SAME(word_at(bell, Bell_armed), 0);
 }
 
@@ -391,7 +391,7 @@ TEST(a_producer_sleeps_on_the_doorbell_for_space)
 	FAILS(producer, shmr_producer_wait_for_space(&producer, 112, &wait),
 	      SHMR_TIMED_OUT, 0, "");
 	CHECK((const char *)asleep_on ==
-	      (char *)segment.base + RingControl_space + Bell_rings);
+	      (char *)segment.base + RingControl_space + Bell_ring_count);
 }
 
 TEST(a_snapshot_counts_its_values_and_keeps_the_last_two)
@@ -442,14 +442,14 @@ TEST(a_reader_writer_lock_stores_its_readers_and_its_writer)
 	OK(shmr_rwlock_try_read(&rwlock, &at, NULL));
 	CHECK(at < 128);
 	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), fixture.two);
-	OK(shmr_rwlock_end_read(&rwlock, at));
+	OK(shmr_rwlock_unlock_read(&rwlock, at));
 	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), 0);
 	OK(shmr_rwlock_try_write(&rwlock, NULL));
 	SAME(word_at(segment.base, RwLockControl_writer), fixture.two);
 	SAME(word_at(segment.base, RwLockControl_writing), fixture.two);
 	SAME(word_at(segment.base, RwLockControl_health), 0);
 	SAME(word_at(segment.base, RwLockControl_protects), 0);
-	OK(shmr_rwlock_end_write(&rwlock));
+	OK(shmr_rwlock_unlock_write(&rwlock));
 	SAME(word_at(segment.base, RwLockControl_writing), 0);
 	SAME((char *)shmr_rwlock_data(&segment) - (char *)segment.base, 640);
 }
@@ -467,7 +467,7 @@ TEST(a_semaphore_has_a_place_for_each_permit)
 	SAME(word_at(segment.base, 128) + word_at(segment.base, 136),
 	     1 + fixture.two);
 	SAME(word_at(segment.base, 132) + word_at(segment.base, 140), 0);
-	SAME(word_at(segment.base, SemaphoreControl_rings), 0);
+	SAME(word_at(segment.base, SemaphoreControl_ring_count), 0);
 }
 
 TEST(a_bakery_has_an_entry_for_each_partition)
@@ -510,7 +510,7 @@ TEST(a_barrier_counts_its_phases)
 	SAME(word_at(segment.base, 132), 1);
 	OK(shmr_barrier_try_wait(&second, NULL, &arrival));
 	SAME(word_at(segment.base, BarrierControl_phase), 1);
-	SAME(word_at(segment.base, BarrierControl_rings), 0);
+	SAME(word_at(segment.base, BarrierControl_ring_count), 0);
 	SAME(word_at(segment.base, 136), fixture.two);
 	SAME(arrival.phase, 1);
 }
@@ -561,8 +561,8 @@ TEST(a_memory_test_is_answered_step_by_step)
 	SAME(word_at(segment.base, LitmusControl_enough), session | 0);
 	SAME(verdict.read_modify_write.state, SHMR_BROKEN);
 	SAME(verdict.read_modify_write.wrong, 3);
-	SAME(verdict.read_modify_write.of, 512);
+	SAME(verdict.read_modify_write.attempts, 512);
 	SAME(verdict.fences.state, SHMR_BROKEN);
 	SAME(verdict.fences.wrong, 256);
-	SAME(verdict.fences.of, 256);
+	SAME(verdict.fences.attempts, 256);
 }

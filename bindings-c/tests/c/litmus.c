@@ -23,7 +23,7 @@ TEST(without_an_answer_nothing_is_known)
 	OK(shmr_litmus_ask(&segment, NULL, &verdict));
 	SAME(verdict.read_modify_write.state, SHMR_UNKNOWN);
 	SAME(verdict.fences.state, SHMR_UNKNOWN);
-	SAME(verdict.fences.of, 0);
+	SAME(verdict.fences.attempts, 0);
 }
 
 TEST(without_a_question_there_is_nothing_to_answer)
@@ -40,7 +40,7 @@ TEST(a_segment_that_is_too_short_is_refused)
 	struct shmr_segment rest;
 
 	make();
-	OK(shmr_segment_at(&rest, segment.base, shmr_litmus_len() - 8));
+	OK(shmr_segment_from_memory(&rest, segment.base, shmr_litmus_len() - 8));
 	RETURNS(shmr_litmus_ask(&rest, NULL, &verdict), SHMR_TOO_SHORT);
 	RETURNS(shmr_litmus_answer(&rest, NULL, &verdict), SHMR_TOO_SHORT);
 }

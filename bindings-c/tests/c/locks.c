@@ -16,7 +16,7 @@ static int by_signal(void *context, uint32_t incarnation)
 {
 	struct shmr_partition partition;
 
-	OK(shmr_partition_look(context, (uint8_t)incarnation, &partition));
+	OK(shmr_partition_read(context, (uint8_t)incarnation, &partition));
 	if (partition.incarnation == incarnation && partition.attached &&
 	    kill((pid_t)partition.process.number, 0) == 0)
 		return SHMR_ALIVE;
@@ -271,14 +271,14 @@ TEST(readers_read_together_and_a_writer_waits_for_them)
 	RETURNS(shmr_rwlock_try_write(&second, &alive), SHMR_BUSY);
 	OK(shmr_wait_checks(&wait, 3));
 	RETURNS(shmr_rwlock_write(&second, &wait, &alive), SHMR_TIMED_OUT);
-	OK(shmr_rwlock_end_read(&first, at_first));
-	RETURNS(shmr_rwlock_end_read(&first, at_first), SHMR_NOT_HELD);
-	OK(shmr_rwlock_end_read(&second, at_second));
+	OK(shmr_rwlock_unlock_read(&first, at_first));
+	RETURNS(shmr_rwlock_unlock_read(&first, at_first), SHMR_NOT_HELD);
+	OK(shmr_rwlock_unlock_read(&second, at_second));
 	OK(shmr_rwlock_try_write(&second, &alive));
 	SAME(shmr_rwlock_writer(&first), fixture.two);
 	RETURNS(shmr_rwlock_try_read(&first, &at_first, &alive), SHMR_BUSY);
-	OK(shmr_rwlock_end_write(&second));
-	FAILS(second, shmr_rwlock_end_write(&second), SHMR_NOT_HELD, 0, "");
+	OK(shmr_rwlock_unlock_write(&second));
+	FAILS(second, shmr_rwlock_unlock_write(&second), SHMR_NOT_HELD, 0, "");
 	end();
 }
 
@@ -290,7 +290,7 @@ TEST(a_killed_reader_does_not_block_a_writer)
 	fixture_death(&fixture, 3, die_reading, &segment);
 	RETURNS(shmr_rwlock_try_write(&first, NULL), SHMR_BUSY);
 	OK(shmr_rwlock_try_write(&first, &alive));
-	OK(shmr_rwlock_end_write(&first));
+	OK(shmr_rwlock_unlock_write(&first));
 	end();
 }
 
@@ -303,12 +303,12 @@ TEST(readers_are_warned_after_a_writer_was_killed_until_another_repairs)
 	fixture_death(&fixture, 3, die_writing, &segment);
 	RETURNS(shmr_rwlock_try_read(&first, &at, NULL), SHMR_BUSY);
 	RETURNS(shmr_rwlock_try_read(&first, &at, &alive), SHMR_OWNER_DIED);
-	OK(shmr_rwlock_end_read(&first, at));
+	OK(shmr_rwlock_unlock_read(&first, at));
 	RETURNS(shmr_rwlock_try_write(&second, &alive), SHMR_OWNER_DIED);
 	OK(shmr_rwlock_make_consistent(&second));
-	OK(shmr_rwlock_end_write(&second));
+	OK(shmr_rwlock_unlock_write(&second));
 	OK(shmr_rwlock_try_read(&first, &at, &alive));
-	OK(shmr_rwlock_end_read(&first, at));
+	OK(shmr_rwlock_unlock_read(&first, at));
 	end();
 }
 
@@ -320,7 +320,7 @@ TEST(a_reader_writer_lock_that_was_not_repaired_is_poisoned)
 
 	fixture_death(&fixture, 3, die_writing, &segment);
 	RETURNS(shmr_rwlock_try_write(&second, &alive), SHMR_OWNER_DIED);
-	OK(shmr_rwlock_end_write(&second));
+	OK(shmr_rwlock_unlock_write(&second));
 	RETURNS(shmr_rwlock_try_write(&second, &alive), SHMR_POISONED);
 	RETURNS(shmr_rwlock_try_read(&first, &at, &alive), SHMR_POISONED);
 	end();
@@ -547,11 +547,11 @@ TEST(reaping_keeps_complete_segments)
 
 	make();
 	segment = fixture_segment(&fixture, "whole", SHMR_KIND_RAW, 1000);
-	before = shmr_registry_free_len(&fixture.registry);
+	before = shmr_registry_free_bytes(&fixture.registry);
 	fixture_death(&fixture, 3, die_attached, NULL);
 	OK(shmr_registry_reap(&fixture.registry, &fixture.first, &alive, &rows));
 	SAME(rows, 0);
 	OK(shmr_registry_lookup(&fixture.registry, segment.id, &found));
-	SAME(shmr_registry_free_len(&fixture.registry), before);
+	SAME(shmr_registry_free_bytes(&fixture.registry), before);
 	end();
 }

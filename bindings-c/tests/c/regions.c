@@ -133,12 +133,12 @@ TEST(removing_a_segment_frees_its_bytes)
 	size_t before;
 
 	fixture_make(&fixture);
-	before = shmr_registry_free_len(&fixture.registry);
+	before = shmr_registry_free_bytes(&fixture.registry);
 	segment = fixture_segment(&fixture, "short", SHMR_KIND_RAW, 129);
-	SAME(shmr_registry_free_len(&fixture.registry), before - 256);
+	SAME(shmr_registry_free_bytes(&fixture.registry), before - 256);
 	CHECK(shmr_registry_is_current(&fixture.registry, &segment));
 	OK(shmr_registry_remove(&fixture.registry, &fixture.first, &segment));
-	SAME(shmr_registry_free_len(&fixture.registry), before);
+	SAME(shmr_registry_free_bytes(&fixture.registry), before);
 }
 
 TEST(a_registry_returns_its_geometry)
@@ -149,7 +149,7 @@ TEST(a_registry_returns_its_geometry)
 	OK(shmr_registry_geometry(&fixture.registry, &geometry));
 	SAME(geometry.segments, FIXTURE_SEGMENTS);
 	SAME(geometry.partitions, FIXTURE_PARTITIONS);
-	SAME(geometry.block, 128);
+	SAME(geometry.block_size, 128);
 }
 
 TEST(a_geometry_out_of_range_is_refused)
@@ -171,18 +171,18 @@ TEST(a_partition_that_left_attaches_as_its_next_incarnation)
 	struct shmr_attachment again = { 0 };
 
 	fixture_make(&fixture);
-	OK(shmr_partition_look(&fixture.registry, 2, &partition));
+	OK(shmr_partition_read(&fixture.registry, 2, &partition));
 	SAME(partition.incarnation, fixture.two);
 	CHECK(partition.attached);
 	SAME(partition.process.number, getpid());
 	OK(shmr_attachment_leave(&fixture.second));
-	OK(shmr_partition_look(&fixture.registry, 2, &partition));
+	OK(shmr_partition_read(&fixture.registry, 2, &partition));
 	CHECK(!partition.attached);
 	OK(shmr_partition_attach(&again, &fixture.registry, 2, NULL));
 	SAME(shmr_attachment_incarnation(&again), NEXT(fixture.two));
-	OK(shmr_partition_look(&fixture.registry, 5, &partition));
+	OK(shmr_partition_read(&fixture.registry, 5, &partition));
 	SAME(partition.incarnation, 0);
-	RETURNS(shmr_partition_look(&fixture.registry, 9, &partition),
+	RETURNS(shmr_partition_read(&fixture.registry, 9, &partition),
 		SHMR_NO_SUCH_PARTITION);
 }
 
@@ -195,7 +195,7 @@ TEST(a_slot_with_another_partitions_incarnation_is_corrupt)
 	slots = (char *)shmr_mapping_base(&fixture.mapping) + 256;
 	set_word(slots + 128 * 2, 0, 0x105);
 	FAILS(fixture.registry,
-	      shmr_partition_look(&fixture.registry, 3, &partition),
+	      shmr_partition_read(&fixture.registry, 3, &partition),
 	      SHMR_CORRUPT, 0x105, "partition incarnation");
 }
 
@@ -284,7 +284,7 @@ TEST(a_forked_child_can_neither_push_nor_leave_by_its_parents_handles)
 			      FIXTURE_LEN));
 	OK(shmr_registry_format(&registry, &region, NULL));
 	OK(shmr_partition_attach(&attachment, &registry, 1, NULL));
-	OK(shmr_segment_at(&segment,
+	OK(shmr_segment_from_memory(&segment,
 			   (char *)shmr_mapping_base(&mapping) + FIXTURE_LEN / 2,
 			   shmr_ring_len(256)));
 	OK(shmr_producer_open(&producer, &segment, 0x101));
@@ -292,7 +292,7 @@ TEST(a_forked_child_can_neither_push_nor_leave_by_its_parents_handles)
 
 	status = child_that_pushes(&producer, &attachment);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
-	OK(shmr_partition_look(&registry, 1, &partition));
+	OK(shmr_partition_read(&registry, 1, &partition));
 	CHECK(partition.attached);
 	RETURNS(shmr_consumer_pop(&consumer, record, 8, &len), SHMR_EMPTY);
 	OK(shmr_producer_push(&producer, "parent", 6));
@@ -303,7 +303,7 @@ TEST(a_forked_child_can_neither_push_nor_leave_by_its_parents_handles)
 	OK(shmr_mapping_inherit(&mapping));
 	status = child_that_pushes(&producer, &attachment);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	OK(shmr_partition_look(&registry, 1, &partition));
+	OK(shmr_partition_read(&registry, 1, &partition));
 	CHECK(!partition.attached);
 	OK(shmr_consumer_pop(&consumer, record, 8, &len));
 	SAME(len, 5);
@@ -346,9 +346,9 @@ TEST(a_handle_that_failed_to_open_is_not_open)
 	fixture_make(&fixture);
 	RETURNS(shmr_registry_format(&fixture.registry, &fixture.region, NULL),
 		SHMR_EXISTS);
-	SAME(shmr_registry_free_len(&fixture.registry), 0);
+	SAME(shmr_registry_free_bytes(&fixture.registry), 0);
 	OK(shmr_registry_attach(&fixture.registry, &fixture.region));
-	CHECK(shmr_registry_free_len(&fixture.registry) != 0);
+	CHECK(shmr_registry_free_bytes(&fixture.registry) != 0);
 }
 
 TEST(a_copy_of_an_open_handle_and_a_closed_handle_are_not_open)
@@ -362,7 +362,7 @@ TEST(a_copy_of_an_open_handle_and_a_closed_handle_are_not_open)
 	RETURNS(shmr_attachment_beat(&copy), SHMR_EINVAL);
 	RETURNS(shmr_attachment_leave(&copy), SHMR_EINVAL);
 	SAME(shmr_attachment_incarnation(&copy), 0);
-	SAME(shmr_registry_free_len(&moved), 0);
+	SAME(shmr_registry_free_bytes(&moved), 0);
 	OK(shmr_attachment_beat(&fixture.first));
 	OK(shmr_attachment_leave(&fixture.first));
 	RETURNS(shmr_attachment_beat(&fixture.first), SHMR_EINVAL);
@@ -411,8 +411,8 @@ TEST(calls_that_only_load_work_on_read_only_memory)
 
 	OK(shmr_region_attach(&region, base, FIXTURE_LEN));
 	OK(shmr_registry_attach(&registry, &region));
-	CHECK(shmr_registry_free_len(&registry) != 0);
-	OK(shmr_partition_look(&registry, 1, &partition));
+	CHECK(shmr_registry_free_bytes(&registry) != 0);
+	OK(shmr_partition_read(&registry, 1, &partition));
 	SAME(partition.incarnation, fixture.one);
 	OK(shmr_registry_next(&registry, &cursor, &found));
 	OK(shmr_registry_lookup(&registry, ring.id, &found));

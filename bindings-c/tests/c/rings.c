@@ -9,7 +9,7 @@ static struct shmr_segment ring;
 static struct shmr_producer producer;
 static struct shmr_consumer consumer;
 
-static void make(uint32_t unread)
+static void make(uint32_t on_restart)
 {
 	fixture_make(&fixture);
 	memset(&producer, 0, sizeof(producer));
@@ -17,7 +17,7 @@ static void make(uint32_t unread)
 	ring = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
 			       shmr_ring_len(1024));
 	OK(shmr_producer_open(&producer, &ring, fixture.one));
-	OK(shmr_consumer_open(&consumer, &ring, fixture.two, unread));
+	OK(shmr_consumer_open(&consumer, &ring, fixture.two, on_restart));
 }
 
 TEST(records_of_all_lengths_with_all_byte_values_arrive_in_order)
@@ -243,7 +243,7 @@ TEST(a_ring_works_without_a_registry)
 	memset(&producer, 0, sizeof(producer));
 	memset(&consumer, 0, sizeof(consumer));
 	SAME(shmr_ring_len(1024), 512 + 1024);
-	OK(shmr_segment_at(&segment, memory, shmr_ring_len(1024)));
+	OK(shmr_segment_from_memory(&segment, memory, shmr_ring_len(1024)));
 	SAME(segment.id, 0);
 	CHECK(segment.base == memory);
 	OK(shmr_producer_open(&producer, &segment, 0x101));

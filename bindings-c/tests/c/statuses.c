@@ -215,11 +215,11 @@ TEST(SHMR_REFORMATTED_is_a_handle_from_before_the_region_was_formatted_again)
 
 	fixture_make(&fixture);
 	segment = fixture_segment(&fixture, "old", SHMR_KIND_RAW, 8);
-	OK(shmr_region_is_stale(&fixture.region));
+	OK(shmr_region_check(&fixture.region));
 	CHECK(shmr_registry_is_current(&fixture.registry, &segment));
 	OK(shmr_region_format(&region, shmr_mapping_base(&fixture.mapping),
 			      shmr_mapping_len(&fixture.mapping)));
-	FAILS(fixture.region, shmr_region_is_stale(&fixture.region),
+	FAILS(fixture.region, shmr_region_check(&fixture.region),
 	      SHMR_REFORMATTED, 0, "");
 	FAILS(fixture.first, shmr_attachment_beat(&fixture.first),
 	      SHMR_REFORMATTED, 0, "");
@@ -256,7 +256,7 @@ TEST(SHMR_EINVAL_names_the_argument)
 	      SHMR_EINVAL, 0, "incarnation");
 	OK(shmr_consumer_close(&consumer));
 	FAILS(consumer, shmr_consumer_open(&consumer, &ring, fixture.two, 2),
-	      SHMR_EINVAL, 0, "unread");
+	      SHMR_EINVAL, 0, "on_restart");
 	FAILS(fixture.registry,
 	      shmr_registry_remove(&fixture.registry, NULL, &ring),
 	      SHMR_EINVAL, 0, "attachment");
@@ -569,7 +569,7 @@ TEST(SHMR_EVICTED_is_returned_to_an_evicted_partition_that_creates_removes_or_re
 
 	fixture_make(&fixture);
 	segment = fixture_segment(&fixture, "segment", SHMR_KIND_RAW, 100);
-	before = shmr_registry_free_len(&fixture.registry);
+	before = shmr_registry_free_bytes(&fixture.registry);
 	OK(shmr_partition_attach_after(&attachment, &fixture.registry, fixture.one,
 				       NULL));
 	FAILS(fixture.registry,
@@ -582,7 +582,7 @@ TEST(SHMR_EVICTED_is_returned_to_an_evicted_partition_that_creates_removes_or_re
 	FAILS(fixture.registry,
 	      shmr_registry_reap(&fixture.registry, &fixture.first, NULL, NULL),
 	      SHMR_EVICTED, 0, "");
-	SAME(shmr_registry_free_len(&fixture.registry), before);
+	SAME(shmr_registry_free_bytes(&fixture.registry), before);
 	CHECK(shmr_registry_is_current(&fixture.registry, &segment));
 }
 

@@ -44,14 +44,14 @@ static int pause_and_count(struct shmr_wait *wait)
 	return patience->result;
 }
 
-static void sleep_and_count(struct shmr_wait *wait, const uint32_t *rings,
+static void sleep_and_count(struct shmr_wait *wait, const uint32_t *ring_count,
 			    uint32_t seen)
 {
 	struct patience *patience = wait->context;
 
 	(void)seen;
 	patience->sleeps++;
-	patience->slept_on = rings;
+	patience->slept_on = ring_count;
 }
 
 static struct shmr_wait wait_with(struct patience *patience)
@@ -162,10 +162,10 @@ TEST(a_mutex_waits_by_the_programs_wait)
 struct calls {
 	unsigned int one;
 	unsigned int all;
-	const uint32_t *rings;
+	const uint32_t *ring_count;
 };
 
-static void count_ring(void *context, const uint32_t *rings, int all)
+static void count_ring(void *context, const uint32_t *ring_count, int all)
 {
 	struct calls *calls = context;
 
@@ -173,10 +173,10 @@ static void count_ring(void *context, const uint32_t *rings, int all)
 		calls->all++;
 	else
 		calls->one++;
-	calls->rings = rings;
+	calls->ring_count = ring_count;
 }
 
-static void ring_from_sleep(struct shmr_wait *wait, const uint32_t *rings,
+static void ring_from_sleep(struct shmr_wait *wait, const uint32_t *ring_count,
 			    uint32_t seen)
 {
 	struct calls *calls = wait->context;
@@ -185,8 +185,8 @@ static void ring_from_sleep(struct shmr_wait *wait, const uint32_t *rings,
 	OK(shmr_producer_push(&producer, "a", 1));
 	OK(shmr_producer_notify(&producer, &bell));
 	SAME(calls->one, 1);
-	CHECK(calls->rings == rings);
-	CHECK(*rings != seen);
+	CHECK(calls->ring_count == ring_count);
+	CHECK(*ring_count != seen);
 }
 
 static int always_sleep(struct shmr_wait *wait)
@@ -210,10 +210,10 @@ TEST(a_doorbell_is_rung_only_while_the_peer_sleeps)
 	SAME(calls.one, 1);
 }
 
-static void unlock_from_sleep(struct shmr_wait *wait, const uint32_t *rings,
+static void unlock_from_sleep(struct shmr_wait *wait, const uint32_t *ring_count,
 			      uint32_t seen)
 {
-	(void)rings;
+	(void)ring_count;
 	(void)seen;
 	OK(shmr_mutex_unlock(wait->context));
 }
@@ -235,7 +235,7 @@ TEST(a_mutex_rings_its_doorbell_when_a_partition_waits_for_it)
 	wait.context = &one;
 	OK(shmr_mutex_lock(&two, &wait, NULL));
 	SAME(calls.one, 1);
-	CHECK((const void *)calls.rings == segment.base);
+	CHECK((const void *)calls.ring_count == segment.base);
 	OK(shmr_mutex_unlock(&two));
 }
 

@@ -108,7 +108,7 @@ fn good(function: &Function, parameter: &Parameter) -> String {
         "uint32_t" if ["incarnation", "earlier"].contains(&&*parameter.name) => "all.incarnation",
         "size_t" if parameter.name == "len" && parameter.text.contains("mapped") => "FIXTURE_LEN",
         "uint8_t" => "4",
-        "uint32_t" if parameter.name == "unread" => "SHMR_KEEP",
+        "uint32_t" if parameter.name == "on_restart" => "SHMR_KEEP",
         "uint32_t" | "size_t" | "uint64_t" | "int" => "8",
         kind => match kind.strip_prefix("struct ") {
             Some(name) if parameter.text.contains("to be opened") => {
@@ -155,7 +155,7 @@ fn may_be_null(parameter: &Parameter) -> bool {
     let of_struct = header
         .split("/**")
         .find(|part| part.contains(&format!(" * {name} - ")))
-        .is_some_and(|part| part.contains("A NULL in its place"));
+        .is_some_and(|part| part.contains("A NULL pointer to this struct"));
     let is_result = parameter.text.contains("to be ");
     parameter.text.contains("or NULL") || of_struct && !is_result
 }

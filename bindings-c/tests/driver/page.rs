@@ -163,8 +163,10 @@ fn its_sender_is_woken() -> Outcome {
     ensure(printed == text && printed.len() == BYTES, || {
         format!("{} of {BYTES} bytes arrived", printed.len())
     })?;
-    let rings = with_ring(&region, |ring| ring.inspect(0).space.rings);
-    ensure(rings > Some(0), || format!("it was rung {rings:?} times"))
+    let ring_count = with_ring(&region, |ring| ring.inspect(0).space.ring_count);
+    ensure(ring_count > Some(0), || {
+        format!("it was rung {ring_count:?} times")
+    })
 }
 
 /// Returns the first cell of each row of the table of calls.

@@ -52,7 +52,7 @@ fn try_every_store(harness: &Harness<'_>, memory: Window<'_>, case: Case) {
         if ends.victim != Ended::Died {
             return;
         }
-        let Ended::Alive { stores } = ends.successor else {
+        let Ended::Finished { stores } = ends.successor else {
             continue;
         };
         if (0..stores).any(|second| attempt(Some(first), Some(second)).is_none()) {

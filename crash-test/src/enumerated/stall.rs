@@ -75,10 +75,10 @@ pub(super) fn attempt(
     }
     Ok(Ends {
         victim: match is_at_end {
-            true => Ended::Alive { stores: at },
+            true => Ended::Finished { stores: at },
             false => Ended::Died,
         },
-        successor: Ended::Alive { stores: 0 },
+        successor: Ended::Finished { stores: 0 },
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-use shmem_registry::liveness::BEAT;
+use shmem_registry::liveness::BEAT_INTERVAL;
 use shmem_registry::{Attachment, Process};
 
 use super::arguments::Detection;
@@ -101,7 +101,7 @@ impl<'m> Attachments<'m> {
                     if !self.attachments().iter_mut().all(beaten) {
                         self.evicted.store(true, Relaxed);
                     }
-                    thread::sleep(BEAT / 2);
+                    thread::sleep(BEAT_INTERVAL / 2);
                 }
             });
         }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
-use shmem_registry::liveness::LIMIT;
+use shmem_registry::liveness::SILENCE_LIMIT;
 use shmem_sync::{Liveness, PartitionState};
 
 use super::arguments::Detection;
@@ -67,8 +67,8 @@ impl Round<'_, '_> {
         let part = self.rng.f64();
         match self.attachments.detection {
             Detection::Pidfd => SHORT.mul_f64(part),
-            Detection::Heartbeat if self.rng.bool() => LIMIT.mul_f64(part / 2.0),
-            Detection::Heartbeat => LIMIT.mul_f64(1.0 + part),
+            Detection::Heartbeat if self.rng.bool() => SILENCE_LIMIT.mul_f64(part / 2.0),
+            Detection::Heartbeat => SILENCE_LIMIT.mul_f64(1.0 + part),
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn forget_unread_typed(ring: &Window<'_>) {
 pub(super) fn forget_position_typed(ring: &Window<'_>) {
     if let Ok(found) = Inspection::new(*ring) {
         let positions = offset_of!(TypedRingControl, positions);
-        move_all(ring, positions, found.given_back);
+        move_all(ring, positions, found.head);
     }
 }
 

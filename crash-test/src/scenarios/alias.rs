@@ -34,7 +34,7 @@ impl<'m> Aliases<'m> {
         last: u32,
         incarnation: Incarnation,
     ) -> Outcome<Incarnation> {
-        let alias = Incarnation::after(partition, last);
+        let alias = Incarnation::next(partition, last);
         let alias = alias
             .ok_or_else(|| Violation::new(format!("no incarnation follows {partition}.{last}")))?;
         self.cell(alias).set(incarnation.word());

@@ -66,7 +66,7 @@ pub(super) fn read_partition(registry: &Registry<'_>, partition: u8) -> Outcome<
 /// The process description that an incarnation stores; it identifies the incarnation.
 pub(super) fn process(incarnation: Incarnation) -> Process {
     Process {
-        space: 1,
+        namespace_id: 1,
         number: incarnation.number(),
         start: 7,
         image: 8,

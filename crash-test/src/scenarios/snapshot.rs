@@ -68,7 +68,7 @@ impl Party for ValueWriter<'_> {
             number,
             reader: 0,
         };
-        let value = tag.record(rng.usize(MIN..=self.writer.max()));
+        let value = tag.record(rng.usize(MIN..=self.writer.max_len()));
         self.written.attempted.set(number);
         self.writer.write(&value).or_violation("writing")?;
         self.written.acknowledged.set(number);

@@ -1,7 +1,7 @@
 //! The named segments of the region.
 
 use anyhow::{Context, Result, ensure};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::ring::Ring;
 use shmem_core::{Mapping, Region, Window};
 use shmem_registry::{Geometry, Kind, Process, Registry, Request};
@@ -115,6 +115,6 @@ pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()>
         created.with_context(|| format!("cannot create {name}"))?;
     }
     let words = Area::new(registry).open(semaphore())?;
-    Semaphore::attach(words, attachment.incarnation(), &Silent)?.add(permits.into())?;
+    Semaphore::attach(words, attachment.incarnation(), &NoDoorbell)?.add(permits.into())?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 
 /// The highest partition number that can take part.
 pub(crate) const PARTIES: u8 = 8;
@@ -17,7 +17,7 @@ pub(crate) const HOST: u8 = 1;
 pub(crate) struct Args {
     /// The memory that all parties share
     #[arg(long, value_name = "PLACE")]
-    pub(crate) region: Place,
+    pub(crate) region: MemorySource,
 
     /// Print events as JSON, one document a line
     #[arg(long, global = true)]

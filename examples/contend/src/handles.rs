@@ -1,7 +1,7 @@
 //! The locks to which a party may have only one handle at a time.
 
 use anyhow::Result;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_sync::{BakeryMutex, Barrier};
 
 use crate::area;
@@ -22,5 +22,5 @@ pub(crate) fn barrier<'m>(party: &Party<'m>) -> Result<Barrier<'m>> {
     let parties = party.options.parties.into();
     // SAFETY: with `--start-together` a party attaches again for its work, after it has dropped
     // the first handle.
-    Ok(unsafe { Barrier::attach(segment, party.incarnation, parties, &Silent) }?)
+    Ok(unsafe { Barrier::attach(segment, party.incarnation, parties, &NoDoorbell) }?)
 }

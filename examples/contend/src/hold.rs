@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_sync::{LockError, Mutex, NotHeld, RwLock, Semaphore};
 
 use crate::area;
@@ -42,13 +42,20 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
     let inside = || hold(party, others, before);
     match lock {
         cli::Held::Mutex => {
-            let lock = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
+            let lock = Mutex::attach(
+                party.area.open(area::mutex())?,
+                party.incarnation,
+                &NoDoorbell,
+            )?;
             let taken = lock.lock(wait, &mut *party.liveness());
             alone(finish_lock(taken, party)?, party, inside)
         }
         cli::Held::Write => {
-            let lock =
-                RwLock::attach(party.area.open(area::rwlock())?, party.incarnation, &Silent)?;
+            let lock = RwLock::attach(
+                party.area.open(area::rwlock())?,
+                party.incarnation,
+                &NoDoorbell,
+            )?;
             let taken = lock.write(wait, &mut *party.liveness());
             alone(finish_lock(taken, party)?, party, inside)
         }
@@ -61,7 +68,7 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
             let lock = RwLock::<Counters>::attach(
                 party.area.open(area::rwlock())?,
                 party.incarnation,
-                &Silent,
+                &NoDoorbell,
             )?;
             let taken = lock.read(wait, &mut *party.liveness());
             match taken {
@@ -75,7 +82,7 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
         }
         cli::Held::Semaphore => {
             let segment = party.area.open(area::semaphore())?;
-            let semaphore = Semaphore::attach(segment, party.incarnation, &Silent)?;
+            let semaphore = Semaphore::attach(segment, party.incarnation, &NoDoorbell)?;
             let permit = semaphore.acquire(wait, &mut *party.liveness());
             let permit = permit.map_err(permit_error)?;
             party.notes.enter(party.incarnation, true);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Incarnation, Liveness, PartitionState};
-use shmem_registry::liveness::BEAT;
+use shmem_registry::liveness::BEAT_INTERVAL;
 use shmem_registry::{Attachment, Heartbeats, Process};
 use shmem_sync::{SleepPoll, SpinYield};
 
@@ -179,7 +179,7 @@ pub(crate) fn run_attached(
         scope.spawn(|| {
             // After an eviction it no longer beats; the work detects the eviction itself.
             while !ended.load(Relaxed) && attachment.beat().is_ok() {
-                thread::sleep(BEAT);
+                thread::sleep(BEAT_INTERVAL);
             }
         });
         work(&party)

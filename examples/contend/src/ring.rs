@@ -29,7 +29,7 @@ fn record(number: u32) -> Vec<u8> {
 pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
     let from = party.number();
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
-    let mut producer = ring.producer(party.incarnation)?;
+    let mut producer = ring.claim_producer(party.incarnation)?;
     let next = party.notes.sent(from, to);
     // Loaded once: an evicted sender that goes on may still store its own number.
     let mut number = next.load(Relaxed);
@@ -56,7 +56,7 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
 pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
     let to = party.number();
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
-    let mut consumer = ring.consumer(party.incarnation, OnRestart::Keep)?;
+    let mut consumer = ring.claim_consumer(party.incarnation, OnRestart::Keep)?;
     let next = party.notes.received(from, to);
     // The last receiver may have died after it noted a record and before it released it.
     let mut again = true;

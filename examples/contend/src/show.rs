@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use shmem_core::Incarnation;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_sync::Semaphore;
 
 use crate::area::{self, Area, Named};
@@ -23,7 +23,7 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
             by: ledger::by_party(&counters).to_vec(),
         })
     };
-    let semaphore = Semaphore::attach(area.open(area::semaphore())?, unused, &Silent)?;
+    let semaphore = Semaphore::attach(area.open(area::semaphore())?, unused, &NoDoorbell)?;
     let parties = (1..=PARTIES).filter_map(|party| {
         let slot = area.registry().partition(party).ok()?;
         let incarnation = short(slot.incarnation?);

@@ -31,7 +31,7 @@ pub(crate) fn require(party: &Party<'_>, lock: Lock) -> Result<()> {
         }
     };
     say(party.report, &verdict);
-    let unfit = |unfit: shmem_sync::litmus::Unfit| Stop::Unfit(unfit.to_string());
+    let unfit = |unfit: shmem_sync::litmus::MissingFeature| Stop::Unfit(unfit.to_string());
     match lock {
         Lock::Mutex | Lock::Semaphore | Lock::Rwlock => {
             verdict.require_read_modify_write().map_err(unfit)?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_sync::{
     AcquireError, AssumeAlive, BarrierError, Liveness, LockError, Mutex, ReadGuard, RwLock,
     Semaphore,
@@ -77,7 +77,11 @@ fn count(mut guard: Held<'_, '_>, party: &Party<'_>) -> Result<()> {
 }
 
 fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let mutex = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
+    let mutex = Mutex::attach(
+        party.area.open(area::mutex())?,
+        party.incarnation,
+        &NoDoorbell,
+    )?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(finish_lock(taken, party)?, party)?;
@@ -95,7 +99,11 @@ fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 }
 
 fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let lock = RwLock::attach(party.area.open(area::rwlock())?, party.incarnation, &Silent)?;
+    let lock = RwLock::attach(
+        party.area.open(area::rwlock())?,
+        party.incarnation,
+        &NoDoorbell,
+    )?;
     for round in rounds {
         if round % WRITES == 0 {
             let taken = lock.write(&mut party.wait(), &mut *party.liveness());
@@ -130,7 +138,7 @@ fn read(guard: &ReadGuard<'_, '_, Counters>) -> Result<(), Stop> {
 
 fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let segment = party.area.open(area::semaphore())?;
-    let semaphore = Semaphore::attach(segment, party.incarnation, &Silent)?;
+    let semaphore = Semaphore::attach(segment, party.incarnation, &NoDoorbell)?;
     let permits = semaphore.permits();
     for _ in rounds {
         let taken = semaphore.acquire(&mut party.wait(), &mut *party.liveness());

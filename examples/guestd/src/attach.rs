@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use kmon_protocol::link::{Bells, Waiting};
 use kmon_protocol::{DaemonLink, LinkError};
 use shmem_core::Mapping;
-use shmem_core::region::{MapError, Place};
+use shmem_core::region::{MapError, MemorySource};
 
 use crate::cli::{Args, Region, Wait};
 use crate::doorbell;
@@ -30,7 +30,7 @@ pub(crate) struct Attacher {
 
 /// The region's memory.
 struct Memory {
-    place: Place,
+    place: MemorySource,
     /// The daemon's threads use the region until the process ends.
     mapping: &'static Mapping,
     /// The interrupts between KMON and this instance.
@@ -56,7 +56,7 @@ impl Attacher {
     /// It cannot be mapped.
     pub(crate) fn new(args: &Args) -> Result<Self> {
         let memory = match &args.region {
-            Region::Auto | Region::At(Place::Pci(_)) => None,
+            Region::Auto | Region::At(MemorySource::Pci(_)) => None,
             Region::At(place) => {
                 let memory = Memory::open(place, args.poll)?;
                 // The daemon is a child process, and its parent does not use the mapping.
@@ -124,7 +124,7 @@ impl Attacher {
         memory.is_some_and(|memory| self.args.sends_kernel_log(&memory.place))
     }
 
-    fn find(&self) -> Result<Option<Place>> {
+    fn find(&self) -> Result<Option<MemorySource>> {
         let Region::Auto = &self.args.region else {
             return Ok(self.args.region.place().cloned());
         };
@@ -205,8 +205,8 @@ impl Attempt {
 
 impl Memory {
     /// Maps it, and uses its device's interrupts unless `poll`.
-    fn open(place: &Place, poll: bool) -> Result<Self> {
-        if let Place::Pci(resource) = place {
+    fn open(place: &MemorySource, poll: bool) -> Result<Self> {
+        if let MemorySource::Pci(resource) = place {
             let opened = if poll { None } else { doorbell::open(resource) };
             if let Some((mapping, bells)) = opened {
                 return Ok(Self {

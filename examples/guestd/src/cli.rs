@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kmon_protocol::link::Waiting;
-use shmem_core::region::Place;
-use shmem_core::region::place::PlaceError;
+use shmem_core::region::MemorySource;
+use shmem_core::region::source::MemorySourceError;
 
 /// KMON's daemon inside an instance: runs a login shell and commands for the monitor, and publishes
 /// statistics, through a region of shared memory.
@@ -92,12 +92,12 @@ pub enum Region {
     /// Search this machine for it.
     Auto,
     /// This place.
-    At(Place),
+    At(MemorySource),
 }
 
 impl Region {
     /// Returns the place, if it was named.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&MemorySource> {
         match self {
             Self::Auto => None,
             Self::At(place) => Some(place),
@@ -106,9 +106,9 @@ impl Region {
 }
 
 impl FromStr for Region {
-    type Err = PlaceError;
+    type Err = MemorySourceError;
 
-    fn from_str(text: &str) -> Result<Self, PlaceError> {
+    fn from_str(text: &str) -> Result<Self, MemorySourceError> {
         match text {
             "auto" => Ok(Self::Auto),
             place => place.parse().map(Self::At),
@@ -150,7 +150,7 @@ impl Args {
     }
 
     /// Returns how the two ends wait for each other over the memory at `place`.
-    pub fn waiting(&self, place: &Place) -> Waiting {
+    pub fn waiting(&self, place: &MemorySource) -> Waiting {
         match self.poll {
             true => Waiting::Poll,
             false => place.into(),
@@ -158,9 +158,11 @@ impl Args {
     }
 
     /// Returns true if KMON gets the kernel's log when its region is at `place`.
-    pub fn sends_kernel_log(&self, place: &Place) -> bool {
+    pub fn sends_kernel_log(&self, place: &MemorySource) -> bool {
         match self.kernel_log {
-            KernelLog::Auto => matches!(place, Place::Physical { .. } | Place::Pci(_)),
+            KernelLog::Auto => {
+                matches!(place, MemorySource::Physical { .. } | MemorySource::Pci(_))
+            }
             KernelLog::Always => true,
             KernelLog::Never => false,
         }

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 
 /// The parameter on the kernel command line that names the place.
 const PARAMETER: &str = "shmr.region=";
@@ -48,7 +48,7 @@ impl Search {
     ///
     /// # Errors
     /// There are several regions, or the kernel command line does not name a valid place.
-    pub(crate) fn find(&self) -> Result<Option<Place>> {
+    pub(crate) fn find(&self) -> Result<Option<MemorySource>> {
         if let Some(place) = self.on_the_command_line()? {
             return Ok(Some(place));
         }
@@ -59,7 +59,7 @@ impl Search {
         }
     }
 
-    fn on_the_command_line(&self) -> Result<Option<Place>> {
+    fn on_the_command_line(&self) -> Result<Option<MemorySource>> {
         let line = fs::read(self.proc.join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
         // The last one is used, as for the kernel's own parameters.
@@ -74,7 +74,7 @@ impl Search {
         }
     }
 
-    fn in_the_device_tree(&self) -> Vec<Place> {
+    fn in_the_device_tree(&self) -> Vec<MemorySource> {
         let parent = self.proc.join("device-tree/reserved-memory");
         let count = |name, default| {
             let cells = fs::read(parent.join(name)).ok();
@@ -89,17 +89,17 @@ impl Search {
             .collect()
     }
 
-    fn on_the_pci_bus(&self) -> Vec<Place> {
+    fn on_the_pci_bus(&self) -> Vec<MemorySource> {
         let devices = entries(&self.sys.join("bus/pci/devices")).into_iter();
         let ours = devices.filter(|device| is_ivshmem(device));
-        ours.map(|device| Place::Pci(device.join("resource2")))
+        ours.map(|device| MemorySource::Pci(device.join("resource2")))
             .collect()
     }
 }
 
-fn only(mut places: Vec<Place>) -> Result<Option<Place>> {
+fn only(mut places: Vec<MemorySource>) -> Result<Option<MemorySource>> {
     if places.len() > 1 {
-        let names: Vec<_> = places.iter().map(Place::to_string).collect();
+        let names: Vec<_> = places.iter().map(MemorySource::to_string).collect();
         bail!(
             "there are {} regions: {}; choose one with --region, or with {PARAMETER} on the \
              kernel's command line",
@@ -111,7 +111,7 @@ fn only(mut places: Vec<Place>) -> Result<Option<Place>> {
 }
 
 /// Returns the place of a reserved range if it is for KMON and enabled.
-fn reserved(node: &Path, address: usize, size: usize) -> Option<Place> {
+fn reserved(node: &Path, address: usize, size: usize) -> Option<MemorySource> {
     let compatible = fs::read(node.join("compatible")).ok()?;
     let mut names = compatible.split(|&byte| byte == 0);
     names.any(|name| name == COMPATIBLE).then_some(())?;
@@ -120,7 +120,7 @@ fn reserved(node: &Path, address: usize, size: usize) -> Option<Place> {
     let reg = fs::read(node.join("reg")).ok()?;
     let base = number(reg.get(..address * 4)?)?;
     let len = number(reg.get(address * 4..(address + size) * 4)?)?;
-    Some(Place::Physical { base, len })
+    Some(MemorySource::Physical { base, len })
 }
 
 /// Converts the big-endian cells of a property to a number.

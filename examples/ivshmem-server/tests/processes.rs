@@ -35,8 +35,10 @@ fn records_and_interrupts_pass_in_both_directions_between_sleeping_processes() {
     assert_eq!(changes(&mut client, 1), ["+1"]);
     let memory = Arc::clone(client.memory());
     let region = Region::format(memory.window()).unwrap();
-    let mut there = ring(&region, 0).producer(Incarnation::first(1)).unwrap();
-    let back = ring(&region, 1).consumer(Incarnation::first(1), OnRestart::Keep);
+    let mut there = ring(&region, 0)
+        .claim_producer(Incarnation::first(1))
+        .unwrap();
+    let back = ring(&region, 1).claim_consumer(Incarnation::first(1), OnRestart::Keep);
     let mut back = back.unwrap();
     let own = Arc::clone(client.own(0).unwrap());
     let bell = Arc::clone(client.bell(1, 0).unwrap());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kmon_protocol::link::Waiting;
 use serde::{Deserialize, Serialize};
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 
 /// The kind of an instance, with its settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ pub(crate) enum Accelerator {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct External {
     #[serde(with = "place")]
-    pub(crate) region: Place,
+    pub(crate) region: MemorySource,
     /// The peer runs on another kernel, although the place suggests the same one.
     pub(crate) poll: bool,
 }
@@ -104,7 +104,7 @@ impl Kind {
     }
 
     /// Returns the place of an external instance's region.
-    pub(crate) fn region(&self) -> Option<&Place> {
+    pub(crate) fn region(&self) -> Option<&MemorySource> {
         match self {
             Self::External(external) => Some(&external.region),
             _ => None,
@@ -126,13 +126,15 @@ impl fmt::Display for Transport {
 mod place {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
-    use shmem_core::region::Place;
+    use shmem_core::region::MemorySource;
 
-    pub(super) fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(place: &MemorySource, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(place)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<MemorySource, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
     }

@@ -59,7 +59,7 @@ fn numbers() -> Vec<(&'static str, usize)> {
         ("REGION_LEN", MonitorLink::REGION_LEN),
         ("GEOMETRY_SEGMENTS", GEOMETRY.segments),
         ("GEOMETRY_PARTITIONS", GEOMETRY.partitions),
-        ("GEOMETRY_BLOCK", GEOMETRY.block),
+        ("GEOMETRY_BLOCK", GEOMETRY.block_size),
         ("COMMAND_RING", COMMAND_RING),
         ("RESULT_RING", RESULT_RING),
         ("HEADER_LEN", HEADER_LEN),

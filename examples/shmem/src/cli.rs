@@ -4,29 +4,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use shmem_core::region::place::parse_bytes;
+use shmem_core::region::source::parse_bytes;
 
 use crate::place::Place;
 
 const PLACES: &str = "\
 Places:
-    PATH              a dump: a file that no partition uses as memory
+  PATH              a dump: a file that no partition uses as memory
   shm:/NAME         POSIX shared memory
-    file:PATH         a file that partitions use as memory; a part of it is
+  file:PATH         a file that partitions use as memory; a part of it is
                     file:PATH@OFFSET+LENGTH
-    pid:PID/FD        a descriptor of a process, such as a memfd; pid:PID finds it
+  pid:PID/FD        a descriptor of a process, such as a memfd; pid:PID finds it
   mem:ADDR+LENGTH   physical memory, through /dev/mem
   pci:PATH          a PCI device's resource file in sysfs";
 
 const INSPECT: &str = "\
 Notation:
-    2.5        incarnation 5 of partition 2; 2.5! is gone
-    2.5 #3     an end of a ring, claimed in epoch 3; (2.5) #3 is released
-    9+, 9~     records: 9, then damage or more; 9 when last read, but changing
+  2.5        incarnation 5 of partition 2; 2.5! is gone
+  2.5 #3     an end of a ring, claimed in epoch 3; (2.5) #3 is released
+  9+         9 records were counted, then damage
+  9~         9 records when last read; the ring was changing
 
 Exit status:
   0  sound
-    1  findings: damage, or what a dead partition left
+  1  findings: damage, or what a dead partition left
   2  the place cannot be read, or the command line is wrong
 
 Examples:
@@ -65,7 +66,7 @@ pub(crate) enum Verb {
 pub(crate) struct Inspect {
     /// The place of the region
     pub(crate) place: Place,
-    /// The offset of the region in the place, in bytes; 0x and K, M, G are allowed
+    /// Where the region starts in PLACE, in bytes, for example 4096, 0x1000 or 64M
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     pub(crate) offset: u64,
     /// Print one JSON object
@@ -89,13 +90,14 @@ pub(crate) struct Dump {
     pub(crate) place: Place,
     /// A new file for the copy
     pub(crate) file: PathBuf,
-    /// The offset of the region in the place, in bytes; 0x and K, M, G are allowed
+    /// Where the region starts in PLACE, in bytes, for example 4096, 0x1000 or 64M
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     pub(crate) offset: u64,
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    parse_bytes(text).ok_or_else(|| "give a number of bytes, as 4096, 0x1000 or 4K".to_owned())
+    parse_bytes(text)
+        .ok_or_else(|| "give a number of bytes, for example 4096, 0x1000 or 64M".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

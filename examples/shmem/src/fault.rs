@@ -1,4 +1,4 @@
-//! Handles mapped memory that disappears, since another process truncates its file.
+//! Handles mapped memory that disappears because another process truncates its file.
 
 use std::io;
 

@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::text::printable;
 
-/// The largest number of findings that a report keeps, since everything can be damaged at once.
+/// The largest number of findings that a report keeps, because everything can be damaged at once.
 const MAX: usize = 1000;
 
-/// The kind of partition that can have left the finding.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// No honest partition.
+    /// Damaged: no partition that follows the protocol leaves this.
     Damaged,
-    /// A dead partition: the others go on, and can recover what it held.
+    /// A dead partition left this: the others continue, and can recover it.
     Left,
 }
 
@@ -25,13 +25,13 @@ pub struct Finding {
     pub severity: Severity,
     /// Identifies the finding for programs; `docs/inspect.md` lists the codes.
     pub code: &'static str,
-    /// The place, such as `header` or `row 3 (commands)`.
+    /// Where it was found, such as `header` or `row 3 (commands)`.
     pub at: String,
     pub what: String,
 }
 
 impl Finding {
-    /// Returns true if both are the same finding at the same place.
+    /// Returns true if both are the same finding, found at the same location.
     pub fn is_same_finding(&self, other: &Self) -> bool {
         (self.code, &self.at) == (other.code, &other.at)
     }

@@ -84,8 +84,8 @@ impl Place {
     }
 }
 
-fn map_memory(place: &region::Place, offset: u64) -> Result<Memory> {
-    use region::Place::{Fd, File, FilePart, Pci, Physical, Shm};
+fn map_memory(place: &region::MemorySource, offset: u64) -> Result<Memory> {
+    use region::MemorySource::{Fd, File, FilePart, Pci, Physical, Shm};
     match place {
         Shm(name) => map_file(&shm_path(name)?, offset),
         File(path) => map_file(path, offset),
@@ -254,7 +254,7 @@ fn find_region(pid: u32) -> Result<u32> {
 
 fn is_region(pid: u32, fd: u32) -> bool {
     let path = descriptor(pid, fd);
-    // Only files, since opening a device can have effects.
+    // Only files, because opening a device can have effects.
     let is_file = std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     let mut word = [0; 4];
     is_file

@@ -11,7 +11,7 @@ use shmem_core::region;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Memory in use.
-    Memory(region::Place),
+    Memory(region::MemorySource),
     /// `pid:1234/5`: descriptor 5 of process 1234; without a number, its only region.
     Process { pid: u32, fd: Option<u32> },
     /// A dump: a copy that no partition uses as memory.

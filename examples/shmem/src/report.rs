@@ -107,9 +107,9 @@ pub struct Partition {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ProcessView {
     pub number: u32,
-    /// Whether it runs on this kernel, in the same namespace of processes; `None` for a dump.
-    pub here: Option<bool>,
-    /// `None` for a process that does not run here.
+    /// Whether it runs on this kernel, in the same PID and time namespaces; `None` for a dump.
+    pub on_this_kernel: Option<bool>,
+    /// `None` for a process that does not run on this kernel.
     pub alive: Option<bool>,
 }
 
@@ -168,8 +168,10 @@ pub struct Ring {
     pub earlier: usize,
     /// `end`, `limit`, `moving` or `corrupt`.
     pub counted_to: &'static str,
+    /// The position of the first unread record.
+    pub position: u32,
+    /// The position up to which the producer may reuse bytes.
     pub head: u32,
-    pub released: u32,
     pub tail: u32,
     pub producer: Claim,
     pub consumer: Claim,
@@ -187,7 +189,8 @@ pub struct TypedRing {
     /// Unread records.
     pub records: u16,
     pub position: u16,
-    pub released: u16,
+    /// The position up to which the producer may reuse slots.
+    pub head: u16,
     pub tail: u16,
     pub producer: Claim,
     pub consumer: Claim,
@@ -205,7 +208,7 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bell {
     pub armed: bool,
-    pub rings: u32,
+    pub ring_count: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -247,7 +250,7 @@ pub struct Mutex {
     pub owner: Option<IncarnationView>,
     pub contended: bool,
     pub health: &'static str,
-    /// `None` if no handle has noted it.
+    /// `None` if no partition has declared what the lock protects.
     pub protects: Option<Protects>,
 }
 
@@ -342,7 +345,7 @@ impl Trace {
 
 impl Report {
     /// Compares this report with an earlier one of the same region: sets whether heartbeats moved,
-    /// and drops findings that the earlier one does not have, since those words were changing.
+    /// and drops findings that the earlier one does not have, because those words were changing.
     pub fn confirm(&mut self, earlier: &Trace) {
         for partition in &mut self.partitions {
             let same = |(incarnation, _): &&(Option<IncarnationView>, u32)| {

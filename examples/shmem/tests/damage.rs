@@ -70,7 +70,10 @@ fn a_finding_about_the_header_shows_its_value() {
     );
     assert_eq!(
         header(MAGIC, 0),
-        ["damaged: header: the first word is 0: never formatted, or formatting did not finish"]
+        [
+            "damaged: header: the first word is 0: the memory was never formatted, or formatting \
+          did not finish"
+        ]
     );
     let known = shmem_core::layout::VERSION;
     assert_eq!(
@@ -191,7 +194,7 @@ fn a_finding_about_a_row_names_the_wrong_value() {
     );
     assert_eq!(
         in_row("jobs", STATE, 0),
-        ["damaged: blocks 57 to 58: belong to row 3, which is free: leaked",]
+        ["damaged: blocks 57 to 58: belong to row 3, which is free: the blocks are leaked",]
     );
     assert_eq!(
         in_row("jobs", KIND, 99),
@@ -284,7 +287,7 @@ fn blocks_with_a_wrong_owner_are_damaged() {
     );
     assert_eq!(
         blocks(100..102, 12),
-        ["damaged: blocks 100 to 101: belong to row 11, which is free: leaked"]
+        ["damaged: blocks 100 to 101: belong to row 11, which is free: the blocks are leaked"]
     );
     assert_eq!(
         blocks(100..101, 1),
@@ -344,7 +347,7 @@ fn a_finding_about_a_ring_names_the_wrong_word() {
         in_row("jobs", KIND, 1),
         [
             "damaged: row 3 (jobs): a segment of 192 bytes is not a ring: \
-             it must have 512 and a power of two from 64 to 1073741824"
+             its length must be 512 bytes plus a power of two from 64 to 1073741824"
         ]
     );
 }

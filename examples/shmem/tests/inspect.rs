@@ -102,10 +102,10 @@ fn a_typed_ring_shows_its_unread_records_and_the_holders_of_its_ends() {
     let sample = Sample::new();
     let segment = sample.segment("ticks", Kind::TYPED_RING, TypedRing::<u64>::segment_len(16));
     let ring = TypedRing::<u64>::attach(segment).unwrap();
-    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring.claim_producer(Incarnation::first(1)).unwrap();
     producer.push_slice(&[1, 2, 3]).unwrap();
     drop(
-        ring.consumer(Incarnation::first(2), OnRestart::Keep)
+        ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap(),
     );
     std::mem::forget(producer);
@@ -177,7 +177,9 @@ fn unread_records_are_shown_with_escapes() {
     let sample = Sample::new();
     let ring = sample.segment("noise", Kind::RING, 512 + 1024);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
-    let mut producer = ring.producer(shmem_core::Incarnation::first(1)).unwrap();
+    let mut producer = ring
+        .claim_producer(shmem_core::Incarnation::first(1))
+        .unwrap();
     producer.push(b"\x1b[2J\xff\"").unwrap();
     producer.push(&[b'a'; 100]).unwrap();
     let output = shmem(["inspect", "--records", "2", &sample.live()]);
@@ -261,9 +263,9 @@ fn a_busy_region_is_sound() {
     let ring = sample.segment("busy", Kind::RING, 512 + 64);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
     let incarnation = shmem_core::Incarnation::first(1);
-    let mut producer = ring.producer(incarnation).unwrap();
+    let mut producer = ring.claim_producer(incarnation).unwrap();
     let mut consumer = ring
-        .consumer(incarnation, shmem_core::ring::OnRestart::Keep)
+        .claim_consumer(incarnation, shmem_core::ring::OnRestart::Keep)
         .unwrap();
     let short_lived = |n: u64| {
         let id = shmem_registry::Id::new(n % 5 + 1).unwrap();

@@ -70,7 +70,7 @@ fn a_process_that_ended_without_leaving_is_reported_with_its_number() {
     let attachment = sample.registry().attach_partition(3, process).unwrap();
     let ring = sample.segment("echo", Kind::RING, 1024);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
-    std::mem::forget(ring.producer(attachment.incarnation()).unwrap());
+    std::mem::forget(ring.claim_producer(attachment.incarnation()).unwrap());
 
     let (text, status) = inspect(sample.live());
     let row = format!(
@@ -126,7 +126,7 @@ fn what_an_earlier_incarnation_holds_is_left() {
             sample.store(start + 136, earlier()); // this one at 1.
             sample.store(start + 140, 1);
         }),
-        line("7 (start)", "the others wait for")
+        line("7 (start)", "the other parties wait for")
     );
     assert_eq!(
         left(|sample| {
@@ -134,7 +134,7 @@ fn what_an_earlier_incarnation_holds_is_left() {
             sample.store(bus + 128, Incarnation::new(1, BEFORE_FIRST).unwrap().word());
             sample.store(bus + 132, 3 << 2);
         }),
-        ["left: row 4 (bus): partition 1 waited when its incarnation 8388607 ended"]
+        ["left: row 4 (bus): partition 1 waited when incarnation 8388607 of it ended"]
     );
 }
 
@@ -156,11 +156,16 @@ fn what_an_incarnation_holds_that_has_not_attached_is_not_reported_as_left() {
 fn a_lock_whose_owner_died_inside_shows_whether_it_is_repaired() {
     assert_eq!(
         inside("jobs", 4, Incarnation::first(1).word()),
-        ["left: row 3 (jobs): an owner died inside, and it is not repaired yet"]
+        [
+            "left: row 3 (jobs): an owner died while it held the lock, and the data is not repaired yet"
+        ]
     );
     assert_eq!(
         inside("jobs", 4, 2),
-        ["left: row 3 (jobs): an owner died inside, and it was not repaired: it stays poisoned"]
+        [
+            "left: row 3 (jobs): an owner died while it held the lock, and the data was not repaired: \
+          the lock stays poisoned"
+        ]
     );
 }
 
@@ -171,7 +176,7 @@ fn unfinished_rows_are_shown_with_their_owner() {
         left(|sample| sample.store(sample.row("jobs", owner), earlier())),
         [
             "left: row 3 (jobs): created, not released by incarnation 8388607 of partition 2, \
-             which is gone: reap frees it"
+             which is gone: Registry::reap in any partition frees it"
         ]
     );
     let sample = Sample::new();
@@ -179,7 +184,10 @@ fn unfinished_rows_are_shown_with_their_owner() {
     let (text, _) = inspect(sample.dump());
     assert_eq!(
         findings(&text),
-        ["left: row 3 (jobs): removed, and not freed: reap frees it"]
+        [
+            "left: row 3 (jobs): removed, but its blocks are not freed: Registry::reap in any partition \
+          frees them"
+        ]
     );
     assert!(
         text.contains("\n             3    0  -      jobs     removed, not freed\n"),

@@ -6,6 +6,6 @@ mod pass;
 mod platforms;
 
 pub use boots::next_boot;
-pub use owned::Beating;
+pub use owned::HeartbeatThread;
 pub use pass::{receive_memory, send_memory};
-pub use platforms::{Polling, SameKernel};
+pub use platforms::{PollPlatform, SameKernel};

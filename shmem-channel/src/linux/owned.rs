@@ -101,7 +101,7 @@ impl Session<'static> {
     /// # Errors
     ///
     /// Those of [`Session::join_file`]. An error that waiting cannot change, such as a file with
-    /// other content, is returned at once; another one after `timeout`.
+    /// other content, is returned at once; any other error after `timeout`.
     pub fn join_file_within(
         path: impl AsRef<Path>,
         partition: u8,
@@ -158,7 +158,7 @@ impl Session<'static> {
     }
 
     /// Returns a new descriptor of the memory, for [`Session::join_fd`]: in this process, in a
-    /// child, or in a process that it is [sent](crate::send_memory) to.
+    /// child process, or in a process that receives it ([`send_memory`](crate::send_memory)).
     ///
     /// # Errors
     ///
@@ -174,13 +174,14 @@ impl Session<'static> {
         self.member.memory.as_deref()
     }
 
-    /// Starts a thread that beats every `interval`, until the result is dropped or the partition is
-    /// evicted. For peers on other kernels, which know it only by its heartbeat.
+    /// Starts a thread that calls [`Session::beat`] every `interval`, until the result is dropped
+    /// or the partition is evicted. Needed if peers run on other kernels, which know this partition
+    /// only by its heartbeat.
     ///
     /// # Errors
     ///
     /// The kernel's error if no thread can be started.
-    pub fn beat_every(self: &Arc<Self>, interval: Duration) -> io::Result<Beating> {
+    pub fn beat_every(self: &Arc<Self>, interval: Duration) -> io::Result<HeartbeatThread> {
         let (stop, stopped) = channel();
         let session = Arc::clone(self);
         let beat = move || {
@@ -188,21 +189,21 @@ impl Session<'static> {
             while session.beat().is_ok() && is_time() {}
         };
         let thread = Builder::new().name("heartbeat".into()).spawn(beat)?;
-        Ok(Beating {
+        Ok(HeartbeatThread {
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 }
 
-/// A thread that beats for a session. The thread ends when this is dropped.
+/// A thread that calls [`Session::beat`]. The thread ends when this is dropped.
 #[must_use = "the thread ends when this is dropped"]
-pub struct Beating {
+pub struct HeartbeatThread {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Beating {
+impl Drop for HeartbeatThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

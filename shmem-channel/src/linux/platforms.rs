@@ -12,7 +12,7 @@ use shmem_core::{Incarnation, Liveness, PartitionState};
 use shmem_registry::{Process, Processes, Registry};
 use shmem_sync::{Futex, FutexBell};
 
-use crate::platform::{Platform, Reason};
+use crate::platform::{Platform, WakeReason};
 
 /// The platform of processes on one kernel: they sleep on a futex, and the kernel reports which of
 /// them have ended. A process in another PID or time namespace counts as alive until its next
@@ -25,20 +25,22 @@ impl Platform for SameKernel {
         uptime()
     }
 
-    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
-        Futex::timeout(longest).recheck(longest).sleep(rings, seen);
+    fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration) {
+        Futex::timeout(longest)
+            .recheck(longest)
+            .sleep(ring_count, seen);
     }
 
-    fn wake(&self, rings: &AtomicU32, _: Reason) {
-        FutexBell.ring(rings);
+    fn wake(&self, ring_count: &AtomicU32, _: WakeReason) {
+        FutexBell.ring(ring_count);
     }
 
-    fn wake_all(&self, rings: &AtomicU32, _: Reason) {
-        FutexBell.ring_all(rings);
+    fn wake_all(&self, ring_count: &AtomicU32, _: WakeReason) {
+        FutexBell.ring_all(ring_count);
     }
 
-    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
-        Processes::new(*registry).state(partition)
+    fn state(&self, registry: &Registry<'_>, incarnation: Incarnation) -> PartitionState {
+        Processes::new(*registry).state(incarnation)
     }
 
     fn process(&self) -> Process {
@@ -49,11 +51,11 @@ impl Platform for SameKernel {
 /// The platform of partitions on different kernels without a doorbell: each checks again after a
 /// pause.
 #[derive(Clone, Copy, Debug)]
-pub struct Polling {
+pub struct PollPlatform {
     pause: Duration,
 }
 
-impl Polling {
+impl PollPlatform {
     /// Returns a platform that checks every `pause`. A short pause lowers the latency of messages;
     /// a long one uses less processor time.
     pub fn every(pause: Duration) -> Self {
@@ -61,7 +63,7 @@ impl Polling {
     }
 }
 
-impl Platform for Polling {
+impl Platform for PollPlatform {
     fn now(&self) -> Duration {
         uptime()
     }
@@ -70,7 +72,7 @@ impl Platform for Polling {
         thread::sleep(self.pause.min(longest));
     }
 
-    fn wake(&self, _: &AtomicU32, _: Reason) {}
+    fn wake(&self, _: &AtomicU32, _: WakeReason) {}
 }
 
 /// Returns the time since the first call of this function.

@@ -101,9 +101,11 @@ fn a_server_that_does_not_read_the_line_is_called_by_the_ring() {
     };
     let mut client = second.client("demo").unwrap();
     let own = first.incarnation();
-    let unread = shmem_core::ring::OnRestart::Discard;
-    let mut commands = ring("demo.command").consumer(own, unread).unwrap();
-    let mut results = ring("demo.result").producer(own).unwrap();
+    let on_restart = shmem_core::ring::OnRestart::Discard;
+    let mut commands = ring("demo.command")
+        .claim_consumer(own, on_restart)
+        .unwrap();
+    let mut results = ring("demo.result").claim_producer(own).unwrap();
     let line = line(&heap, &first);
     for _ in 0..3 {
         let started = start(&mut client, b"?");

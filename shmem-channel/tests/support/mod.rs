@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use shmem_channel::{Session, SessionOptions, Spinning};
+use shmem_channel::{Session, SessionOptions, SpinPlatform};
 use shmem_core::mem::Heap;
 use shmem_core::Region;
 use shmem_registry::Registry;
@@ -14,7 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A timeout for waits that are expected to fail.
 pub(crate) const SHORT: Duration = Duration::from_millis(5);
 
-pub(crate) static SPINNING: Spinning<fn() -> Duration> = Spinning(uptime);
+pub(crate) static SPINNING: SpinPlatform<fn() -> Duration> = SpinPlatform(uptime);
 
 fn uptime() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();

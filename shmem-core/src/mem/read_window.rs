@@ -23,7 +23,7 @@ use super::{OutOfWindow, Window};
 pub struct ReadWindow<'w>(Window<'w>);
 
 impl ReadWindow<'_> {
-    /// Returns the bytes in the window.
+    /// Returns the length of the window in bytes.
     #[inline]
     #[allow(clippy::len_without_is_empty)] // An empty window has no use.
     pub fn len(&self) -> usize {

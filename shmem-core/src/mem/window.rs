@@ -55,9 +55,9 @@ impl<'m> Window<'m> {
     ///
     /// # Safety
     ///
-    /// The bytes are mapped readable for `'m`, cached or as device memory, and writable if anything
-    /// is stored through the window. Meanwhile no Rust reference to any of them exists in this
-    /// program. Peers may do anything to them.
+    /// For `'m`, the bytes must be mapped readable (as cached or device memory), and writable if
+    /// anything is stored through the window. No Rust reference to them may exist in this program.
+    /// Peers may read and write them at any time.
     pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, OutOfWindow> {
         let misaligned = base.as_ptr() as usize % 8;
         if misaligned != 0 {
@@ -79,7 +79,7 @@ impl<'m> Window<'m> {
         }
     }
 
-    /// Returns the bytes in the window.
+    /// Returns the length of the window in bytes.
     #[inline]
     #[allow(clippy::len_without_is_empty)] // An empty window has no use.
     pub fn len(&self) -> usize {
@@ -111,7 +111,8 @@ impl<'m> Window<'m> {
         Ok(Self::new(memory, len))
     }
 
-    /// As [`Window::sub`], for a range that does not come from a peer.
+    /// Returns a part of the window, and panics where [`Window::sub`] fails: for a range that does
+    /// not come from a peer.
     ///
     /// # Panics
     ///

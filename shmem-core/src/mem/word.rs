@@ -3,8 +3,6 @@
 use crate::primitive::{AtomicU32, Ordering, SharedWord};
 
 /// A 32-bit control word in shared memory, little-endian there on every machine.
-///
-/// Each caller names, in a comment, the access that its ordering pairs with.
 #[derive(Clone, Copy)]
 pub struct Word<'m>(SharedWord<'m>);
 

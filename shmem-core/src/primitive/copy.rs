@@ -200,7 +200,7 @@ unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: the caller's ranges.
+    // SAFETY: the caller guarantees the ranges.
     unsafe {
         core::arch::asm!(
             "2:",
@@ -228,7 +228,7 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 unsafe fn write_pair(to: *mut u8, from: *const u8) {
-    // SAFETY: the caller's ranges.
+    // SAFETY: the caller guarantees the ranges.
     unsafe {
         core::arch::asm!(
             "movq {a}, [{from}]",
@@ -245,7 +245,7 @@ unsafe fn write_pair(to: *mut u8, from: *const u8) {
 #[inline(always)]
 unsafe fn read_pair(from: *const u8) -> [u8; PAIR] {
     let pair: core::arch::x86_64::__m128i;
-    // SAFETY: the caller's range.
+    // SAFETY: the caller guarantees the range.
     unsafe {
         core::arch::asm!(
             "movups {a}, [{from}]",

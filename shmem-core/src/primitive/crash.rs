@@ -20,8 +20,8 @@ use std::{thread, thread_local};
 pub enum Ended {
     /// It died at the chosen store.
     Died,
-    /// It ran to its end.
-    Alive {
+    /// It finished.
+    Finished {
         /// The number of stores to shared memory.
         stores: u64,
     },
@@ -61,7 +61,7 @@ pub fn run(at: Option<u64>, work: impl FnOnce()) -> Ended {
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     let state = STATE.replace(State::Idle);
     match (outcome, state) {
-        (Ok(()), State::Counting(stores, _)) => Ended::Alive { stores },
+        (Ok(()), State::Counting(stores, _)) => Ended::Finished { stores },
         // Dead: the work caught the unwinding.
         (Ok(()), _) => Ended::Died,
         (Err(cause), _) if cause.is::<Death>() => Ended::Died,
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(run(Some(at), work), Ended::Died);
             assert_eq!(bytes(), left, "death at store {at}");
         }
-        assert_eq!(run(Some(4), work), Ended::Alive { stores: 4 });
+        assert_eq!(run(Some(4), work), Ended::Finished { stores: 4 });
         assert_eq!(bytes(), (1, 2, 2, 3));
     }
     #[test]

@@ -1,4 +1,4 @@
-//! The file of a mapping, and whether its name still stands for it.
+//! The file of a mapping, and whether its name still refers to it.
 
 use core::fmt;
 use std::borrow::ToOwned;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 pub enum Displaced {
     /// The file was removed or renamed.
     Removed,
-    /// The name now stands for another file.
+    /// The name now refers to another file.
     Replaced,
     /// The file was truncated: accesses past its end fault (SIGBUS).
     Truncated {
@@ -30,7 +30,7 @@ impl fmt::Display for Displaced {
         match self {
             Self::Removed => f.write_str("the file of the mapping was removed: map it again"),
             Self::Replaced => {
-                f.write_str("the file of the mapping was replaced by another: map that one")
+                f.write_str("the file of the mapping was replaced by another file: map that one")
             }
             Self::Truncated { len } => write!(
                 f,

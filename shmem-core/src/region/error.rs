@@ -66,7 +66,8 @@ impl fmt::Display for AttachError {
                 "the region has {length} bytes, but {mapped} are mapped: map all of it"
             ),
             Self::BeingFormatted => f.write_str(
-                "the region is being formatted: try again later, and check which partition does it",
+                "the region is being formatted: try again later; if this persists, check which \
+                 partition formats it",
             ),
         }
     }

@@ -26,9 +26,9 @@ use crate::mem::Window;
 ///
 /// A child that this process forks does not have the mapping: an access faults there (SIGSEGV),
 /// and dropping it there does nothing. So a child cannot use its parent's rings or end its
-/// parent's attachment. It maps the memory itself, by name or descriptor, as another
-/// partition. A program that forks and continues only as the child calls
-/// [`Mapping::inherit_on_fork`].
+/// parent's attachment. The child must map the memory itself, by name or descriptor, as another
+/// partition. A program that forks so that only the child goes on calls
+/// [`Mapping::inherit_on_fork`] first.
 ///
 /// - **L1** `base` is the page-aligned result of `mmap` for `len` bytes; only `drop` unmaps it,
 ///   in processes that have it.
@@ -171,8 +171,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// [`MapError`]. If the kernel refuses memory that it uses itself, the text contains
-    /// how to reserve some.
+    /// [`MapError`]. If the kernel refuses because it uses that memory itself, the text says how to
+    /// reserve some.
     pub fn physical(base: u64, len: usize) -> Result<Self, MapError> {
         let what = format!("{len} bytes of physical memory at {base:#x}");
         let error = |errno| {
@@ -222,13 +222,13 @@ impl Mapping {
         Self::map(what, fd, None, offset, len, None)
     }
 
-    /// Maps the same memory again at a fixed address, so that one identifier
-    /// gives one virtual address in every process, as in the 2012 paper.
+    /// Maps the same memory again at a fixed address, so that it has one virtual address in every
+    /// process.
     ///
     /// # Errors
     ///
     /// [`MapError`] if the range is already in use, or with the kernel's reason.
-    pub fn fixed(&self, address: usize) -> Result<Self, MapError> {
+    pub fn map_at(&self, address: usize) -> Result<Self, MapError> {
         let what = format!("{} bytes at the address {address:#x}", self.len);
         let fd = self.backing.fd.try_clone();
         let fd =
@@ -243,8 +243,8 @@ impl Mapping {
         )
     }
 
-    /// Returns `Ok` if the file's name still stands for the mapped file, and the file is not
-    /// shorter than the mapping. [`crate::Region::is_stale`] cannot detect this: a partition that
+    /// Returns `Ok` if the file's name still refers to the mapped file, and the file is at least as
+    /// long as the mapping. [`crate::Region::is_stale`] cannot detect this: a partition that
     /// waits long must call both. Makes a few system calls.
     ///
     /// # Errors
@@ -266,7 +266,7 @@ impl Mapping {
     ///
     /// [`MapError`] with the kernel's reason.
     pub fn inherit_on_fork(&self) -> Result<(), MapError> {
-        let error = |errno| MapError::new("memory for children too", errno);
+        let error = |errno| MapError::new("the memory into future children", errno);
         // relaxed: private; a child sees what was stored before the fork.
         if process::id() != self.process && !self.is_inherited.load(Relaxed) {
             return Err(error(Errno::FAULT));

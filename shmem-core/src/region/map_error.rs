@@ -40,10 +40,10 @@ impl MapError {
                 .unwrap_or_default()
                 .to_owned(),
             hint: match errno {
-                Errno::ACCESS => "; run with permission for it",
+                Errno::ACCESS => "; run as a user who may access it",
                 Errno::NOENT => "; check the name",
-                Errno::NOMEM => "; ask for less",
-                Errno::NOSPC => "; ask for less, or free some space there",
+                Errno::NOMEM => "; use a smaller length",
+                Errno::NOSPC => "; use a smaller length, or free some space there",
                 _ => "",
             },
             errno: errno.raw_os_error(),

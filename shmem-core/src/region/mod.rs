@@ -12,7 +12,7 @@
 //! |---------------------------|---------------------------------|---------------------------|
 //! | `generation` in `format`  | the first in `attach`           | the header, the zero body |
 //! | `magic` in `format`       | `magic` in `attach`, `is_stale` | the new `generation`      |
-//! | `magic` = 0, then a fence | a fence, then `magic`           | the begin of a format     |
+//! | `magic` = 0, then a fence | a fence, then `magic`           | that a format began       |
 //!
 //! A format by one partition while another attaches:
 //!
@@ -38,10 +38,10 @@
 //!
 //! # What a region cannot detect
 //!
-//! If a file is removed or created again under the same name, the name stands for other memory.
+//! If a file is removed or created again under the same name, the name refers to other memory.
 //! A partition that has the old file mapped does not see the new one, and
 //! [`Region::is_stale`] stays false. `Mapping::check` compares the mapping with the file that
-//! the name stands for now.
+//! the name refers to now.
 
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod backing;
@@ -53,9 +53,9 @@ mod linux;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod map_error;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
-pub mod place;
-#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod sized;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub mod source;
 
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use backing::Displaced;
@@ -65,7 +65,7 @@ pub use linux::Mapping;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use map_error::MapError;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
-pub use place::Place;
+pub use source::MemorySource;
 
 use memoffset::offset_of;
 
@@ -88,8 +88,9 @@ pub struct Region<'m> {
 
 impl<'m> Region<'m> {
     /// Formats `memory` as a region: zeroes it and writes the header. No other partition
-    /// may format it at the same time. A partition that is still attached to the region before
-    /// can detect the format with [`Region::is_stale`]; its later stores go to the new region.
+    /// may format it at the same time. A partition that is still attached to an earlier region
+    /// there can detect the format with [`Region::is_stale`]; its later stores go to the new
+    /// region.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use crate::primitive::Ordering::Relaxed;
 
 impl<'m> Ring<'m> {
     /// Claims the producing end for `incarnation`, and resumes where the producer
-    /// before it stopped. Takes the end over if an earlier incarnation of the same partition
+    /// before it stopped. Takes over the end if an earlier incarnation of the same partition
     /// has it.
     ///
     /// # Errors
@@ -24,13 +24,14 @@ impl<'m> Ring<'m> {
     /// [`ClaimError::Claimed`] if another partition has the end, or this incarnation itself, or
     /// a later one. If the holder is gone, call [`Ring::take_over_producer`].
     /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring.
-    pub fn producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
+    pub fn claim_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
         self.producer_end().claim.check(incarnation)?;
         self.take_over_producer(incarnation)
     }
 
-    /// As [`Ring::producer`], in place of an incarnation that is gone. If it is not gone, its
-    /// next call returns [`PushError::Evicted`](super::PushError::Evicted).
+    /// Claims the producing end as [`Ring::claim_producer`] does, in place of an incarnation that
+    /// is gone. If it is not gone, its next call returns
+    /// [`PushError::Evicted`](super::PushError::Evicted).
     ///
     /// An incarnation that takes over its own end restarts that end: for the peer it is
     /// another producer. Do not use the earlier handle again: its claim has the same value, so
@@ -38,8 +39,9 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring. The claim stays
-    /// unchanged, or is released if the check after the claim found it.
+    /// [`ClaimError::Claimed`] if another incarnation claims the end at the same time.
+    /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring: then the claim is
+    /// unchanged, or released if the ring became corrupt after the claim was stored.
     pub fn take_over_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
         let (start, claim, epoch) =
             self.producer_end()
@@ -56,8 +58,8 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// As [`Ring::producer`].
-    pub fn consumer(
+    /// As [`Ring::claim_producer`].
+    pub fn claim_consumer(
         self,
         incarnation: Incarnation,
         on_restart: OnRestart,
@@ -66,8 +68,8 @@ impl<'m> Ring<'m> {
         self.take_over_consumer(incarnation, on_restart)
     }
 
-    /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
-    /// [`Ring::take_over_producer`].
+    /// Claims the consuming end as [`Ring::claim_consumer`] does, in place of an incarnation that
+    /// is gone. The warnings of [`Ring::take_over_producer`] apply.
     ///
     /// # Errors
     ///
@@ -83,12 +85,12 @@ impl<'m> Ring<'m> {
         Ok(Consumer::new(self, start, claim, epoch, on_restart))
     }
 
-    /// Returns the incarnation that has the producing end.
+    /// Returns the incarnation that has the producing end; `None` if none has it now.
     pub fn producer_owner(&self) -> Option<Incarnation> {
         self.producer_end().claim.holder()
     }
 
-    /// Returns the incarnation that has the consuming end.
+    /// Returns the incarnation that has the consuming end; `None` if none has it now.
     pub fn consumer_owner(&self) -> Option<Incarnation> {
         self.consumer_end().claim.holder()
     }

@@ -4,7 +4,7 @@ mod classify;
 mod find;
 mod state;
 
-pub use self::state::{Consumer, DISCARDS};
+pub use self::state::{Consumer, MAX_DISCARDS};
 
 use memoffset::offset_of;
 
@@ -66,7 +66,7 @@ impl<'m> Consumer<'m> {
         &self.ring
     }
 
-    /// Returns the number of claims of this end, this one included. 1 follows 65535.
+    /// Returns the epoch of this end, from 1; 1 follows 65535.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -190,8 +190,8 @@ impl<'m> Consumer<'m> {
     }
 
     /// Returns true if `pop` would return [`PopError::Empty`] and nothing is left to discard.
-    /// Returns false also for a restart, a corrupt ring, an eviction, and more than [`DISCARDS`]
-    /// records to discard, so that a waiter calls `pop` and receives the error.
+    /// Returns false also for a restart, a corrupt ring, an eviction, and more than
+    /// [`MAX_DISCARDS`] records to discard, so that a waiter calls `pop` and receives the error.
     #[cfg_attr(not(feature = "small"), inline)]
     pub fn is_empty(&mut self) -> bool {
         (!SMALL && self.is_unchanged()) || self.is_empty_slow()
@@ -210,7 +210,7 @@ impl<'m> Consumer<'m> {
     }
 
     fn is_empty_slow(&mut self) -> bool {
-        for _ in 0..=DISCARDS {
+        for _ in 0..=MAX_DISCARDS {
             match self.find_cold() {
                 Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
                 Err(NotFound::Empty) => return self.sync_head().is_ok(),
@@ -240,8 +240,8 @@ impl<'m> Consumer<'m> {
         self.wait_or(wait, || false)
     }
 
-    /// As [`Consumer::wait`], but also ends when `other` returns `true`. After it makes
-    /// `other` true, the producer must call [`notify`](super::Producer::notify).
+    /// As [`Consumer::wait`], but also ends when `other` returns `true`. A producer that makes
+    /// `other` true must then call [`notify`](super::Producer::notify).
     pub fn wait_or<W: Wait>(&mut self, wait: &mut W, mut other: impl FnMut() -> bool) -> bool {
         let records = self.records;
         let found = records.wait(wait, || (other() || !self.is_empty()).then_some(()));
@@ -254,8 +254,8 @@ impl<'m> Consumer<'m> {
     /// Without it the producer sees free space only when an eighth of the ring is free, or when
     /// a call of this end finds no record.
     ///
-    /// Its full fence lies between the release and a last check of the claim. After `Ok`, a
-    /// successor resumes after the released records.
+    /// This call executes a full fence after the release, and checks the claim after the fence.
+    /// After `Ok`, a successor resumes after the released records.
     ///
     /// # Errors
     ///

@@ -17,7 +17,8 @@ impl fmt::Display for GeometryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a segment of {} bytes is not a ring: it must have {} and a power of two from {} to {}",
+            "a segment of {} bytes is not a ring: its length must be {} bytes plus a power of two \
+             from {} to {}",
             self.len,
             size_of::<RingControl>(),
             MIN_CAPACITY,
@@ -28,7 +29,7 @@ impl fmt::Display for GeometryError {
 
 pub use crate::claim::ClaimError;
 
-const EVICTED: &str = "another partition has taken this end of the ring over";
+const EVICTED: &str = "another incarnation has taken over this end of the ring";
 
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum PushError {
     Restarted,
     /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later
     /// call returns this. Records for which a call returned `Ok` stay. The record of the
     /// first call that returns this may have been published.
     Evicted,
@@ -72,7 +73,8 @@ impl fmt::Display for PushError {
 /// Why no record was popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
-    /// There is no record now, or this call discarded [`DISCARDS`](super::DISCARDS) records.
+    /// There is no record now, or this call discarded [`MAX_DISCARDS`](super::MAX_DISCARDS)
+    /// records.
     Empty,
     /// The next record is longer than the buffer; it stays.
     TooLong {
@@ -84,7 +86,7 @@ pub enum PopError {
     Restarted,
     /// The producer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later
     /// call returns this. The successor receives the records that were not released.
     Evicted,
 }

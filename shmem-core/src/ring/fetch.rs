@@ -3,7 +3,7 @@
 //! The consumer read each line a lap ago, so its processor has a copy, which must be
 //! invalidated before a store to the line completes. The stores of a record wait for one line
 //! after the other; a series of stores, one to each line, waits for all lines together. A hint
-//! (`prefetchw`) has no effect on some processors while the producer's has a copy, too.
+//! (`prefetchw`) has no effect on some processors while the producer's processor has a copy, too.
 
 use super::memory::{Ring, SMALL};
 use super::producer::{Place, Producer};
@@ -44,8 +44,9 @@ impl Producer<'_> {
         self.ring.data.write(position, first);
     }
 
-    /// Fetches lines after the records from `start` to `end`. Not after long ones: their copy
-    /// fetched ahead, or the caller wrote them in place and probably writes the next one so.
+    /// Fetches the lines after the records from `start` to `end`, unless these are long: either
+    /// their copy fetched ahead, or the caller wrote them in place and will probably write the next
+    /// record in place, too.
     #[inline(always)]
     pub(super) fn fetch_after(&mut self, start: u32, end: u32) {
         if end.wrapping_sub(start) < AHEAD {

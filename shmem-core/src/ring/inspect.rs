@@ -18,7 +18,7 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed},
 };
 
-/// Attempts before a ring in use is reported as [`End::Moving`].
+/// Attempts before a ring in use is reported as [`Stop::Moving`].
 const ATTEMPTS: usize = 16;
 
 /// The state of a ring.
@@ -27,9 +27,9 @@ pub struct Inspection {
     /// The stored position of the producer: the end of the last record or of an earlier one.
     pub tail: u32,
     /// Position of the first record not released.
+    pub position: u32,
+    /// Position up to which the producer may reuse bytes; it may be behind `position`.
     pub head: u32,
-    /// Position up to which the producer may reuse bytes; it lags `head`.
-    pub given_back: u32,
     /// The records between the two ends.
     pub backlog: Backlog,
     /// The producing end.
@@ -47,7 +47,7 @@ pub struct Inspection {
 impl Inspection {
     /// Returns the first word that no honest partition stores, if there is one.
     pub fn corrupt(&self) -> Option<Corrupt> {
-        if let End::Corrupt(corrupt) = self.backlog.end {
+        if let Stop::Corrupt(corrupt) = self.backlog.stop {
             return Some(corrupt);
         }
         let ends = [
@@ -67,20 +67,20 @@ pub struct Backlog {
     /// The number of records from an earlier epoch of the producer or for an earlier epoch of
     /// the consumer.
     pub earlier: usize,
-    /// Bytes from `head` to the end of the last record, with headers and padding.
+    /// Bytes from `position` to the end of the last record, with headers and padding.
     pub bytes: u32,
-    /// Where the count ended.
-    pub end: End,
+    /// Where the count stopped.
+    pub stop: Stop,
 }
 
-/// Where a walk along the records ended.
+/// Where a count of the records stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// At the end of the published records.
+pub enum Stop {
+    /// After the last published record.
     Nothing,
     /// At the requested number of records.
     Limit,
-    /// Undefined: the consumer released records during every attempt.
+    /// Unknown: the consumer released records during every attempt to count.
     Moving,
     /// At a word that no honest partition stores.
     Corrupt(Corrupt),
@@ -92,13 +92,13 @@ pub struct Claim {
     /// The word: an incarnation, with [`Incarnation::FLAG`] if it released the end; 0 if the end
     /// was never claimed.
     pub word: u32,
-    /// The number of claims of the end. No honest partition stores more than 16 bits.
+    /// The epoch of the end. No honest partition stores more than 16 bits.
     pub epoch: u32,
 }
 
 impl Claim {
-    /// Returns the incarnation that has the end, or had it last; `None` if the word does not
-    /// contain one.
+    /// Returns the incarnation that holds the end, or held it last; `None` if the word does
+    /// not contain one.
     pub fn incarnation(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.word)
     }
@@ -121,8 +121,8 @@ impl Claim {
 pub struct BellWords {
     /// 1 while the sleeper needs a ring to wake.
     pub armed: u32,
-    /// The number of rings.
-    pub rings: u32,
+    /// How often the doorbell was rung, modulo 2^32.
+    pub ring_count: u32,
 }
 
 /// A record that was not released.
@@ -138,7 +138,7 @@ pub struct Pending<'m> {
     pub record: Record<'m>,
 }
 
-/// A walk along the records from `head`; see [`Ring::unread`].
+/// A walk along the records that were not released; see [`Ring::unread`].
 pub struct Walk<'m> {
     ring: Ring<'m>,
     start: u32,
@@ -152,20 +152,20 @@ impl<'m> Ring<'m> {
         let mut attempt = 1;
         loop {
             let inspection = self.inspect_once(limit);
-            if inspection.backlog.end != End::Moving || attempt == ATTEMPTS {
+            if inspection.backlog.stop != Stop::Moving || attempt == ATTEMPTS {
                 return inspection;
             }
             attempt += 1;
         }
     }
 
-    /// Walks the records from `head` on, up to the first corrupt header and at most one lap.
-    /// Only loads. In a ring in use, other records may have replaced them.
+    /// Walks the records that were not released, up to the first corrupt header, at most one lap.
+    /// Only loads. In a ring in use, later records may replace them meanwhile.
     pub fn unread(&self) -> Walk<'m> {
         // relaxed: a start; each header is loaded with Acquire and checked.
-        let [given_back, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
-        let head = first_unread(self, given_back, position);
-        Walk::new(*self, head.unwrap_or(given_back))
+        let [head, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
+        let first = first_unread(self, head, position);
+        Walk::new(*self, first.unwrap_or(head))
     }
 
     fn inspect_once(&self, limit: usize) -> Inspection {
@@ -174,40 +174,41 @@ impl<'m> Ring<'m> {
         // loom: loom_inspect
         let tail = self.tail().load(Acquire);
         // relaxed: after the Acquire of `tail`; it is loaded again after the fence.
-        let given_back = self.head().load(Relaxed);
+        let head = self.head().load(Relaxed);
         // relaxed: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
         let end = |end: epoch::End<'_>| claim(end.claim.load(), load(end.epoch));
         let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
-        let first = first_unread(self, given_back, load(self.position()));
-        let head = first.unwrap_or(given_back);
-        let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
+        let first = first_unread(self, head, load(self.position()));
+        let position = first.unwrap_or(head);
+        let mut backlog = self.count(
+            position,
+            limit,
+            epoch::stamp(producer.epoch, consumer.epoch),
+        );
         // Orders the loads of headers before the second load of `head`: if a header was
         // overwritten, `head` has moved to make room for it.
         // loom: none (payload is no release, so a model raises the false alarm with it, too)
         fence(Acquire);
-        let positions = Positions {
-            tail,
-            head: given_back,
-        };
-        if load(self.head()) != given_back {
-            backlog.end = End::Moving;
+        let positions = Positions { tail, head };
+        if load(self.head()) != head {
+            backlog.stop = Stop::Moving;
         } else if let Err(corrupt) = first {
-            backlog.end = End::Corrupt(corrupt);
+            backlog.stop = Stop::Corrupt(corrupt);
         } else if let Err(corrupt) = positions.check(self) {
             // If `tail` moves, too, its value may have been a lap old.
             let moved = load(self.tail()) != tail;
-            backlog.end = if moved {
-                End::Moving
+            backlog.stop = if moved {
+                Stop::Moving
             } else {
-                End::Corrupt(corrupt)
+                Stop::Corrupt(corrupt)
             };
         }
         Inspection {
             tail,
+            position,
             head,
-            given_back,
             backlog,
             producer,
             consumer,
@@ -217,28 +218,28 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Counts the records from `head`; `stamp` contains the present epochs.
-    fn count(&self, head: u32, limit: usize, stamp: u32) -> Backlog {
-        let mut walk = Walk::new(*self, head);
+    /// Counts the records from `position`; `stamp` contains the present epochs.
+    fn count(&self, position: u32, limit: usize, stamp: u32) -> Backlog {
+        let mut walk = Walk::new(*self, position);
         let (mut records, mut earlier) = (0, 0);
-        let end = loop {
+        let stop = loop {
             if records == limit {
-                break End::Limit;
+                break Stop::Limit;
             }
             match walk.step() {
                 Ok(Some(pending)) => {
                     records += 1;
                     earlier += usize::from(!pending.matches_stamp(stamp));
                 }
-                Ok(None) => break End::Nothing,
-                Err(corrupt) => break End::Corrupt(corrupt),
+                Ok(None) => break Stop::Nothing,
+                Err(corrupt) => break Stop::Corrupt(corrupt),
             }
         };
         Backlog {
             records,
             earlier,
-            bytes: walk.position.wrapping_sub(head),
-            end,
+            bytes: walk.position.wrapping_sub(position),
+            stop,
         }
     }
 
@@ -247,7 +248,7 @@ impl<'m> Ring<'m> {
         let load = |offset| self.control_word(at + offset).load(Relaxed);
         BellWords {
             armed: load(offset_of!(Bell, armed)),
-            rings: load(offset_of!(Bell, rings)),
+            ring_count: load(offset_of!(Bell, ring_count)),
         }
     }
 }
@@ -262,11 +263,11 @@ impl Pending<'_> {
 }
 
 impl<'m> Walk<'m> {
-    fn new(ring: Ring<'m>, head: u32) -> Self {
+    fn new(ring: Ring<'m>, position: u32) -> Self {
         Self {
             ring,
-            start: head,
-            position: head,
+            start: position,
+            position,
             ended: false,
         }
     }

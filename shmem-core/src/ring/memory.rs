@@ -50,12 +50,12 @@ impl<'m> Ring<'m> {
         })
     }
 
-    /// Returns the bytes of the data area.
+    /// Returns the length of the data area in bytes.
     pub fn capacity(&self) -> usize {
         self.data.len() as usize
     }
 
-    /// Returns the bytes of the longest record: one that fits into an empty ring at every
+    /// Returns the length in bytes of the longest record: one that fits into an empty ring at every
     /// position of the producer (R4, R5).
     pub fn max_record(&self) -> usize {
         self.capacity() / 2 - 2 * RECORD_HEADER

@@ -37,8 +37,9 @@
 //!   and `head`.
 //! - An end that is stopped while it claims can store its epoch late; one that is stopped
 //!   while it releases the end can store the claim late.
-//! - If a producer runs at the very moment of the takeover, the successor can overwrite a record
-//!   whose push returned `Ok`, if no `notify` followed. This lasts until its store is visible.
+//! - If a producer runs at the very moment of the takeover and calls no `notify`, its last stores
+//!   may not be visible to the successor yet. Then the successor can overwrite a record whose push
+//!   returned `Ok`.
 //!
 //! Hence an end is taken over only from an incarnation that is *gone*, and R7 reports to one
 //! that was not.
@@ -72,7 +73,7 @@ mod stream;
 mod unpublished;
 
 pub use crate::claim::OnRestart;
-pub use consumer::{Consumer, DISCARDS};
+pub use consumer::{Consumer, MAX_DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
 pub use memory::Ring;
 pub use producer::Producer;

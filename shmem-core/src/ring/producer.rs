@@ -19,7 +19,7 @@ use crate::wait::Wait;
 
 /// The end that pushes. Dropping it releases the claim.
 ///
-/// After another incarnation takes this end over, every call returns [`PushError::Evicted`]
+/// After another incarnation takes over this end, every call returns [`PushError::Evicted`]
 /// (R7), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
@@ -28,7 +28,8 @@ pub struct Producer<'m> {
     pub(super) ring: Ring<'m>,
     /// Our position: after the last record we published.
     pub(super) tail: u32,
-    /// The last `tail` that we stored to memory; it lags. This end never loads it.
+    /// The last `tail` that we stored to memory; `tail` may be ahead of it. This end never loads
+    /// it.
     stored_tail: u32,
     /// The last `head` that we loaded: the consumer may have released more since.
     pub(super) head: u32,
@@ -101,9 +102,9 @@ impl<'m> Producer<'m> {
         self.tail
     }
 
-    /// Checks for a restart of the consumer, as a push does, and returns the number of claims
-    /// of the consuming end; 0 if it was never claimed. 1 follows 65535. If a consumer claims
-    /// the end after this call, the next push reports it.
+    /// Checks for a restart of the consumer, as a push does, and returns the epoch of the consuming
+    /// end; 0 if it was never claimed. If another consumer claims the end after this call, the
+    /// next push reports it.
     ///
     /// # Errors
     ///
@@ -154,8 +155,8 @@ impl<'m> Producer<'m> {
     /// Rings `doorbell` if the consumer sleeps. Call it after a push, a commit
     /// or a batch. Returns true if the consumer slept.
     ///
-    /// Its full fence lies between the publication and a last check of the claim. After `Ok`,
-    /// a successor finds every record published before.
+    /// This call executes a full fence after the publication, and checks the claim after the fence.
+    /// After `Ok`, a successor finds every record that was published before.
     ///
     /// # Errors
     ///

@@ -55,7 +55,7 @@ impl Record<'_> {
     ///
     /// - The producer is honest: it stores nothing into a record before its release.
     /// - No handle releases the record: not this consumer, not another handle of the same end,
-    ///   not a successor that takes the end over. The borrow of the record of a
+    ///   not a successor that takes over the end. The borrow of the record of a
     ///   [`Pending`](super::inspect::Pending) does not stop the ring's consumer: the caller
     ///   must ensure that it does not run meanwhile.
     ///

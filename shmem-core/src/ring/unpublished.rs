@@ -65,7 +65,7 @@ impl Reservation<'_, '_> {
     /// build a record in place.
     ///
     /// Until `commit`, [`Reservation::len`] bytes from there belong to this
-    /// producer alone, if the consumer is honest and no incarnation takes this end over.
+    /// producer alone, if the consumer is honest and no incarnation takes over this end.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.payload().address().as_ptr()
     }

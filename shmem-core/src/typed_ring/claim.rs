@@ -29,7 +29,7 @@ struct Found {
 
 impl<'m, T> TypedRing<'m, T> {
     /// Claims the producing end for `incarnation`, and resumes where the producer
-    /// before it stopped. Takes the end over if an earlier incarnation of the same partition
+    /// before it stopped. Takes over the end if an earlier incarnation of the same partition
     /// has it.
     ///
     /// # Errors
@@ -38,13 +38,17 @@ impl<'m, T> TypedRing<'m, T> {
     /// a later one. If the holder is gone, call [`TypedRing::take_over_producer`].
     /// [`ClaimError::Corrupt`] if the words in memory are not those of a typed ring, or if the
     /// other end was claimed at the same time for records of another size.
-    pub fn producer(self, incarnation: Incarnation) -> Result<TypedProducer<'m, T>, ClaimError> {
+    pub fn claim_producer(
+        self,
+        incarnation: Incarnation,
+    ) -> Result<TypedProducer<'m, T>, ClaimError> {
         End::new(self.control.producer_claim()).check(incarnation)?;
         self.take_over_producer(incarnation)
     }
 
-    /// As [`TypedRing::producer`], in place of an incarnation that is gone. If it is not gone,
-    /// its next call returns [`PushError::Evicted`](super::PushError::Evicted).
+    /// Claims the producing end as [`TypedRing::claim_producer`] does, in place of an incarnation
+    /// that is gone. If it is not gone, its next call returns
+    /// [`PushError::Evicted`](super::PushError::Evicted).
     ///
     /// An incarnation that takes over its own end restarts that end: for the peer it is
     /// another producer. Do not use the earlier handle again: its claim has the same value, so
@@ -52,8 +56,9 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] as [`TypedRing::producer`]. The claim stays unchanged, or is
-    /// released if the check after the claim found it.
+    /// [`ClaimError::Claimed`] if another incarnation claims the end at the same time.
+    /// [`ClaimError::Corrupt`] as [`TypedRing::claim_producer`]: then the claim is unchanged, or
+    /// released if the ring became corrupt after the claim was stored.
     pub fn take_over_producer(
         self,
         incarnation: Incarnation,
@@ -94,8 +99,8 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// # Errors
     ///
-    /// As [`TypedRing::producer`].
-    pub fn consumer(
+    /// As [`TypedRing::claim_producer`].
+    pub fn claim_consumer(
         self,
         incarnation: Incarnation,
         on_restart: OnRestart,
@@ -104,8 +109,8 @@ impl<'m, T> TypedRing<'m, T> {
         self.take_over_consumer(incarnation, on_restart)
     }
 
-    /// As [`TypedRing::consumer`], in place of an incarnation that is gone, as in
-    /// [`TypedRing::take_over_producer`].
+    /// Claims the consuming end as [`TypedRing::claim_consumer`] does, in place of an incarnation
+    /// that is gone. The warnings of [`TypedRing::take_over_producer`] apply.
     ///
     /// # Errors
     ///
@@ -136,12 +141,12 @@ impl<'m, T> TypedRing<'m, T> {
         Ok(consumer)
     }
 
-    /// Returns the incarnation that has the producing end.
+    /// Returns the incarnation that has the producing end; `None` if none has it now.
     pub fn producer_owner(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
-    /// Returns the incarnation that has the consuming end.
+    /// Returns the incarnation that has the consuming end; `None` if none has it now.
     pub fn consumer_owner(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }

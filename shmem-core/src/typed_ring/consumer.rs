@@ -17,7 +17,7 @@ use crate::wait::Wait;
 
 /// The end that pops. Dropping it releases the claim.
 ///
-/// After another incarnation takes this end over, every call returns [`PopError::Evicted`]
+/// After another incarnation takes over this end, every call returns [`PopError::Evicted`]
 /// (P6), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
@@ -111,7 +111,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         &self.ring
     }
 
-    /// Returns the number of claims of this end, this one included. 1 follows 65535.
+    /// Returns the epoch of this end, from 1; 1 follows 65535.
     pub fn epoch(&self) -> u32 {
         self.start.stamp.epoch()
     }
@@ -154,8 +154,8 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// Without it the producer sees free slots only when an eighth of the ring is free, or when
     /// a call of this end finds no record.
     ///
-    /// Its full fence lies between the release and a last check of the claim. After `Ok`, a
-    /// successor resumes after the released records.
+    /// This call executes a full fence after the release, and checks the claim after the fence.
+    /// After `Ok`, a successor resumes after the released records.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     }
 
     /// Returns the result of a call that released the records before `end` while a successor
-    /// took the end over. `Evicted` if the successor receives some of them, which means that its
+    /// took over the end. `Evicted` if the successor receives some of them, which means that its
     /// start is before `end`; otherwise `Ok`.
     #[cold]
     #[inline(never)]
@@ -350,8 +350,9 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
         Ok(value)
     }
 
-    /// As [`TypedConsumer::pop`], into memory of the caller. It saves a copy, which matters for
-    /// long records. After [`PopError::Evicted`] the successor receives the record there, too.
+    /// As [`TypedConsumer::pop`], but copies the record to `value`. It saves a copy, which matters
+    /// for long records. After [`PopError::Evicted`], `value` may hold a record that the successor
+    /// receives, too.
     ///
     /// # Errors
     ///

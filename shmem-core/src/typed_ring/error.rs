@@ -32,8 +32,8 @@ impl fmt::Display for AttachError {
         match self {
             Self::Geometry { len, slot } => write!(
                 f,
-                "a segment of {len} bytes is not a typed ring: it must have {} and {slot} for each \
-                 of a power of two of slots, from {MIN_SLOTS} to {MAX_SLOTS}",
+                "a segment of {len} bytes is not a typed ring: its length must be {} bytes plus \
+                 {slot} bytes for each slot, with {MIN_SLOTS} to {MAX_SLOTS} slots, a power of two",
                 size_of::<TypedRingControl>()
             ),
             Self::RecordSize { found, expected } => write!(
@@ -44,7 +44,7 @@ impl fmt::Display for AttachError {
     }
 }
 
-const EVICTED: &str = "another partition has taken this end of the ring over";
+const EVICTED: &str = "another incarnation has taken over this end of the ring";
 
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,10 @@ pub enum PushError {
     Restarted,
     /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later
     /// call returns this. Records for which a call returned `Ok` stay. The records of the
-    /// first call that returns this are lost, if the successor has stored its start.
+    /// first call that returns this are lost if the successor's claim was already complete;
+    /// otherwise the successor may have found them.
     Evicted,
 }
 
@@ -84,7 +85,7 @@ pub enum PopError {
     Restarted,
     /// The producer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later
     /// call returns this. The successor receives the records that were not released.
     Evicted,
 }

@@ -19,7 +19,7 @@ pub struct Inspection {
     /// Position of the first record not released.
     pub position: u16,
     /// Position up to which the producer may reuse slots.
-    pub given_back: u16,
+    pub head: u16,
     /// The producing end.
     pub producer: Claim,
     /// The consuming end.
@@ -34,7 +34,7 @@ pub struct Claim {
     /// The word: an incarnation, with [`Incarnation::FLAG`] if it released the end; 0 if the end
     /// was never claimed.
     pub word: u32,
-    /// The number of claims of the end.
+    /// The epoch of the end.
     pub epoch: u16,
 }
 
@@ -47,8 +47,8 @@ impl Claim {
         }
     }
 
-    /// Returns the incarnation that has the end, or had it last; `None` if the word does not
-    /// contain one.
+    /// Returns the incarnation that holds the end, or held it last; `None` if the word does
+    /// not contain one.
     pub fn incarnation(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.word)
     }
@@ -75,7 +75,7 @@ impl Inspection {
             record_size: sizes.into_iter().find(|&size| size != 0).unwrap_or(0),
             tail: control.tails().latest().position() as u16,
             position: reader.position() as u16,
-            given_back: control.heads().latest().position() as u16,
+            head: control.heads().latest().position() as u16,
             producer: Claim::load(control.producer_claim(), control.producer_starts()),
             consumer: Claim::load(control.consumer_claim(), control.consumer_starts()),
             discarded: load(control.discarded().word(reader.epoch())),

@@ -33,7 +33,7 @@
 //!   If an end is stopped anywhere in a call that later returns `Ok`, the successor finds its
 //!   effect too. It also finds everything before an `Ok` of `notify`.
 //! - **P8** `addressed` contains the epoch of the consumer that the producer's records are for,
-//!   and the position of the first one; 0 stands for the first consumer. A consumer of commands
+//!   and the position of the first one; 0 means the first consumer. A consumer of commands
 //!   discards records that are not for it, and all records of earlier producers.
 //! - **P9** With each call, a producer checks whether the consumer's end was claimed again. It
 //!   loads a word in a line that consumers write only when they claim the end.
@@ -48,9 +48,9 @@
 //!   successor.
 //! - Four successors later, late stores overwrite words that are in use again. The end that uses
 //!   them restores them at its next poll, `notify` or wait; until then its peer finds nothing new.
-//! - If an end runs at the very moment of the takeover and calls no `notify`, the successor can
-//!   overwrite a record whose push returned `Ok`, or receive a record that this end popped.
-//!   This lasts until its store is visible.
+//! - If an end runs at the very moment of the takeover and calls no `notify`, its last stores may
+//!   not be visible to the successor yet. Then the successor can overwrite a record whose push
+//!   returned `Ok`, or receive a record that the end popped.
 //!
 //! Hence an end is taken over only from an incarnation that is *gone*, and P6 reports to one
 //! that was not.
@@ -81,8 +81,8 @@
 //!
 //! let memory = Mapping::memfd("samples", TypedRing::<Sample>::segment_len(1024))?;
 //! let ring = TypedRing::<Sample>::attach(memory.window())?;
-//! let mut producer = ring.producer(Incarnation::first(1))?;
-//! let mut consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep)?;
+//! let mut producer = ring.claim_producer(Incarnation::first(1))?;
+//! let mut consumer = ring.claim_consumer(Incarnation::first(2), OnRestart::Keep)?;
 //!
 //! producer.push(&[1_u32.to_le_bytes(), 20_u32.to_le_bytes()])?;
 //! let sent = producer.push_slice(&[[[2, 0, 0, 0], [21, 0, 0, 0]], [[3, 0, 0, 0], [22, 0, 0, 0]]])?;

@@ -16,7 +16,7 @@ use crate::wait::Wait;
 
 /// The end that pushes. Dropping it releases the claim.
 ///
-/// After another incarnation takes this end over, every call returns [`PushError::Evicted`]
+/// After another incarnation takes over this end, every call returns [`PushError::Evicted`]
 /// (P6), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
@@ -114,8 +114,8 @@ impl<'m, T> TypedProducer<'m, T> {
     /// Rings `doorbell` if the consumer sleeps. Call it after a push. Returns true if the
     /// consumer slept.
     ///
-    /// Its full fence lies between the publication and a last check of the claim. After `Ok`,
-    /// a successor finds every record published before.
+    /// This call executes a full fence after the publication, and checks the claim after the fence.
+    /// After `Ok`, a successor finds every record that was published before.
     ///
     /// # Errors
     ///
@@ -341,7 +341,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     }
 
     /// Returns the result of a call that published the records before `end` while a successor
-    /// took the end over. `Ok` if the successor found them, which means that its start is not
+    /// took over the end. `Ok` if the successor found them, which means that its start is not
     /// before `end`; otherwise `Evicted`.
     #[cold]
     #[inline(never)]

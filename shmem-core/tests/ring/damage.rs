@@ -15,7 +15,7 @@ fn a_drain_ends_after_a_lap_and_a_stream_skips_empty_records() {
         heap.window().word(at).store(1, Relaxed); // records without bytes, without end
     }
     let mut consumer = ring(&heap)
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     assert_eq!(consumer.drain(usize::MAX, |_| true), Ok(32));
     #[cfg(feature = "std")]
@@ -89,10 +89,10 @@ fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
         error => panic!("{error}"),
     };
     let producer = ring(heap)
-        .producer(Incarnation::first(1))
+        .claim_producer(Incarnation::first(1))
         .err()
         .map(corrupt);
-    let consumer = ring(heap).consumer(Incarnation::first(2), OnRestart::Keep);
+    let consumer = ring(heap).claim_consumer(Incarnation::first(2), OnRestart::Keep);
     let seen = ring(heap).inspect(usize::MAX).corrupt();
     [producer, consumer.err().map(corrupt), seen]
 }
@@ -181,9 +181,9 @@ fn an_invalid_epoch_is_corrupt_and_loses_no_record() {
     {
         let heap = heap(256);
         let mut consumer = ring(&heap)
-            .consumer(Incarnation::first(2), on_restart)
+            .claim_consumer(Incarnation::first(2), on_restart)
             .unwrap();
-        let mut producer = ring(&heap).producer(Incarnation::first(1)).unwrap();
+        let mut producer = ring(&heap).claim_producer(Incarnation::first(1)).unwrap();
         producer.push(b"one").unwrap();
         assert_eq!(pop(&mut consumer), b"one");
         producer.push(b"two").unwrap();
@@ -231,10 +231,10 @@ fn padding_without_a_record_is_corrupt_for_either_end() {
         word: ControlWord::RecordHeader,
         value: 0,
     };
-    let producer = ring(&heap).producer(Incarnation::first(1)).err();
+    let producer = ring(&heap).claim_producer(Incarnation::first(1)).err();
     assert_eq!(producer, Some(ClaimError::Corrupt(corrupt)));
     let mut consumer = ring(&heap)
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Corrupt(corrupt)));
     assert!(!consumer.is_empty());

@@ -26,9 +26,9 @@ fn ring(heap: &Heap) -> Ring<'_> {
 
 fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
     (
-        ring(heap).producer(Incarnation::first(1)).unwrap(),
+        ring(heap).claim_producer(Incarnation::first(1)).unwrap(),
         ring(heap)
-            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .claim_consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap(),
     )
 }
@@ -71,36 +71,36 @@ fn a_record_longer_than_the_maximum_is_an_error_and_changes_nothing() {
 #[test]
 fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
     let heap = heap(64);
-    let first = ring(&heap).producer(Incarnation::first(1)).unwrap();
-    let second = ring(&heap).producer(Incarnation::first(3)).err();
-    let by = Incarnation::first(1);
-    assert_eq!(second, Some(ClaimError::Claimed { by }));
-    let again = ring(&heap).producer(by).err();
-    assert_eq!(again, Some(ClaimError::Claimed { by }));
-    assert!(ring(&heap).consumer(by, OnRestart::Keep).is_ok());
+    let first = ring(&heap).claim_producer(Incarnation::first(1)).unwrap();
+    let second = ring(&heap).claim_producer(Incarnation::first(3)).err();
+    let holder = Incarnation::first(1);
+    assert_eq!(second, Some(ClaimError::Claimed { holder }));
+    let again = ring(&heap).claim_producer(holder).err();
+    assert_eq!(again, Some(ClaimError::Claimed { holder }));
+    assert!(ring(&heap).claim_consumer(holder, OnRestart::Keep).is_ok());
     drop(first);
-    assert!(ring(&heap).producer(Incarnation::first(3)).is_ok());
+    assert!(ring(&heap).claim_producer(Incarnation::first(3)).is_ok());
 }
 
 #[test]
 fn a_failed_claim_and_a_late_drop_do_not_change_the_owner() {
     let heap = heap(64);
-    let first = ring(&heap).producer(Incarnation::first(1)).unwrap();
+    let first = ring(&heap).claim_producer(Incarnation::first(1)).unwrap();
     assert!(
-        ring(&heap).producer(Incarnation::first(3)).is_err(),
+        ring(&heap).claim_producer(Incarnation::first(3)).is_err(),
         "the claim was erased"
     );
     let second = ring(&heap)
         .take_over_producer(Incarnation::first(2))
         .unwrap();
     drop(first); // runs late, and must not erase its successor's claim
-    let error = ring(&heap).producer(Incarnation::first(3)).err();
-    let by = Incarnation::first(2);
-    assert_eq!(error, Some(ClaimError::Claimed { by }));
+    let error = ring(&heap).claim_producer(Incarnation::first(3)).err();
+    let holder = Incarnation::first(2);
+    assert_eq!(error, Some(ClaimError::Claimed { holder }));
     drop(second);
     heap.window().word(0).store(4, Relaxed);
     for _ in 0..2 {
-        let error = ring(&heap).producer(Incarnation::first(1)).err();
+        let error = ring(&heap).claim_producer(Incarnation::first(1)).err();
         assert!(
             matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == ControlWord::Tail)
         );

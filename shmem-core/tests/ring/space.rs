@@ -1,6 +1,6 @@
 //! Free space in a ring.
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::ring::{PopError, PushError};
 
 use super::{ends, heap, pop};
@@ -50,7 +50,7 @@ fn fetching_lines_stores_to_free_bytes_only() {
                     received = received.wrapping_add(1);
                 }
             }
-            consumer.notify(&Silent).unwrap();
+            consumer.notify(&NoDoorbell).unwrap();
         }
         while !consumer.is_empty() {
             assert_eq!(pop(&mut consumer), vec![received; len]);

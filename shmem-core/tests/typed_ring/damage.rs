@@ -45,7 +45,10 @@ fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_permanently() {
         let pushed = (0..20).find_map(|_| producer.push(&1).err());
         assert_eq!(pushed, Some(error));
         assert_eq!(producer.push_slice(&[1; 4]), Err(error));
-        assert_eq!(producer.notify(&shmem_core::doorbell::Silent), Err(error));
+        assert_eq!(
+            producer.notify(&shmem_core::doorbell::NoDoorbell),
+            Err(error)
+        );
     }
 }
 
@@ -108,9 +111,10 @@ fn a_claim_of_a_corrupt_ring_fails_and_changes_nothing() {
         let ring = ring::<u64>(&heap);
         let claims = [ring.producer_owner(), ring.consumer_owner()];
         let error = Some(ClaimError::Corrupt(error));
-        assert_eq!(ring.producer(incarnation(1, 2)).err(), error);
+        assert_eq!(ring.claim_producer(incarnation(1, 2)).err(), error);
         assert_eq!(
-            ring.consumer(incarnation(2, 2), OnRestart::Keep).err(),
+            ring.claim_consumer(incarnation(2, 2), OnRestart::Keep)
+                .err(),
             error
         );
         assert_eq!([ring.producer_owner(), ring.consumer_owner()], claims);

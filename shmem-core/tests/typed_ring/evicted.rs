@@ -1,6 +1,6 @@
 //! An end of a typed ring that was taken over while its incarnation was alive.
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::typed_ring::PushError;
 use shmem_core::wait::Spin;
 
@@ -30,7 +30,7 @@ fn every_call_of_an_evicted_producer_is_an_error_and_stores_nothing() {
         assert_eq!(late.push_slice(&[9, 9]), Err(PushError::Evicted));
         let waited = late.wait_for_space(&mut Spin::forever());
         assert_eq!(waited, Err(PushError::Evicted));
-        assert_eq!(late.notify(&Silent), Err(PushError::Evicted));
+        assert_eq!(late.notify(&NoDoorbell), Err(PushError::Evicted));
         drop(late);
         assert_eq!(bytes(&heap), before);
         successor.push(&4).unwrap();
@@ -66,7 +66,7 @@ fn every_call_of_an_evicted_consumer_is_an_error_and_stores_nothing() {
         assert_eq!(late.pop_slice(&mut [0; 8]), Err(evicted));
         assert!(!late.is_empty());
         assert!(late.wait(&mut Spin::checks(0)));
-        assert_eq!(late.notify(&Silent), Err(evicted));
+        assert_eq!(late.notify(&NoDoorbell), Err(evicted));
         drop(late);
         assert_eq!(bytes(&heap), before);
         producer.push(&50).unwrap();
@@ -135,7 +135,7 @@ mod stalls {
                 let mut seen = Vec::new();
                 let work = || {
                     let mut done = 0;
-                    let Ok(mut late) = ring::<u64>(&heap).producer(incarnation(1, 1)) else {
+                    let Ok(mut late) = ring::<u64>(&heap).claim_producer(incarnation(1, 1)) else {
                         return done;
                     };
                     for n in 1..=3 {
@@ -182,7 +182,8 @@ mod stalls {
             producer.push_slice(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
             let work = || {
                 let mut popped = Vec::new();
-                let Ok(mut late) = ring::<u64>(&heap).consumer(incarnation(2, 1), OnRestart::Keep)
+                let Ok(mut late) =
+                    ring::<u64>(&heap).claim_consumer(incarnation(2, 1), OnRestart::Keep)
                 else {
                     return popped;
                 };

@@ -26,13 +26,13 @@ fn ring<T>(heap: &Heap) -> TypedRing<'_, T> {
 
 /// Claims the producing end for incarnation `number` of partition 1.
 fn producer(heap: &Heap, number: u32) -> TypedProducer<'_, u64> {
-    ring(heap).producer(incarnation(1, number)).unwrap()
+    ring(heap).claim_producer(incarnation(1, number)).unwrap()
 }
 
 /// Claims the consuming end for incarnation `number` of partition 2.
 fn consumer(heap: &Heap, number: u32, on_restart: OnRestart) -> TypedConsumer<'_, u64> {
     ring(heap)
-        .consumer(incarnation(2, number), on_restart)
+        .claim_consumer(incarnation(2, number), on_restart)
         .unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! Records are received unchanged and in order.
 
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::layout::{MAX_SLOTS, MAX_TYPED_RECORD};
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::typed_ring::inspect::Inspection;
@@ -15,9 +15,11 @@ where
     T: bytemuck::NoUninit + bytemuck::AnyBitPattern + PartialEq + core::fmt::Debug,
 {
     let heap = heap::<T>(slots);
-    let mut producer = ring::<T>(&heap).producer(Incarnation::first(1)).unwrap();
+    let mut producer = ring::<T>(&heap)
+        .claim_producer(Incarnation::first(1))
+        .unwrap();
     let mut consumer = ring::<T>(&heap)
-        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .claim_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let (mut sent, mut received) = (0, 0);
     while received < count {
@@ -141,8 +143,10 @@ fn claiming_with_a_type_of_another_size_is_an_error() {
     let heap = heap::<u64>(16);
     let other = TypedRing::<[u8; 7]>::attach(heap.window()).unwrap();
     drop(producer(&heap, 1));
-    assert!(other.consumer(incarnation(2, 1), OnRestart::Keep).is_err());
-    assert!(other.producer(incarnation(1, 1)).is_err());
+    assert!(other
+        .claim_consumer(incarnation(2, 1), OnRestart::Keep)
+        .is_err());
+    assert!(other.claim_producer(incarnation(1, 1)).is_err());
     assert_eq!(other.consumer_owner(), None);
     assert_eq!(heap.window().word(148).load(Relaxed), 0);
     let _consumer = consumer(&heap, 1, OnRestart::Keep);
@@ -170,10 +174,10 @@ fn a_waiter_is_woken_by_a_record_and_by_space() {
     let heap = heap::<u64>(16);
     let mut producer = producer(&heap, 1);
     let mut consumer = consumer(&heap, 1, OnRestart::Keep);
-    assert_eq!(producer.notify(&Silent), Ok(false));
+    assert_eq!(producer.notify(&NoDoorbell), Ok(false));
     let rings = || {
         producer.push(&1).unwrap();
-        assert_eq!(producer.notify(&Silent), Ok(true));
+        assert_eq!(producer.notify(&NoDoorbell), Ok(true));
     };
     assert!(consumer.wait(&mut SleepOnce(rings, 0)));
     assert_eq!(consumer.pop(), Ok(1));
@@ -183,7 +187,7 @@ fn a_waiter_is_woken_by_a_record_and_by_space() {
     assert_eq!(producer.wait_for_space(&mut Spin::checks(3)), Ok(false));
     let frees = || {
         assert_eq!(consumer.pop(), Ok(2));
-        assert_eq!(consumer.notify(&Silent), Ok(true));
+        assert_eq!(consumer.notify(&NoDoorbell), Ok(true));
     };
     assert_eq!(producer.wait_for_space(&mut SleepOnce(frees, 0)), Ok(true));
     assert_eq!(producer.remaining(), 1);
@@ -204,7 +208,7 @@ fn the_head_is_stored_after_each_eighth_and_when_the_ring_is_empty() {
         }
         assert_eq!(head(), stored);
     }
-    consumer.notify(&Silent).unwrap();
+    consumer.notify(&NoDoorbell).unwrap();
     assert_eq!(head(), 19);
     consumer.pop().unwrap();
     drop(consumer);
@@ -218,9 +222,10 @@ fn the_head_is_stored_after_each_eighth_and_when_the_ring_is_empty() {
 fn two_threads_pass_every_value_in_order() {
     let heap = heap::<[u64; 3]>(32);
     let mut producer = ring::<[u64; 3]>(&heap)
-        .producer(Incarnation::first(1))
+        .claim_producer(Incarnation::first(1))
         .unwrap();
-    let consumer = ring::<[u64; 3]>(&heap).consumer(Incarnation::first(2), OnRestart::Discard);
+    let consumer =
+        ring::<[u64; 3]>(&heap).claim_consumer(Incarnation::first(2), OnRestart::Discard);
     let mut consumer = consumer.unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {

@@ -248,11 +248,11 @@ fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     let heap = heap::<u64>(16);
     kill(producer(&heap, 1));
     let other = Incarnation::first(3);
-    let error = ring::<u64>(&heap).producer(other).err();
+    let error = ring::<u64>(&heap).claim_producer(other).err();
     assert_eq!(
         error,
         Some(ClaimError::Claimed {
-            by: incarnation(1, 1)
+            holder: incarnation(1, 1)
         })
     );
     let mut end = consumer(&heap, 1, OnRestart::Keep);
@@ -318,7 +318,7 @@ fn a_late_store_of_the_fourth_producer_before_is_ignored_and_repaired() {
     words.word(4).store(1 << 16 | 9, Relaxed);
     words.word(20).store(1 << 16, Relaxed);
     assert_eq!(drain(&mut end), [], "no new record, and not corrupt");
-    producer.notify(&shmem_core::doorbell::Silent).unwrap();
+    producer.notify(&shmem_core::doorbell::NoDoorbell).unwrap();
     assert_eq!(words.word(20).load(Relaxed), 5 << 16);
     assert_eq!(drain(&mut end), [2]);
 }

@@ -33,11 +33,12 @@ impl fmt::Display for BarrierError {
             Self::PartySilent(incarnation) => {
                 write!(
                     f,
-                    "the deadline passed before {incarnation}, which is silent, had arrived"
+                    "the deadline passed, and {incarnation} is silent and has not arrived"
                 )
             }
             Self::Evicted => f.write_str(
-                "a later incarnation of this partition takes part, or the others passed without it",
+                "this incarnation was treated as gone: a later one takes part, or the others \
+                 passed without it",
             ),
             Self::PartyDied(incarnation) => {
                 write!(f, "{incarnation} died before it arrived at the barrier")

@@ -13,7 +13,7 @@
 //!   passed this one.
 //! - **B4** Phases count from 1; 1 follows 2^32 - 1; 0 is before the first.
 //! - **B5** A partition that finds the phase complete when it arrives looks for flags in
-//!   `incarnation`. If there is one, it stores a value in `rings` that no partition has stored
+//!   `incarnation`. If there is one, it stores a value in `ring_count` that no partition has stored
 //!   there before, and rings. A partition that sleeps set its flag before it counted for the last
 //!   time.
 //! - **B6** `phase` is for inspection alone.
@@ -25,11 +25,11 @@
 //!
 //! ```text
 //!   sleeper                       last to arrive
-//!   seen = rings                  arrived = p
+//!   seen = ring_count             arrived = p
 //!   incarnation = l + flag        fence(SeqCst)
 //!   fence(SeqCst)                 all arrived? a flag?
-//!   all arrived? -> continue      -> rings = its number and p
-//!   rings == seen? -> sleep       -> ring
+//!   all arrived? -> continue      -> ring_count = its number and p
+//!   ring_count == seen? -> sleep  -> ring
 //! ```
 //!
 //! The fences of all arrivals and of the sleepers have one order. The partition whose arrival comes
@@ -76,14 +76,15 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 /// # Examples
 ///
 /// ```
-/// use shmem_core::doorbell::Silent;
+/// use shmem_core::doorbell::NoDoorbell;
 /// use shmem_core::{mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{Barrier, AssumeAlive};
 ///
 /// let heap = Heap::new(Barrier::segment_len(2));
 /// let party = |partition| {
+///     let incarnation = Incarnation::first(partition);
 ///     // SAFETY: the only handle of this partition.
-///     let barrier = unsafe { Barrier::attach(heap.window(), Incarnation::first(partition), 2, &Silent) };
+///     let barrier = unsafe { Barrier::attach(heap.window(), incarnation, 2, &NoDoorbell) };
 ///     let mut barrier = barrier?;
 ///     barrier.wait(&mut Spin::forever(), &mut AssumeAlive).map_err(Box::<dyn std::error::Error>::from)
 /// };
@@ -166,14 +167,15 @@ impl<'m> Barrier<'m> {
     /// Arrives, and waits for the others until the deadline of `wait`. If the deadline has already
     /// passed, checks once.
     ///
-    /// After an error we have arrived nevertheless. The next call continues to wait, and returns
-    /// `Ok` if the phase has become complete meanwhile.
+    /// Even after an error, this partition has arrived. The next call continues to wait, and
+    /// returns `Ok` if the phase has become complete meanwhile.
     ///
     /// # Errors
     ///
     /// [`BarrierError::PartyDied`] if a party that was at the phase before is gone and has not
-    /// arrived at this one. If it restarts, wait again, with [`crate::AssumeAlive`] to avoid the
-    /// same error. A party that never arrived at any phase is not known here: use a deadline.
+    /// arrived at this one. To wait for its next incarnation, call this again with
+    /// [`crate::AssumeAlive`]. A party that never arrived at any phase is not known here: use a
+    /// deadline.
     /// [`BarrierError::TimedOut`] at the deadline, or [`BarrierError::PartySilent`] if a party that
     /// was at the phase before is silent then. [`BarrierError::Evicted`] if a later incarnation of
     /// this partition takes part. [`BarrierError::Corrupt`] if a partition broke the protocol.
@@ -198,7 +200,7 @@ impl<'m> Barrier<'m> {
                 Pause::Sleep => {
                     let seen = self.arm();
                     if self.check_phase_unless_evicted()?.is_none() {
-                        wait.sleep(self.rings().as_atomic(), seen.to_le());
+                        wait.sleep(self.ring_count().as_atomic(), seen.to_le());
                     }
                 }
             }
@@ -419,7 +421,7 @@ impl<'m> Barrier<'m> {
     fn arm(&self) -> u32 {
         // relaxed: the fence orders it before the store of the party that answers the flag, which
         // stores a value that was not there before.
-        let seen = self.rings().load(Relaxed);
+        let seen = self.ring_count().load(Relaxed);
         let flagged = self.incarnation.word() | Incarnation::FLAG;
         // relaxed: the fence orders it before the count of the arrivals.
         self.incarnation_of(self.own_index())
@@ -440,11 +442,11 @@ impl<'m> Barrier<'m> {
         // visible.
         let flagged = |at| self.incarnation_of(at).load(Relaxed) & Incarnation::FLAG != 0;
         if (0..self.entries).any(flagged) {
-            let rings = u32::from(self.incarnation.partition()) << 24 | self.phase & 0xff_ffff;
+            let ring_count = u32::from(self.incarnation.partition()) << 24 | self.phase & 0xff_ffff;
             // relaxed: only shows that there is a change; a party that wakes counts the arrivals
             // again.
-            self.rings().store(rings, Relaxed);
-            self.bell.ring_all(self.rings().as_atomic());
+            self.ring_count().store(ring_count, Relaxed);
+            self.bell.ring_all(self.ring_count().as_atomic());
         }
     }
 
@@ -463,8 +465,8 @@ impl<'m> Barrier<'m> {
         self.segment.word(CONTROL + at * ENTRY + field)
     }
 
-    fn rings(&self) -> Word<'m> {
-        self.segment.word(offset_of!(BarrierControl, rings))
+    fn ring_count(&self) -> Word<'m> {
+        self.segment.word(offset_of!(BarrierControl, ring_count))
     }
 }
 

@@ -5,26 +5,27 @@
 //! and sees stores too late. Rings, snapshots and lookup work without them. A partition that needs
 //! more runs this test first.
 //!
-//! One party *asks* and the other *answers*: that is a session, with a number that the asker
-//! chooses. In each *round* a party stores the number of the round, executes a fence, records which
-//! round of the other it sees, and adds to a count by compare-and-swap. An addition that is missing
-//! in the count was lost. Of two rounds, one of each party, at least one must see the other, or a
-//! fence did not work. Nothing shows unless both parties run at the same time, so overlaps are
-//! counted, too. The parties wait for each other before and after each *batch* of rounds.
+//! One party *asks* and the other *answers*: that is one run of the test, with a number that the
+//! asker chooses. In each *round* a party stores the number of the round, executes a fence, records
+//! which round of the other it sees, and adds to a count by compare-and-swap. An addition that is
+//! missing in the count was lost. Of two rounds, one of each party, at least one must see the
+//! other, or a fence did not work. Faults only show if both parties execute at the same time, so
+//! overlaps are counted, too. The parties wait for each other before and after each *batch* of
+//! rounds.
 //!
-//! - **L1** Every word has its session's number in its upper half. A word of another session counts
-//!   as never written, so nothing is ever cleared.
+//! - **L1** Every word has its run's number in its upper half. A word of another run counts as
+//!   never written, so nothing is ever cleared.
 //! - **L2** Each word but the count has one writer.
 //! - **L3** A party continues from a step when the other has reached the same one. It works between
 //!   the first step of a batch and the second. Between that and the first step of the next batch it
 //!   only loads.
-//! - **L4** A session is answered once, even if the answerer restarts: the answerer's step, which
-//!   is in memory, contains the session's number.
-//! - **L5** The count starts when the answerer has reached the session, so no party still works on
+//! - **L4** A run is answered once, even if the answerer restarts: the answerer's step, which
+//!   is in memory, contains the run's number.
+//! - **L5** The count starts when the answerer has reached the run, so no party still works on
 //!   it for an earlier one.
 //! - **L6** The asker decides when the effort is enough. Each party may end at any time.
 //!
-//! Nothing that the other party stores makes a session longer than the caller's wait and
+//! Nothing that the other party stores makes a run longer than the caller's wait and
 //! [`BATCHES`] batches. It can make the verdict wrong.
 
 use memoffset::offset_of;
@@ -39,10 +40,10 @@ use crate::layout::{LitmusControl, LITMUS_ROUNDS};
 mod party;
 mod verdict;
 
-use party::{Party, Stop, Tally, Words, SESSION, VALUE};
-pub use verdict::{Finding, Unfit, Verdict};
+use party::{Party, Stop, Tally, Words, RUN, VALUE};
+pub use verdict::{Finding, MissingFeature, Verdict};
 
-/// The most batches of a session.
+/// The most batches of a run.
 pub const BATCHES: u32 = 127;
 
 /// The most pauses of the caller's wait between two batches.
@@ -57,8 +58,8 @@ pub struct Effort {
     pub batches: u32,
     /// Rounds of a batch, 1 to 256.
     pub rounds: u32,
-    /// How often the other party must have gone on between two rounds of ours. With fewer overlaps,
-    /// what was not seen to be broken is [`Finding::Unknown`].
+    /// How often the other party must have advanced between two of our rounds. With fewer overlaps,
+    /// a feature that did not fail counts as [`Finding::Unknown`].
     pub overlaps: u32,
 }
 
@@ -73,7 +74,7 @@ impl Default for Effort {
     }
 }
 
-/// A segment in which two partitions test what works across their memory.
+/// The litmus test: a segment in which two partitions test what works across their memory.
 ///
 /// Zeroed memory is ready, and what earlier incarnations left does no harm. Two parties use it: one
 /// asks, one answers.
@@ -121,7 +122,7 @@ impl<'m> Litmus<'m> {
         CONTROL
     }
 
-    /// Returns the litmus in `segment`. Nothing is stored.
+    /// Returns the litmus test in `segment`. Nothing is stored.
     ///
     /// # Errors
     ///
@@ -131,43 +132,44 @@ impl<'m> Litmus<'m> {
         Ok(Self { control })
     }
 
-    /// Begins a session, and tests together with the answerer what works.
+    /// Begins a run, and tests together with the answerer what works.
     ///
     /// The other party must answer and finish before the deadline of `wait`. Without a deadline,
-    /// the call never returns if it dies. A wait that checks without sleeping detects the most.
+    /// the call never returns if the other party dies. A wait that checks without sleeping detects
+    /// the most.
     pub fn ask<W: Wait>(&self, wait: &mut W) -> Verdict {
-        self.ask_for(Effort::default(), wait)
+        self.ask_with(Effort::default(), wait)
     }
 
-    /// As [`Litmus::ask`], with this effort. A number out of range is replaced by the nearest in
-    /// range.
-    pub fn ask_for<W: Wait>(&self, effort: Effort, wait: &mut W) -> Verdict {
-        let session = self.next_session();
-        let asked = session | effort.rounds.clamp(1, LITMUS_ROUNDS as u32);
+    /// As [`Litmus::ask`], with this effort. A number out of range is replaced by the nearest
+    /// number in range.
+    pub fn ask_with<W: Wait>(&self, effort: Effort, wait: &mut W) -> Verdict {
+        let run = self.next_run();
+        let asked = run | effort.rounds.clamp(1, LITMUS_ROUNDS as u32);
         // relaxed: complete in itself; the first step hands over what belongs to it.
         self.word(offset_of!(LitmusControl, asked))
             .store(asked, Relaxed);
         let words = (Words::asker(self.control), Words::answerer(self.control));
         let mut party = Party::new(words, asked, wait);
-        let enough = party.begin().is_ok() && run(&mut party, effort);
-        // If no party has answered, the words may still be needed for an earlier session.
+        let enough = party.begin().is_ok() && run_batches(&mut party, effort);
+        // If no party has answered, the words may still be needed for an earlier run.
         if party.tally.rounds != 0 {
-            self.publish(session, party.tally, enough);
+            self.publish(run, party.tally, enough);
         }
         party.publish_end();
         party.tally.verdict(enough)
     }
 
-    /// Answers a session that was asked for and not yet answered; returns `None` if there is none.
+    /// Answers a run that was asked for and not yet answered; returns `None` if there is none.
     ///
-    /// Call it more often than the asker's deadline. Returns the asker's verdict, and what was seen
-    /// here to be broken. If the asker does not finish before the deadline of `wait`, returns only
-    /// the latter.
+    /// Call it at intervals shorter than the asker's deadline. Returns the asker's verdict, and
+    /// what failed here. If the asker does not finish before the deadline of `wait`, returns only
+    /// what failed here.
     pub fn answer<W: Wait>(&self, wait: &mut W) -> Option<Verdict> {
         // relaxed: complete in itself; the first step hands over what belongs to it.
         let asked = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
         let rounds = (asked & VALUE) as usize;
-        let unanswered = self.answered() != asked & SESSION && asked & SESSION != 0;
+        let unanswered = self.answered() != asked & RUN && asked & RUN != 0;
         if !unanswered || rounds == 0 || rounds > LITMUS_ROUNDS {
             return None;
         }
@@ -192,31 +194,31 @@ impl<'m> Litmus<'m> {
         self.control.word(offset)
     }
 
-    /// Returns the session that was answered last.
+    /// Returns the run that was answered last.
     fn answered(&self) -> u32 {
         let step = self.word(offset_of!(LitmusControl, answerer_step));
-        // relaxed: only its session matters, which an earlier incarnation of ours may have stored.
-        step.load(Relaxed) & SESSION
+        // relaxed: only its run matters, which an earlier incarnation of ours may have stored.
+        step.load(Relaxed) & RUN
     }
 
     /// Returns the number after the last one that is not 0 and was not answered.
-    fn next_session(&self) -> u32 {
+    fn next_run(&self) -> u32 {
         // relaxed: only the asker stores it (L2).
         let last = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
-        let next = |session: u32| match session.wrapping_add(VALUE + 1) {
+        let next = |run: u32| match run.wrapping_add(VALUE + 1) {
             0 => VALUE + 1,
             next => next,
         };
-        let session = next(last & SESSION);
-        match session == self.answered() {
-            true => next(session),
-            false => session,
+        let run = next(last & RUN);
+        match run == self.answered() {
+            true => next(run),
+            false => run,
         }
     }
 
     /// Stores the findings.
     // relaxed in all of this: the last step hands it over, in `publish_end`.
-    fn publish(&self, session: u32, tally: Tally, enough: bool) {
+    fn publish(&self, run: u32, tally: Tally, enough: bool) {
         let numbers = [
             tally.rounds,
             tally.lost,
@@ -224,7 +226,7 @@ impl<'m> Litmus<'m> {
             u32::from(enough),
         ];
         for (word, number) in self.findings().into_iter().zip(numbers) {
-            word.store(session | number & VALUE, Relaxed);
+            word.store(run | number & VALUE, Relaxed);
         }
     }
 
@@ -254,7 +256,7 @@ impl<'m> Litmus<'m> {
 }
 
 /// Runs batches as the asker until the effort is enough; returns true if it is.
-fn run(party: &mut Party<'_, '_>, effort: Effort) -> bool {
+fn run_batches(party: &mut Party<'_, '_>, effort: Effort) -> bool {
     let mut rest = 0;
     for _ in 0..effort.batches.clamp(1, BATCHES) {
         let before = party.tally.overlaps;

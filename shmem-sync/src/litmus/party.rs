@@ -1,4 +1,4 @@
-//! One party of a litmus, in one session.
+//! One party of a litmus test, in one run.
 //!
 //! | store                     | paired load             | hands over                  |
 //! |---------------------------|-------------------------|-----------------------------|
@@ -18,18 +18,18 @@ use shmem_core::Window;
 use super::verdict::{Finding, Verdict};
 use crate::layout::LitmusControl;
 
-/// Mask of the session's number in a word.
-pub(super) const SESSION: u32 = !VALUE;
+/// Mask of the run's number in a word.
+pub(super) const RUN: u32 = !VALUE;
 /// Mask of the value in a word.
 pub(super) const VALUE: u32 = 0xffff;
 /// The step of a party that has ended.
 const END: u32 = VALUE;
 
-/// Why a session did not continue.
+/// Why a run did not continue.
 pub(super) enum Stop {
     /// The other party has ended it.
     Ended,
-    /// The deadline passed, another session was asked for, or the other party is hostile.
+    /// The deadline passed, another run was asked for, or the other party is hostile.
     GaveUp,
 }
 
@@ -90,15 +90,15 @@ impl<'m> Words<'m> {
     }
 }
 
-/// A party in a session.
+/// A party in a run.
 pub(super) struct Party<'m, 'w> {
     ours: Words<'m>,
     theirs: Words<'m>,
     asked: Word<'m>,
     count: Word<'m>,
     wait: &'w mut dyn Wait,
-    /// The session's number, in the upper half.
-    session: u32,
+    /// The run's number, in the upper half.
+    run: u32,
     /// Rounds of a batch.
     rounds: u32,
     /// The step that we stored last.
@@ -107,7 +107,7 @@ pub(super) struct Party<'m, 'w> {
 }
 
 impl<'m, 'w> Party<'m, 'w> {
-    /// Returns a party of the session in `asked`, which is the asker's word.
+    /// Returns a party of the run in `asked`, which is the asker's word.
     pub(super) fn new(
         (ours, theirs): (Words<'m>, Words<'m>),
         asked: u32,
@@ -120,19 +120,19 @@ impl<'m, 'w> Party<'m, 'w> {
             asked: control.word(offset_of!(LitmusControl, asked)),
             count: control.word(offset_of!(LitmusControl, count)),
             wait,
-            session: asked & SESSION,
+            run: asked & RUN,
             rounds: asked & VALUE,
             step: 0,
             tally: Tally::default(),
         }
     }
 
-    /// As the asker, waits until the other party is in this session, and starts the count.
+    /// As the asker, waits until the other party is in this run, and starts the count.
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
         // Until then it may have worked in an earlier one.
         self.wait_for_step(1)?;
         // relaxed: our first step hands it over.
-        self.count.store(self.session, Relaxed);
+        self.count.store(self.run, Relaxed);
         Ok(())
     }
 
@@ -169,14 +169,14 @@ impl<'m, 'w> Party<'m, 'w> {
     /// Stores that we have ended; hands over everything stored before.
     pub(super) fn publish_end(&self) {
         // Release: pairs with the Acquire in `wait_for_step`; the findings are complete.
-        let end = self.session | END;
+        let end = self.run | END;
         // loom: loom_litmus::the_findings_of_the_asker_are_visible_when_it_has_ended
         self.ours.step.store(end, Release);
     }
 
-    /// Returns the value of a word; 0 if it was not written in this session (L1).
+    /// Returns the value of a word; 0 if it was not written in this run (L1).
     pub(super) fn value(&self, word: u32) -> u32 {
-        match word & SESSION == self.session {
+        match word & RUN == self.run {
             true => word & VALUE,
             false => 0,
         }
@@ -187,7 +187,7 @@ impl<'m, 'w> Party<'m, 'w> {
         self.step += 1;
         // Release: pairs with the Acquire in `wait_for_step`; hands over what was stored before
         // this step.
-        let step = self.session | self.step;
+        let step = self.run | self.step;
         // loom: loom_litmus::both_parties_find_that_everything_works
         self.ours.step.store(step, Release);
         self.wait_for_step(self.step)
@@ -208,8 +208,8 @@ impl<'m, 'w> Party<'m, 'w> {
     }
 
     fn pause(&mut self, seen: u32) -> Result<(), Stop> {
-        // relaxed: it can only show that this session has ended.
-        if (self.asked.load(Relaxed) ^ self.session) & SESSION != 0 {
+        // relaxed: it can only show that this run has ended.
+        if (self.asked.load(Relaxed) ^ self.run) & RUN != 0 {
             return Err(Stop::GaveUp);
         }
         match self.wait.pause() {
@@ -228,7 +228,7 @@ impl<'m, 'w> Party<'m, 'w> {
         // An attempt that fails found another addition, and the other party adds as often as we do.
         let mut attempts = 2 * self.rounds;
         for round in 1..=self.rounds {
-            let flag = self.session | (self.tally.rounds + round);
+            let flag = self.run | (self.tally.rounds + round);
             self.ours.flag.store(flag, Relaxed);
             // This is the test: the store of our number before it and the load of the other's after
             // it must not be reordered.

@@ -1,35 +1,35 @@
-//! The findings of a litmus, and how to fix the machine.
+//! The findings of a litmus test, and how to fix the machine.
 
 use core::fmt;
 
-/// Whether something works across the memory.
+/// Whether a feature works across the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Both parties did it often at the same time, and nothing went wrong.
+    /// Both parties tried it often at the same time, and it never failed.
     Works,
-    /// It went wrong.
+    /// It failed at least once.
     Broken {
-        /// Number of failures.
+        /// The number of attempts that failed.
         wrong: u32,
-        /// Number of attempts.
-        of: u32,
+        /// The number of attempts.
+        attempts: u32,
     },
     /// The other party did not answer, or the two rarely ran at the same time.
     Unknown,
 }
 
 impl Finding {
-    /// Returns the finding for `wrong` failures in `of` attempts; `enough` if the effort was
-    /// enough.
-    pub(super) fn from_counts(wrong: u32, of: u32, enough: bool) -> Self {
+    /// Returns the finding for `wrong` failures in `attempts` attempts; `enough` is true if the
+    /// effort was enough.
+    pub(super) fn from_counts(wrong: u32, attempts: u32, enough: bool) -> Self {
         match wrong {
-            0 if enough && of != 0 => Self::Works,
+            0 if enough && attempts != 0 => Self::Works,
             0 => Self::Unknown,
-            wrong => Self::Broken { wrong, of },
+            wrong => Self::Broken { wrong, attempts },
         }
     }
 
-    /// Returns true if it went wrong; false for [`Finding::Unknown`].
+    /// Returns true if it failed at least once; false for [`Finding::Unknown`].
     pub fn is_broken(self) -> bool {
         matches!(self, Self::Broken { .. })
     }
@@ -39,7 +39,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Works => f.write_str("works"),
-            Self::Broken { wrong, of } => write!(f, "broken, {wrong} of {of} went wrong"),
+            Self::Broken { wrong, attempts } => {
+                write!(f, "broken: {wrong} of {attempts} attempts failed")
+            }
             Self::Unknown => f.write_str("unknown"),
         }
     }
@@ -77,12 +79,12 @@ impl Verdict {
     ///
     /// # Errors
     ///
-    /// [`Unfit::ReadModifyWrite`], whose text says what to change. To accept an unknown finding,
-    /// use [`Finding::is_broken`] instead.
-    pub fn require_read_modify_write(&self) -> Result<(), Unfit> {
+    /// [`MissingFeature::ReadModifyWrite`], whose text says what to change. To accept an unknown
+    /// finding, use [`Finding::is_broken`] instead.
+    pub fn require_read_modify_write(&self) -> Result<(), MissingFeature> {
         match self.read_modify_write {
             Finding::Works => Ok(()),
-            finding => Err(Unfit::ReadModifyWrite(finding)),
+            finding => Err(MissingFeature::ReadModifyWrite(finding)),
         }
     }
 
@@ -91,11 +93,11 @@ impl Verdict {
     ///
     /// # Errors
     ///
-    /// [`Unfit::Fences`], as [`Verdict::require_read_modify_write`].
-    pub fn require_fences(&self) -> Result<(), Unfit> {
+    /// [`MissingFeature::Fences`], as [`Verdict::require_read_modify_write`].
+    pub fn require_fences(&self) -> Result<(), MissingFeature> {
         match self.fences {
             Finding::Works => Ok(()),
-            finding => Err(Unfit::Fences(finding)),
+            finding => Err(MissingFeature::Fences(finding)),
         }
     }
 }
@@ -110,12 +112,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The memory does not have a required property.
+/// A feature that a partition needs does not work across the memory, or is not known to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// Compare-and-swap is broken, or not seen to work.
+pub enum MissingFeature {
+    /// Compare-and-swap is broken, or not known to work.
     ReadModifyWrite(Finding),
-    /// Fences are broken, or not seen to work.
+    /// Fences are broken, or not known to work.
     Fences(Finding),
 }
 
@@ -123,16 +125,16 @@ pub enum Unfit {
 const ADVICE: &str = "map the memory as normal cacheable memory; under QEMU without KVM, start \
                       it with -accel tcg,thread=multi and with -smp 2, or -smp 1,maxcpus=2, or more";
 
-impl fmt::Display for Unfit {
+impl fmt::Display for MissingFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, counted, finding) = match self {
             Self::ReadModifyWrite(finding) => ("compare-and-swap", "additions were lost", finding),
             Self::Fences(finding) => ("a full fence", "rounds were seen out of order", finding),
         };
         match finding {
-            Finding::Broken { wrong, of } => write!(
+            Finding::Broken { wrong, attempts } => write!(
                 f,
-                "{what} does not work across this memory, {wrong} of {of} {counted}: {ADVICE}"
+                "{what} does not work across this memory, {wrong} of {attempts} {counted}: {ADVICE}"
             ),
             _ => write!(
                 f,
@@ -144,4 +146,4 @@ impl fmt::Display for Unfit {
 }
 
 #[cfg(feature = "std")]
-impl std::error::Error for Unfit {}
+impl std::error::Error for MissingFeature {}

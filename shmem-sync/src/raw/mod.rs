@@ -1,10 +1,10 @@
 //! The protocols of the locks, without guards: for other languages, and for callers that cannot
 //! keep a guard.
 //!
-//! A safe call acquires a raw lock, because acquiring and keeping it harms no other. A caller that
-//! unlocks it guarantees that it holds the lock. A caller that declares the data repaired, or reads
-//! without a guard, gives a similar guarantee. So those calls are `unsafe`. These types do not know
-//! what their locks protect, nor which other handles exist.
+//! Acquiring a raw lock is safe, because keeping it harms no other program. A caller that unlocks
+//! it guarantees that it holds the lock. A caller that declares the data repaired, or reads without
+//! a guard, gives a similar guarantee. So those calls are `unsafe`. These types do not know what
+//! their locks protect, nor which other handles exist.
 
 pub(crate) mod bakery;
 mod mutex;

@@ -1,10 +1,10 @@
-//! Mutual exclusion between partitions that may die inside.
+//! Mutual exclusion between partitions that may die while they hold the lock.
 //!
 //! | `owner` | `health` | meaning                                                           |
 //! |---------|----------|-------------------------------------------------------------------|
 //! | 0       | whole    | free                                                              |
-//! | *l*     | whole    | *l* is inside                                                     |
-//! | *l*     | *l*      | *l* is inside, after an owner that died inside                    |
+//! | *l*     | whole    | *l* holds the lock                                                |
+//! | *l*     | *l*      | *l* holds the lock, after an owner that died while it held it     |
 //! | *l*     | *k*      | *l* has just taken over from *k*, and will store *l* there        |
 //! | 0       | *k*      | *k* was treated as gone and stored late; the next owner is warned |
 //! | *l*     | poisoned | *l* found it so, or unlocks without a repair; it leaves           |
@@ -46,11 +46,11 @@ use crate::Liveness;
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
+/// use shmem_core::{doorbell::NoDoorbell, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawMutex, Acquired, AssumeAlive};
 ///
 /// let heap = Heap::new(RawMutex::segment_len(0));
-/// let mutex = RawMutex::attach(heap.window(), Incarnation::first(1), &Silent)?;
+/// let mutex = RawMutex::attach(heap.window(), Incarnation::first(1), &NoDoorbell)?;
 /// assert_eq!(mutex.lock(&mut Spin::forever(), &mut AssumeAlive)?, Acquired::Clean);
 /// // SAFETY: locked above, and nothing else unlocks it.
 /// unsafe { mutex.unlock()? };
@@ -141,8 +141,8 @@ impl<'m> RawMutex<'m> {
     ///
     /// # Safety
     ///
-    /// The caller holds the mutex, or knows that this incarnation does not; no guard of it and no
-    /// pointer to what it protects is used after this.
+    /// The caller holds the mutex, or relies on the error because this incarnation does not hold
+    /// it. No guard of it and no pointer to what it protects is used after this.
     #[inline]
     pub unsafe fn unlock(&self) -> Result<(), NotHeld> {
         if health::is_suspect(self.health, self.owner.incarnation()) {
@@ -159,8 +159,8 @@ impl<'m> RawMutex<'m> {
     ///
     /// # Safety
     ///
-    /// The caller holds the mutex, or knows that this incarnation does not; it has repaired the
-    /// bytes.
+    /// The caller holds the mutex and has repaired the bytes, or relies on the error because this
+    /// incarnation does not hold it.
     pub unsafe fn make_consistent(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
         health::repair(self.health, self.owner.incarnation());

@@ -95,7 +95,7 @@ struct Incarnations([Number; 3]);
 
 impl Incarnations {
     fn end(&self, incarnation: Incarnation) -> Incarnation {
-        let next = Incarnation::after(incarnation.partition(), incarnation.number()).unwrap();
+        let next = Incarnation::next(incarnation.partition(), incarnation.number()).unwrap();
         // Release: pairs with the Acquire below; the work of the dead incarnation is seen.
         self.0[usize::from(incarnation.partition()) - 1].store(next.number(), Release);
         next
@@ -105,7 +105,7 @@ impl Incarnations {
 impl Liveness for &Incarnations {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         let now = self.0[usize::from(incarnation.partition()) - 1].load(Acquire);
-        PartitionState::gone_if(incarnation.number() < now)
+        PartitionState::from_is_gone(incarnation.number() < now)
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Dead<'a>(pub(crate) &'a [Incarnation]);
 
 impl Liveness for Dead<'_> {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        PartitionState::gone_if(self.0.contains(&incarnation))
+        PartitionState::from_is_gone(self.0.contains(&incarnation))
     }
 }
 

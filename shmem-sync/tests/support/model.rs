@@ -68,13 +68,13 @@ impl Wait for FutexModel {
         Pause::Sleep
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         let mut sleepers = self.0 .0.lock().unwrap();
-        if rings.load(Relaxed) != seen {
+        if ring_count.load(Relaxed) != seen {
             return;
         }
         let thread = thread::current().id();
-        let word = Some(address(rings));
+        let word = Some(address(ring_count));
         sleepers.push(Sleeper { thread, word });
         let asleep = |sleeper: &Sleeper| sleeper.thread == thread && sleeper.word.is_some();
         while sleepers.iter().any(asleep) {
@@ -85,12 +85,12 @@ impl Wait for FutexModel {
 }
 
 impl Doorbell for FutexModel {
-    fn ring(&self, rings: &AtomicU32) {
-        self.wake(rings, 1);
+    fn ring(&self, ring_count: &AtomicU32) {
+        self.wake(ring_count, 1);
     }
 
-    fn ring_all(&self, rings: &AtomicU32) {
-        self.wake(rings, usize::MAX);
+    fn ring_all(&self, ring_count: &AtomicU32) {
+        self.wake(ring_count, usize::MAX);
     }
 }
 
@@ -129,6 +129,6 @@ impl DeathNotice {
 
 impl Liveness for DeathNotice {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        PartitionState::gone_if(self.0.load(Acquire) == incarnation.word())
+        PartitionState::from_is_gone(self.0.load(Acquire) == incarnation.word())
     }
 }

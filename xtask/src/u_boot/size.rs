@@ -65,7 +65,7 @@ const CORE_FUNCTIONS: [&str; 4] = [
     "shmr_registry_attach",
     "shmr_registry_lookup",
     "shmr_ring_len",
-    "shmr_segment_at",
+    "shmr_segment_from_memory",
 ];
 /// Functions that every bootloader has; they do not count for the library.
 const BOOTLOADER_FUNCTIONS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
@@ -84,7 +84,7 @@ SECTIONS {
 
 /// The functions of a program that passes records without a registry: both ends of a ring.
 const RING_FUNCTIONS: [&str; 5] = [
-    "shmr_segment_at",
+    "shmr_segment_from_memory",
     "shmr_producer_open",
     "shmr_producer_push",
     "shmr_consumer_open",

@@ -148,7 +148,7 @@ fn format(memory: Window<'_>) -> Outcome<Window<'_>> {
     let geometry = Geometry {
         segments: 8,
         partitions: 4,
-        block: 128,
+        block_size: 128,
     };
     let registry = Registry::format(region, geometry).map_err(|error| error.to_string())?;
     let attachment = registry

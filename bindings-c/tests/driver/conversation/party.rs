@@ -85,11 +85,11 @@ impl Party {
         Self {
             producer: Some(
                 ring("from-2")
-                    .producer(incarnation)
+                    .claim_producer(incarnation)
                     .expect("the end is its own"),
             ),
             consumer: ring("from-1")
-                .consumer(incarnation, OnRestart::Keep)
+                .claim_consumer(incarnation, OnRestart::Keep)
                 .expect("the end is its own"),
             incarnation: incarnation.word(),
             next_index: 0,

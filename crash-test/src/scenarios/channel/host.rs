@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use shmem_channel::{Platform, Reason, Session, SessionOptions};
+use shmem_channel::{Platform, Session, SessionOptions, WakeReason};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::wait::Wait;
 use shmem_core::{Liveness, PartitionState};
@@ -37,14 +37,14 @@ impl Platform for Host<'_> {
         }
     }
 
-    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
+    fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration) {
         if self.readings.is_none() {
-            Futex::timeout(longest).sleep(rings, seen);
+            Futex::timeout(longest).sleep(ring_count, seen);
         }
     }
 
-    fn wake(&self, rings: &AtomicU32, _: Reason) {
-        FutexBell.ring(rings);
+    fn wake(&self, ring_count: &AtomicU32, _: WakeReason) {
+        FutexBell.ring(ring_count);
     }
 
     fn state(&self, _: &Registry<'_>, partition: Incarnation) -> PartitionState {
@@ -74,7 +74,7 @@ pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
         Some(earlier) if last % 2 == 0 && aliases.is_gone(earlier) => {
             options = options.take_over(earlier);
         }
-        _ if !is_simulated => options = options.patience(LIMIT),
+        _ if !is_simulated => options = options.wait_for_earlier(LIMIT),
         _ => {}
     }
     let host = Arc::new(Host {

@@ -52,7 +52,7 @@ impl<'m> RegistryAudit<'m> {
             .map(|s| (s.offset(), s.len(), s.id()))
             .collect();
         places.sort_by_key(|place| place.0);
-        let block = self.registry.geometry().block;
+        let block = self.registry.geometry().block_size;
         for pair in places.windows(2) {
             let [(first, len, _), (second, ..)] = pair else {
                 continue;
@@ -65,7 +65,7 @@ impl<'m> RegistryAudit<'m> {
             .iter()
             .map(|place| place.1.next_multiple_of(block))
             .sum();
-        let free = self.registry.free_len();
+        let free = self.registry.free_bytes();
         ensure(free + taken == self.all, || {
             format!(
                 "{free} bytes are free, segments have {taken}: some of {} leaked",
@@ -109,7 +109,7 @@ impl<'m> RegistryAudit<'m> {
                 format!("removing a stale segment returned {again:?}")
             })?;
         }
-        let free = self.registry.free_len();
+        let free = self.registry.free_bytes();
         let left = self.segments()?.len() + self.registry.unfinished().count();
         ensure(free == self.all && left == 0, || {
             format!(

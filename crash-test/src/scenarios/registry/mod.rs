@@ -45,7 +45,7 @@ pub(crate) const REGISTRY: Scenario = Scenario {
     stall_shapes: &[0, CROWDED | TIGHT, PAGES | TIGHT],
     layout,
     initialize: |memory| {
-        let free = memory.registry.free_len() as u32;
+        let free = memory.registry.free_bytes() as u32;
         memory.ledger.account(FREE).set(free);
         Ok(())
     },
@@ -71,14 +71,14 @@ fn ids(shape: u32) -> Ids {
 
 fn layout(shape: u32) -> Layout {
     let (segments, blocks) = if is_roomy(shape) { (32, 128) } else { (8, 12) };
-    let block = if shape & PAGES == 0 { 128 } else { 4096 };
+    let block_size = if shape & PAGES == 0 { 128 } else { 4096 };
     Layout {
         geometry: Geometry {
             segments,
             partitions: PARTITIONS,
-            block,
+            block_size,
         },
-        space: block * blocks,
+        space: block_size * blocks,
         object: None,
         account: 8,
     }
@@ -145,7 +145,7 @@ fn describe(memory: &TestMemory<'_>) -> String {
         let shown = |s: Segment<'_>| format!("{} at {:#x}, {}", s.id(), s.offset(), s.len());
         segment.map_or_else(|error| error.to_string(), shown)
     });
-    let (free, segments) = (registry.free_len(), segments.collect::<Vec<_>>());
+    let (free, segments) = (registry.free_bytes(), segments.collect::<Vec<_>>());
     format!("{free} bytes are free; unfinished: {unfinished:?}; segments: {segments:?}")
 }
 

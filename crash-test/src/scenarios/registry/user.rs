@@ -73,7 +73,7 @@ impl<'m> SegmentUser<'m> {
             return Ok(Step::Idle);
         };
         let id = self.ids.id(self.own, at as u64);
-        let request = request(id, rng.usize(1..=3 * self.registry.geometry().block))?;
+        let request = request(id, rng.usize(1..=3 * self.registry.geometry().block_size))?;
         let segment = match self.registry.open_or_create(self.us, &request) {
             Ok(segment) => segment,
             // An earlier incarnation's segment, if the table was too busy when we joined.

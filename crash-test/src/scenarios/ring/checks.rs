@@ -9,7 +9,7 @@ use crate::scenarios::tag::Tag;
 /// The records that this incarnation got.
 pub(in crate::scenarios) struct Checks<'m> {
     ledger: RingLedger<'m>,
-    unread: OnRestart,
+    on_restart: OnRestart,
     /// The number of this incarnation.
     incarnation: u32,
     /// Whether no earlier incarnation is known to have had the end.
@@ -26,11 +26,11 @@ pub(in crate::scenarios) struct Checks<'m> {
 
 impl<'m> Checks<'m> {
     /// Call this before the end is claimed.
-    pub(in crate::scenarios) fn begin(ledger: RingLedger<'m>, unread: OnRestart) -> Self {
+    pub(in crate::scenarios) fn begin(ledger: RingLedger<'m>, on_restart: OnRestart) -> Self {
         let incarnation = ledger.begin_consumer();
         Self {
             ledger,
-            unread,
+            on_restart,
             incarnation,
             first: ledger.consuming.get() == 0,
             unknown: 0,
@@ -70,7 +70,7 @@ impl<'m> Checks<'m> {
         ensure(tag.number < attempted, || {
             format!("{tag:?} was never pushed")
         })?;
-        match self.unread {
+        match self.on_restart {
             OnRestart::Keep => self.ensure_next(tag)?,
             OnRestart::Discard => self.ensure_for_us(tag)?,
         }

@@ -33,8 +33,10 @@ impl<'m> RecordProducer<'m> {
         if let Some(before) = ring.producer_owner() {
             observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
-        let producer = match ring.producer(us) {
-            Err(ClaimError::Claimed { by }) if observer.is_gone(by) => ring.take_over_producer(us),
+        let producer = match ring.claim_producer(us) {
+            Err(ClaimError::Claimed { holder }) if observer.is_gone(holder) => {
+                ring.take_over_producer(us)
+            }
             claimed => claimed,
         };
         let producer = producer.map_err(|error| {

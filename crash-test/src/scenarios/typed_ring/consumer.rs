@@ -26,16 +26,16 @@ pub(super) struct RecordConsumer<'m> {
 }
 
 impl<'m> RecordConsumer<'m> {
-    pub(super) fn join(seat: Seat<'m>, unread: OnRestart) -> Outcome<Self> {
+    pub(super) fn join(seat: Seat<'m>, on_restart: OnRestart) -> Outcome<Self> {
         let ring = TypedRing::attach(seat.memory.object).or_violation("attaching to the ring")?;
         let (us, mut observer) = (seat.incarnation, seat.observer);
-        let mut checks = Checks::begin(RingLedger::new(seat.memory.ledger), unread);
+        let mut checks = Checks::begin(RingLedger::new(seat.memory.ledger), on_restart);
         if let Some(before) = ring.consumer_owner() {
             observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
-        let consumer = match ring.consumer(us, unread) {
-            Err(ClaimError::Claimed { by }) if observer.is_gone(by) => {
-                ring.take_over_consumer(us, unread)
+        let consumer = match ring.claim_consumer(us, on_restart) {
+            Err(ClaimError::Claimed { holder }) if observer.is_gone(holder) => {
+                ring.take_over_consumer(us, on_restart)
             }
             claimed => claimed,
         };

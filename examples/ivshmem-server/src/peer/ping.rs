@@ -66,8 +66,8 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     let own = party.own(VECTOR).context("no vector")?;
     let region = Region::format(party.memory().window()).map_err(|e| anyhow!("{e}"))?;
     let us = Incarnation::first(1);
-    let there = ring(&region, 0)?.producer(us);
-    let back = ring(&region, 1)?.consumer(us, OnRestart::Keep);
+    let there = ring(&region, 0)?.claim_producer(us);
+    let back = ring(&region, 1)?.claim_consumer(us, OnRestart::Keep);
     let mut there = there.map_err(|error| anyhow!("{error}"))?;
     let mut back = back.map_err(|error| anyhow!("{error}"))?;
     party.ring(peer, VECTOR);
@@ -123,12 +123,12 @@ pub(super) fn answer(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()>
             continue; // the ring did not come from a pinging peer
         };
         let us = Incarnation::first(2);
-        let there = ring(&region, 0)?.consumer(us, OnRestart::Keep);
+        let there = ring(&region, 0)?.claim_consumer(us, OnRestart::Keep);
         // A late ring for a generation that was already answered.
         if answered.replace(region.generation()) == Some(region.generation()) {
             continue;
         }
-        if let (Ok(there), Ok(back)) = (there, ring(&region, 1)?.producer(us)) {
+        if let (Ok(there), Ok(back)) = (there, ring(&region, 1)?.claim_producer(us)) {
             rung = answer_one(&mut party, input, &region, there, back)?;
         }
     }

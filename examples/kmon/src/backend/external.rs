@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use kmon_protocol::link::RELEASE_TIME;
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 use shmem_core::{Mapping, Region};
 
 use super::common::{Backend, Condition, End, EndSignals};
@@ -33,10 +33,10 @@ struct NamedFile {
 }
 
 impl NamedFile {
-    fn new(place: &Place) -> Option<Self> {
+    fn new(place: &MemorySource) -> Option<Self> {
         let path = match place {
-            Place::File(path) | Place::FilePart { path, .. } => path.clone(),
-            Place::Shm(name) => Path::new("/dev/shm").join(name.trim_start_matches('/')),
+            MemorySource::File(path) | MemorySource::FilePart { path, .. } => path.clone(),
+            MemorySource::Shm(name) => Path::new("/dev/shm").join(name.trim_start_matches('/')),
             _ => return None,
         };
         Some(Self {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 use toml::Spanned;
 
 use super::source::Source;
@@ -198,19 +198,19 @@ impl RawInstance {
             let what = "the place of its memory is missing; expected the key region";
             return Err(self.missing(source, what));
         };
-        let place = word.get_ref().parse::<Place>();
+        let place = word.get_ref().parse::<MemorySource>();
         let region = match place.map_err(|error| source.error(word.span(), &error.to_string()))? {
-            Place::Fd(_) => {
+            MemorySource::Fd(_) => {
                 let what = "the next KMON cannot use this descriptor; expected a place with a name";
                 return Err(source.error(word.span(), what));
             }
-            Place::File(path) => Place::File(source.path(&path)),
-            Place::FilePart { path, offset, len } => Place::FilePart {
+            MemorySource::File(path) => MemorySource::File(source.path(&path)),
+            MemorySource::FilePart { path, offset, len } => MemorySource::FilePart {
                 path: source.path(&path),
                 offset,
                 len,
             },
-            Place::Pci(path) => Place::Pci(source.path(&path)),
+            MemorySource::Pci(path) => MemorySource::Pci(source.path(&path)),
             place => place,
         };
         let poll = value_or_default(&self.poll);

@@ -414,13 +414,13 @@ mod tests {
             let store = Box::leak(Box::new(heap)).window();
             let ring = Heap::new(Ring::segment_len(256));
             let ring = Ring::attach(ring.window()).unwrap();
-            let mut producer = ring.producer(Incarnation::first(2)).unwrap();
+            let mut producer = ring.claim_producer(Incarnation::first(2)).unwrap();
             for line in &lines {
                 producer.push(line.as_bytes()).unwrap();
             }
             let mut first = OutputLog::new(Store::format(store, 16).unwrap());
             let mut consumer = ring
-                .consumer(Incarnation::first(1), OnRestart::Keep)
+                .claim_consumer(Incarnation::first(1), OnRestart::Keep)
                 .unwrap();
             let ended = crash::run(Some(at), || take_all(&mut first, &mut consumer));
 
@@ -430,12 +430,12 @@ mod tests {
             let end = second.end() as usize;
             assert_eq!(kept, all.as_bytes()[from as usize..end], "death at {at}");
             let incarnation = Incarnation::new(1, 2).unwrap();
-            let mut consumer = ring.consumer(incarnation, OnRestart::Keep).unwrap();
+            let mut consumer = ring.claim_consumer(incarnation, OnRestart::Keep).unwrap();
             take_all(&mut second, &mut consumer);
             assert_eq!(second.end() as usize, all.len(), "death at {at}");
             assert_eq!(second.lost(), (all.len() - 16) as u64);
             assert_eq!(second.read(0, 99).1, all.as_bytes()[all.len() - 16..]);
-            if let Ended::Alive { stores } = ended {
+            if let Ended::Finished { stores } = ended {
                 assert!(stores > 30);
                 break;
             }

@@ -20,10 +20,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use shmem_channel::{Platform, Reason, SameKernel};
+use shmem_channel::{Platform, SameKernel, WakeReason};
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 use shmem_core::wait::RECHECK;
 use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Kind, OpenError, Process, Registry, Request, Segment};
@@ -54,9 +54,9 @@ pub enum Waiting {
     Bells(Bells),
 }
 
-impl From<&Place> for Waiting {
+impl From<&MemorySource> for Waiting {
     /// The default for the memory at a place.
-    fn from(place: &Place) -> Self {
+    fn from(place: &MemorySource) -> Self {
         match place.has_futex() {
             true => Self::Futex,
             false => Self::Poll,
@@ -200,9 +200,9 @@ impl Platform for WakeMethod<'_> {
         SameKernel.now()
     }
 
-    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
+    fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration) {
         match self.waiting() {
-            Waiting::Futex => SameKernel.sleep(rings, seen, longest),
+            Waiting::Futex => SameKernel.sleep(ring_count, seen, longest),
             Waiting::Poll => thread::sleep(longest.min(PAUSE)),
             // For room: a wait for records does not use this function.
             Waiting::Bells(bells) => {
@@ -214,13 +214,13 @@ impl Platform for WakeMethod<'_> {
         }
     }
 
-    fn wake(&self, rings: &AtomicU32, reason: Reason) {
+    fn wake(&self, ring_count: &AtomicU32, reason: WakeReason) {
         let vector = match reason {
-            Reason::Records => RECORDS,
-            Reason::Room | Reason::Lock => ROOM,
+            WakeReason::Records => RECORDS,
+            WakeReason::Room | WakeReason::Lock => ROOM,
         };
         match &self.waiting {
-            Waiting::Futex => SameKernel.wake(rings, reason),
+            Waiting::Futex => SameKernel.wake(ring_count, reason),
             Waiting::Poll => {}
             // B3.
             Waiting::Bells(bells) if bells.number.is_some() => bells.peers.ring(None, vector),

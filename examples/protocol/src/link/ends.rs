@@ -46,7 +46,7 @@ pub(super) struct Membership<'m> {
 fn options(own: u8) -> SessionOptions {
     let options = SessionOptions::new(own).geometry(GEOMETRY);
     options
-        .patience(TAKE_OVER)
+        .wait_for_earlier(TAKE_OVER)
         .presume_gone_after(SILENCE_LIMIT)
 }
 
@@ -133,10 +133,10 @@ impl<'m> Membership<'m> {
     pub(super) fn receiver(
         &self,
         segment: &Segment<'m>,
-        unread: OnRestart,
+        on_restart: OnRestart,
         back_off: BackOff,
     ) -> Result<Receiver<'m>, LinkError> {
-        let end = self.session.receiver_on(ring(segment)?, unread);
+        let end = self.session.receiver_on(ring(segment)?, on_restart);
         Ok(Receiver {
             end: end.map_err(|error| with_segment_name(segment, error))?,
             wake_method: Arc::clone(&self.wake_method),

@@ -11,7 +11,7 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
 use shmem_registry::{Kind, OpenError, Request, Segment};
 use shmem_sync::SpinYield;
-use shmem_sync::litmus::{Finding, Litmus, Unfit, Verdict};
+use shmem_sync::litmus::{Finding, Litmus, MissingFeature, Verdict};
 
 use super::{LinkError, Waiting, segment};
 
@@ -19,7 +19,7 @@ use super::{LinkError, Waiting, segment};
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Returns descriptions of what is known to be broken.
-pub fn faults(verdict: &Verdict) -> impl Iterator<Item = Unfit> {
+pub fn faults(verdict: &Verdict) -> impl Iterator<Item = MissingFeature> {
     let unfit = [
         verdict.require_read_modify_write(),
         verdict.require_fences(),
@@ -99,8 +99,8 @@ impl Wait for WakeThenSpin<'_> {
         self.spin.pause()
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        self.spin.sleep(rings, seen);
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
+        self.spin.sleep(ring_count, seen);
     }
 }
 
@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn a_broken_operation_is_described_and_not_tested_again() {
         let verdict = Verdict {
-            read_modify_write: Finding::Broken { wrong: 1, of: 2 },
+            read_modify_write: Finding::Broken {
+                wrong: 1,
+                attempts: 2,
+            },
             fences: Finding::Unknown,
         };
         assert!(!is_inconclusive(&verdict));

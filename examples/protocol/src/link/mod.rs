@@ -64,7 +64,7 @@ pub(crate) const RESULT_RING: usize = 256 << 10;
 pub(crate) const GEOMETRY: Geometry = Geometry {
     segments: 16,
     partitions: LAST_PARTITION as usize,
-    block: 128,
+    block_size: 128,
 };
 
 /// Length of the longest body of a command that carries bytes.

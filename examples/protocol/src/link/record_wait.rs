@@ -205,12 +205,12 @@ impl Wait for RecordWait<'_> {
         Pause::Again
     }
 
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+    fn sleep(&mut self, ring_count: &AtomicU32, seen: u32) {
         let Some(bell) = self.bell else {
             return; // `pause` does not request a sleep without a bell.
         };
         // Relaxed: a ring that is not seen here has signalled the eventfd.
-        self.is_rung = rings.load(Relaxed) != seen;
+        self.is_rung = ring_count.load(Relaxed) != seen;
         if self.is_rung {
             return;
         }

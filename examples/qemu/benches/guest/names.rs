@@ -7,5 +7,5 @@ pub(crate) const SERIAL: &str = "ttyS0";
 pub(crate) const VIRTIO: &str = "hvc0";
 /// Names of the spans: all processes stopped; or one daemon or the serial port's reader runs.
 pub(crate) const NOTHING: &str = "nothing";
-pub(crate) const SLOW: &str = "statistics each 3 s";
-pub(crate) const FAST: &str = "statistics each 100 ms";
+pub(crate) const SLOW: &str = "statistics every 3 s";
+pub(crate) const FAST: &str = "statistics every 100 ms";

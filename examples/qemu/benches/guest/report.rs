@@ -114,7 +114,8 @@ impl Report {
             goals.push(Goal::at_most(what, more, 0.5));
         }
         if let Some(span) = self.span(DOORBELL) {
-            let what = format!("idle, wake-ups of guestd a second without its beat: {DOORBELL}");
+            let what =
+                format!("idle, wake-ups of guestd per second, without its heartbeat: {DOORBELL}");
             let woken = (span.daemon.wakeups - 1.0).max(0.0);
             goals.push(Goal::at_most(what, woken, 0.05));
         }

@@ -29,7 +29,7 @@ pub(super) fn check(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings)
     let map = Map {
         scene,
         rows,
-        block: scene.registry.geometry().block,
+        block_size: scene.registry.geometry().block_size,
         available: tables
             .blocks
             .min(scene.available.saturating_sub(tables.map) / 4),
@@ -48,7 +48,7 @@ struct Map<'a, 'm> {
     scene: &'a Scene<'m>,
     rows: &'a Rows<'m>,
     /// Bytes of a block.
-    block: usize,
+    block_size: usize,
     available: usize,
 }
 
@@ -80,7 +80,7 @@ impl Map<'_, '_> {
     fn check(&self, findings: &mut Findings) {
         let mut run: Option<Run> = None;
         for (block, word) in self.words().enumerate() {
-            let wrong = find_error(word, block, self.rows, self.block);
+            let wrong = find_error(word, block, self.rows, self.block_size);
             match &mut run {
                 Some(run) if (run.word, run.wrong) == (word, wrong) => run.len += 1,
                 _ => {
@@ -111,7 +111,8 @@ impl Map<'_, '_> {
         };
         let (code, why) = match wrong {
             Wrong::NoSuchRow => ("map.row", "which does not exist"),
-            Wrong::Leaked => ("map.leaked", "which is free: leaked"),
+            Wrong::Leaked if run.len == 1 => ("map.leaked", "which is free: the block is leaked"),
+            Wrong::Leaked => ("map.leaked", "which is free: the blocks are leaked"),
             Wrong::Stray => ("map.stray", "whose segment is elsewhere"),
         };
         let row = owner.row;
@@ -127,7 +128,7 @@ impl Map<'_, '_> {
 
     /// Checks that a segment owns the blocks of its range.
     fn check_run(&self, entry: &Entry<'_>, findings: &mut Findings) {
-        let (first, count) = entry.run(self.block);
+        let (first, count) = entry.run(self.block_size);
         let end = first.saturating_add(count).min(self.available);
         // The first block of another owner ends the check: its time is bounded by own blocks.
         let owner = |block| {

@@ -42,7 +42,7 @@ fn segment(
     if contents.is_some() || entry.is_unchanged(scene) {
         findings.append(found);
     }
-    let (first, _) = entry.run(scene.registry.geometry().block);
+    let (first, _) = entry.run(scene.registry.geometry().block_size);
     let tables = scene.registry.tables();
     Segment {
         row: words.row,
@@ -51,7 +51,7 @@ fn segment(
         name: entry.name(),
         kind: kind_name(words.kind),
         kind_number: words.kind.0,
-        offset: tables.data + first.min(tables.blocks) * scene.registry.geometry().block,
+        offset: tables.data + first.min(tables.blocks) * scene.registry.geometry().block_size,
         length: words.length,
         contents,
     }
@@ -92,7 +92,7 @@ impl Inside<'_, '_> {
         let Some(left) = budget.checked_sub(len) else {
             self.damaged(
                 "row.overlap",
-                "not inspected: the segments are longer than the region",
+                "not inspected: the segments are together longer than the region",
             );
             return None;
         };

@@ -91,7 +91,8 @@ fn load(memory: Window<'_>) -> (u32, Header) {
 
 fn describe_magic(magic: u32) -> String {
     match magic {
-        0 => "the first word is 0: never formatted, or formatting did not finish".to_owned(),
+        0 => "the first word is 0: the memory was never formatted, or formatting did not finish"
+            .to_owned(),
         _ => format!("the first word is {magic:#010x}, not the magic {MAGIC:#010x}"),
     }
 }

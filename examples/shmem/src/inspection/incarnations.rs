@@ -24,7 +24,7 @@ impl Incarnations {
     }
 
     /// Returns true if `incarnation` is gone. Returns `None` if nothing is known about it: its
-    /// partition never attached, or not yet in this incarnation. It may have another source.
+    /// partition never attached, or not yet in this incarnation, which then has another origin.
     pub(super) fn is_gone(&self, incarnation: Incarnation) -> Option<bool> {
         let slot = self
             .slots

@@ -80,7 +80,7 @@ impl Inside<'_, '_> {
                 "waited"
             };
             let what =
-                format!("partition {partition} {state} when its incarnation {incarnation} ended");
+                format!("partition {partition} {state} when incarnation {incarnation} of it ended");
             self.left("lock.ticket", what);
         }
     }
@@ -149,7 +149,7 @@ impl Inside<'_, '_> {
         let newest = found.iter().map(|party| party.arrived).reduce(later);
         let mut parties = Vec::new();
         for party in found {
-            let what = "the others wait for";
+            let what = "the other parties wait for";
             let incarnation = match party.incarnation.holder {
                 Holder::Incarnation(incarnation) if Some(party.arrived) != newest => {
                     Some(self.holder(incarnation, "lock.party", what))
@@ -202,14 +202,15 @@ impl Inside<'_, '_> {
             Health::Suspect => {
                 self.left(
                     "lock.suspect",
-                    "an owner died inside, and it is not repaired yet",
+                    "an owner died while it held the lock, and the data is not repaired yet",
                 );
                 "suspect"
             }
             Health::Poisoned => {
                 self.left(
                     "lock.poisoned",
-                    "an owner died inside, and it was not repaired: it stays poisoned",
+                    "an owner died while it held the lock, and the data was not repaired: the lock \
+                     stays poisoned",
                 );
                 "poisoned"
             }

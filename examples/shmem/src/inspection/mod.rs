@@ -125,7 +125,7 @@ impl Scene<'_> {
             rows: geometry.segments,
             rows_used: rows.used(),
             partitions: geometry.partitions,
-            block_bytes: geometry.block,
+            block_bytes: geometry.block_size,
             blocks: tables.blocks,
             blocks_free: space.free,
             largest_free_run: space.largest_run,

@@ -15,7 +15,7 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> (Vec<Partition>, Incarnations) {
     let mut kernel = (source == Source::Live).then(|| Kernel {
-        space: Process::this().space,
+        namespace_id: Process::this().namespace_id,
         processes: Processes::new(*registry),
     });
     let mut partitions = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn read(
 
 /// The processes of this machine.
 struct Kernel<'m> {
-    space: u32,
+    namespace_id: u32,
     processes: Processes<'m>,
 }
 
@@ -51,10 +51,16 @@ fn shown(
     slot: &shmem_registry::Partition,
     kernel: Option<&mut Kernel<'_>>,
 ) -> Partition {
-    let Process { space, number, .. } = slot.process;
-    let here = kernel.as_ref().map(|kernel| space == kernel.space);
+    let Process {
+        namespace_id,
+        number,
+        ..
+    } = slot.process;
+    let on_this_kernel = kernel
+        .as_ref()
+        .map(|kernel| namespace_id == kernel.namespace_id);
     let alive = kernel
-        .filter(|_| here == Some(true) && slot.attached)
+        .filter(|_| on_this_kernel == Some(true) && slot.attached)
         .map(|kernel| !kernel.processes.is_gone(incarnation));
     let known = slot.process != Process::UNKNOWN;
     Partition {
@@ -68,7 +74,7 @@ fn shown(
         moves: None,
         process: known.then_some(ProcessView {
             number,
-            here,
+            on_this_kernel,
             alive,
         }),
     }

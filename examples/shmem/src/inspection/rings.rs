@@ -23,14 +23,14 @@ impl Inside<'_, '_> {
             fill_bytes: backlog.bytes,
             records: backlog.records,
             earlier: backlog.earlier,
-            counted_to: match backlog.end {
-                ring::End::Nothing => "end",
-                ring::End::Limit => "limit",
-                ring::End::Moving => "moving",
-                ring::End::Corrupt(_) => "corrupt",
+            counted_to: match backlog.stop {
+                ring::Stop::Nothing => "end",
+                ring::Stop::Limit => "limit",
+                ring::Stop::Moving => "moving",
+                ring::Stop::Corrupt(_) => "corrupt",
             },
+            position: seen.position,
             head: seen.head,
-            released: seen.given_back,
             tail: seen.tail,
             producer: self.claim(seen.producer, "producing"),
             consumer: self.claim(seen.consumer, "consuming"),
@@ -55,7 +55,7 @@ impl Inside<'_, '_> {
             record_bytes: seen.record_size,
             records: seen.backlog(),
             position: seen.position,
-            released: seen.given_back,
+            head: seen.head,
             tail: seen.tail,
             producer: self.claim(claim(seen.producer), "producing"),
             consumer: self.claim(claim(seen.consumer), "consuming"),
@@ -64,8 +64,8 @@ impl Inside<'_, '_> {
     }
 
     fn check_positions(&mut self, seen: &ring::Inspection) {
-        let end = seen.head.wrapping_add(seen.backlog.bytes);
-        if let ring::End::Corrupt(corrupt) = seen.backlog.end {
+        let end = seen.position.wrapping_add(seen.backlog.bytes);
+        if let ring::Stop::Corrupt(corrupt) = seen.backlog.stop {
             let ring::Backlog { records, .. } = seen.backlog;
             let what = format!(
                 "its {} {:#x} is invalid: position {end:#x}, {} before it",
@@ -76,7 +76,7 @@ impl Inside<'_, '_> {
             return self.damaged("ring.records", what);
         }
         let ahead = seen.tail.wrapping_sub(end);
-        let whole = seen.backlog.end == ring::End::Nothing;
+        let whole = seen.backlog.stop == ring::Stop::Nothing;
         if !seen.tail.is_multiple_of(8) || (whole && ahead.cast_signed() > 0) {
             let what = format!(
                 "its tail {:#x} is not where its records end, {end:#x}",
@@ -127,7 +127,7 @@ impl Inside<'_, '_> {
         }
         report::Bell {
             armed: bell.armed != 0,
-            rings: bell.rings,
+            ring_count: bell.ring_count,
         }
     }
 }

@@ -91,13 +91,14 @@ impl<'m> Rows<'m> {
                     } = owner;
                     let what = format!(
                         "{} by incarnation {incarnation} of partition {partition}, which is gone: \
-                         reap frees it",
+                         Registry::reap in any partition frees it",
                         row.state
                     );
                     findings.left("row.unfinished", at, what);
                 }
                 None if self.entries[row.row].words.owner == 0 => {
-                    let what = "removed, and not freed: reap frees it";
+                    let what = "removed, but its blocks are not freed: Registry::reap in any \
+                                partition frees them";
                     findings.left("row.unfinished", at, what);
                 }
                 _ => {}
@@ -214,7 +215,7 @@ impl<'m> Entry<'m> {
             let what = format!("its identifier {:#018x} does not match its name", words.id);
             damaged("row.identifier", what);
         }
-        let (first, count) = self.run(scene.registry.geometry().block);
+        let (first, count) = self.run(scene.registry.geometry().block_size);
         let blocks = scene.registry.tables().blocks;
         if words.segment.is_err() || first.saturating_add(count) > blocks {
             let what = format!(

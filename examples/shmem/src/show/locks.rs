@@ -1,4 +1,4 @@
-//! Locks: a table with the state of each as text, since the kinds differ.
+//! Locks: a table with the state of each as text, because the kinds differ.
 
 use super::names::{incarnation, segment_name};
 use super::tables;

@@ -69,7 +69,7 @@ fn process(partition: &Partition) -> String {
     let Some(process) = partition.process else {
         return "-".to_owned();
     };
-    let state = match (process.here, process.alive) {
+    let state = match (process.on_this_kernel, process.alive) {
         (_, Some(true)) => " alive",
         (_, Some(false)) => " ended",
         (Some(false), None) => " elsewhere",

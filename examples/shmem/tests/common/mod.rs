@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use shmem_core::call::{self, CallLine};
-use shmem_core::doorbell::Silent;
+use shmem_core::doorbell::NoDoorbell;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{self, Writer};
@@ -34,7 +34,7 @@ impl Sample {
         let geometry = Geometry {
             segments: 16,
             partitions: 8,
-            block: 128,
+            block_size: 128,
         };
         Registry::format(region, geometry).unwrap();
         let sample = Self { directory, memory };
@@ -56,17 +56,17 @@ impl Sample {
     fn fill_rings(&self, one: Incarnation, two: Incarnation) {
         let command = self.segment("kmon.command", Kind::RING, Ring::segment_len(1024));
         let command = Ring::attach(command).unwrap();
-        let mut producer = command.producer(one).unwrap();
-        let mut consumer = command.consumer(two, OnRestart::Discard).unwrap();
+        let mut producer = command.claim_producer(one).unwrap();
+        let mut consumer = command.claim_consumer(two, OnRestart::Discard).unwrap();
         for line in ["cd /tmp", "uname -a\n", "ls"] {
             producer.push(line.as_bytes()).unwrap();
         }
         consumer.pop(&mut [0; 16]).unwrap();
         let result = self.segment("kmon.result", Kind::RING, Ring::segment_len(4096));
         let result = Ring::attach(result).unwrap();
-        let results = result.producer(two).unwrap();
+        let results = result.claim_producer(two).unwrap();
         // Released, unlike the other ends.
-        drop(result.consumer(one, OnRestart::Keep).unwrap());
+        drop(result.claim_consumer(one, OnRestart::Keep).unwrap());
         std::mem::forget((producer, consumer, results));
 
         let stats = self.segment("kmon.stats", Kind::SNAPSHOT, snapshot::segment_len(500));
@@ -76,7 +76,7 @@ impl Sample {
 
     fn fill_locks(&self, one: Incarnation, two: Incarnation) {
         let window = self.segment("jobs", Kind::MUTEX, Mutex::<[u64; 8]>::SEGMENT_LEN);
-        let jobs = Mutex::<[u64; 8]>::attach(window, one, &Silent).unwrap();
+        let jobs = Mutex::<[u64; 8]>::attach(window, one, &NoDoorbell).unwrap();
         std::mem::forget(jobs.try_lock(&mut AssumeAlive).unwrap());
 
         let window = self.segment("bus", Kind::BAKERY, BakeryMutex::<[u64; 8]>::SEGMENT_LEN);
@@ -85,17 +85,17 @@ impl Sample {
         std::mem::forget(bus.try_lock(&mut AssumeAlive).unwrap());
 
         let window = self.segment("pool", Kind::SEMAPHORE, Semaphore::segment_len(8));
-        let pool = Semaphore::attach(window, one, &Silent).unwrap();
+        let pool = Semaphore::attach(window, one, &NoDoorbell).unwrap();
         pool.add(3).unwrap();
         std::mem::forget(pool.try_acquire(&mut AssumeAlive).unwrap());
 
         let window = self.segment("map", Kind::RWLOCK, RwLock::<[u64; 8]>::SEGMENT_LEN);
-        let map = RwLock::<[u64; 8]>::attach(window, two, &Silent).unwrap();
+        let map = RwLock::<[u64; 8]>::attach(window, two, &NoDoorbell).unwrap();
         std::mem::forget(map.try_read(&mut AssumeAlive).unwrap());
 
         let window = self.segment("start", Kind::BARRIER, Barrier::segment_len(4));
         // SAFETY: the only handle of its incarnation.
-        let mut start = unsafe { Barrier::attach(window, one, 2, &Silent) }.unwrap();
+        let mut start = unsafe { Barrier::attach(window, one, 2, &NoDoorbell) }.unwrap();
         start.try_wait(&mut AssumeAlive).unwrap();
 
         let line = self.segment("demo.call", Kind::CALL_LINE, call::SEGMENT_LEN);

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shmem_core::Mapping;
-use shmem_core::region::Place;
+use shmem_core::region::MemorySource;
 use tempfile::TempDir;
 
 use crate::PATIENCE;
@@ -195,7 +195,11 @@ impl Machine {
 
     /// Maps the region of instance `number` as its daemon does.
     pub fn region(&self, number: u8) -> Mapping {
-        self.place(number).parse::<Place>().unwrap().open().unwrap()
+        self.place(number)
+            .parse::<MemorySource>()
+            .unwrap()
+            .open()
+            .unwrap()
     }
 
     fn path(&self) -> &Path {

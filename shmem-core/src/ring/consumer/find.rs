@@ -5,7 +5,7 @@ use super::super::error::PopError;
 use super::super::header::{stride, Header};
 use super::super::memory::SMALL;
 use super::classify::{classify, Class, ConsumerView};
-use super::state::{Consumer, Expected, DISCARDS};
+use super::state::{Consumer, Expected, MAX_DISCARDS};
 use crate::error::Corrupt;
 use crate::primitive::{
     fence,
@@ -46,7 +46,7 @@ impl Consumer<'_> {
     /// Handles restarts, records to discard, and an empty ring.
     #[cold]
     fn next_slow(&mut self, mut not_found: NotFound) -> Result<Found, PopError> {
-        for _ in 0..DISCARDS {
+        for _ in 0..MAX_DISCARDS {
             let restarted_by = match not_found {
                 NotFound::Empty => return Err(self.sync_and_report_empty()),
                 NotFound::Terminal(error) => return Err(error),

@@ -12,11 +12,11 @@ use crate::primitive::Ordering::{Relaxed, Release};
 /// The most records that one call discards. After that many it returns
 /// [`PopError::Empty`], although there may be more. [`Consumer::is_empty`] then returns
 /// `false`, and [`Consumer::wait`] does not sleep.
-pub const DISCARDS: u32 = 64;
+pub const MAX_DISCARDS: u32 = 64;
 
 /// The end that pops. Dropping it releases the claim.
 ///
-/// After another incarnation takes this end over, every call returns [`PopError::Evicted`]
+/// After another incarnation takes over this end, every call returns [`PopError::Evicted`]
 /// (R7), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
@@ -26,7 +26,7 @@ pub struct Consumer<'m> {
     /// Our position: the first record not released. This end never loads the copy in memory,
     /// `position`.
     pub(super) head: u32,
-    /// The last `head` that we stored to memory; it lags.
+    /// The last `head` that we stored to memory; `head` may be ahead of it.
     pub(super) stored_head: u32,
     /// The header that the next record probably has.
     pub(super) expected: Expected,

@@ -6,7 +6,7 @@
 //! - **B1** Only the partition that is inside uses `holder`, `health` and the protected bytes.
 //! - **B2** A partition that enters stores its incarnation in `holder`, and stores 0 there before
 //!   it releases its ticket. So a partition that enters and finds an incarnation there comes after
-//!   one that died inside.
+//!   one that died while it held the lock.
 //! - **B3** If it finds one, it stores its own incarnation in `health`, which means *suspect*, and
 //!   then in `holder`. Only `make_consistent` removes the first.
 //! - **B4** *Suspect* bytes are left only as *poisoned*, which is stored before `holder` becomes 0.
@@ -224,7 +224,7 @@ impl<'m> RawBakeryMutex<'m> {
         Ok(())
     }
 
-    /// Returns the incarnation that is inside: for inspection, it may have changed since.
+    /// Returns the incarnation that holds the mutex: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
@@ -277,8 +277,8 @@ impl<'m> RawBakeryMutex<'m> {
         }
     }
 
-    /// Returns true if the last owner died inside; the caller has just entered. Returns an error if
-    /// that owner is still inside (B6).
+    /// Returns true if the last owner died while it held the lock; the caller has just entered.
+    /// Returns an error if that owner still holds it (B6).
     fn died_inside(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         let Some(holder) = self.owner().map_err(LockFailure::Corrupt)? else {
             return Ok(false);

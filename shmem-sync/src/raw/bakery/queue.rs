@@ -302,7 +302,7 @@ impl<'m> Queue<'m> {
         Colour::from_word(word).ok_or_else(corrupt)
     }
 
-    /// Waits one step for no other partition.
+    /// Waits one step, without waiting for a particular partition.
     fn idle(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         let us = self.incarnation.partition();
         self.wait_step(waiter, None, us, self.ticket).map(|_| ())

@@ -1,4 +1,4 @@
-//! Many readers or one writer, between partitions that may die inside.
+//! Many readers or one writer, between partitions that may die while they hold the lock.
 //!
 //! | `writer`  | `writing` | reader words | meaning                                             |
 //! |-----------|-----------|--------------|-----------------------------------------------------|
@@ -76,11 +76,11 @@ const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
+/// use shmem_core::{doorbell::NoDoorbell, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawRwLock, Acquired, AssumeAlive};
 ///
 /// let heap = Heap::new(RawRwLock::segment_len(0));
-/// let lock = RawRwLock::attach(heap.window(), Incarnation::first(1), &Silent)?;
+/// let lock = RawRwLock::attach(heap.window(), Incarnation::first(1), &NoDoorbell)?;
 /// let (acquired, place) = lock.read(&mut Spin::forever(), &mut AssumeAlive)?;
 /// assert_eq!(acquired, Acquired::Clean);
 /// // SAFETY: locked for reading above, and nothing else unlocks it.

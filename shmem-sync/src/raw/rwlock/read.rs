@@ -49,8 +49,8 @@ impl RawRwLock<'_> {
     ///
     /// # Safety
     ///
-    /// The caller has this reader word, or knows that this incarnation does not have it; no guard
-    /// of it and no pointer to what the lock protects is used after this.
+    /// The caller has this reader word, or relies on the error because this incarnation does not
+    /// have it. No guard of it and no pointer to what the lock protects is used after this.
     pub unsafe fn unlock_read(&self, place: usize) -> Result<(), NotHeld> {
         match place < PLACES {
             true => self.release_reader(place),

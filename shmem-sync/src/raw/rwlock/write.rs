@@ -48,8 +48,8 @@ impl<'m> RawRwLock<'m> {
     ///
     /// # Safety
     ///
-    /// The caller writes, or knows that this incarnation does not; no guard of it and no pointer
-    /// to what the lock protects is used after this.
+    /// The caller writes, or relies on the error because this incarnation does not. No guard of it
+    /// and no pointer to what the lock protects is used after this.
     pub unsafe fn unlock_write(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
         if health::is_suspect(self.health, self.incarnation) {
@@ -67,7 +67,8 @@ impl<'m> RawRwLock<'m> {
     ///
     /// # Safety
     ///
-    /// The caller writes, or knows that this incarnation does not; it has repaired the bytes.
+    /// The caller writes and has repaired the bytes, or relies on the error because this
+    /// incarnation does not write.
     pub unsafe fn make_consistent(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
         health::repair(self.health, self.incarnation);

@@ -64,7 +64,7 @@ impl RawSemaphore<'_> {
                 Pause::Sleep => {
                     slept = SLEEPERS;
                     if let Some(seen) = self.arm() {
-                        wait.sleep(self.rings().as_atomic(), seen.to_le());
+                        wait.sleep(self.ring_count().as_atomic(), seen.to_le());
                     }
                 }
             }
@@ -170,18 +170,18 @@ impl RawSemaphore<'_> {
         taken.is_ok()
     }
 
-    /// Sets the flag on every word (P3). Returns the earlier value of `rings`; `None` if the caller
-    /// should check again, because a permit is free or a word changed.
+    /// Sets the flag on every word (P3). Returns the earlier value of `ring_count`; `None` if the
+    /// caller should check again, because a permit is free or a word changed.
     fn arm(&self) -> Option<u32> {
         // relaxed: the Release of each exchange below comes after it.
-        let seen = self.rings().load(Relaxed);
+        let seen = self.ring_count().load(Relaxed);
         for at in self.places() {
             // relaxed: the exchange of the value that was found decides.
             let found = self.permit(at).load(Relaxed);
             if found == FREE {
                 return None;
             }
-            // Release: pairs with the exchange in `exchange_for_free`; we have read `rings`.
+            // Release: pairs with the exchange in `exchange_for_free`; we have read `ring_count`.
             // loom: loom_semaphore::a_release_changes_the_rings_that_the_sleeper_loaded
             // relaxed: on failure, the caller checks again.
             self.permit(at)

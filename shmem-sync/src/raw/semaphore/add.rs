@@ -24,9 +24,9 @@ impl RawSemaphore<'_> {
     /// Adds this number of free permits: all of them, or none.
     ///
     /// The places for them are reserved first. A caller that dies meanwhile has added some of them.
-    /// The places that it reserved become room again as soon as a partition that finds no permit
-    /// learns of its death. A caller that ran but was treated as gone may add a permit late, in a
-    /// place that another has reserved since: both count it.
+    /// The places that it reserved become free again when a partition that finds no permit learns
+    /// of its death. A caller that ran but was treated as gone may add a permit late, in a place
+    /// that another has reserved since: both count it.
     ///
     /// # Errors
     ///

@@ -67,9 +67,10 @@ impl fmt::Display for AddError {
                 f,
                 "{asked} permits do not fit: {room} of {capacity} places are free"
             ),
-            Self::Evicted => {
-                f.write_str("treated as gone while it added permits: some may be missing")
-            }
+            Self::Evicted => f.write_str(
+                "this incarnation was treated as gone while it added permits: some may be \
+                     missing",
+            ),
         }
     }
 }

@@ -21,29 +21,29 @@
 //!   only after the first is gone. All changes are exchanges of the exact word. So if an
 //!   incarnation was treated as gone while it ran, its late release changes nothing of another's.
 //! - **P2** The flag, once set, stays until the permit is free. The partition that frees the permit
-//!   changes `rings` and rings.
+//!   changes `ring_count` and rings.
 //! - **P3** A partition that sleeps has set the flag on every word, found no free permit, and
-//!   sleeps only while `rings` is what it was before.
+//!   sleeps only while `ring_count` is what it was before.
 //! - **P4** A partition that has slept takes a free permit with the flag. If it has slept and
 //!   leaves without a permit, it rings: one ring wakes one sleeper, and there may be others.
 //!
 //! ```text
 //!   sleeper                       releaser
-//!   seen = rings                  l + flag -> 1
-//!   every word: set the flag      rings += 1
-//!   rings == seen? -> sleep       ring
+//!   seen = ring_count             l + flag -> 1
+//!   every word: set the flag      ring_count += 1
+//!   ring_count == seen? -> sleep  ring
 //! ```
 //!
 //! The exchanges of one word have an order. If the releaser's comes first, the sleeper finds the
 //! permit. If the sleeper's comes first, the releaser sees the flag, and the value that it stores
-//! in `rings` is new to the sleeper. So no fence is needed, and a release costs one exchange while
-//! no partition sleeps. The sleeper exchanges even a word that has the flag, because a load could
-//! return an old value.
+//! in `ring_count` is new to the sleeper. So no fence is needed, and a release costs one exchange
+//! while no partition sleeps. The sleeper exchanges even a word that has the flag, because a load
+//! could return an old value.
 //!
 //! | store | paired load | hands over |
 //! |-------|-------------|------------|
 //! | `permit` in `exchange_for_free` | `permit` in `try_take` | the work before the release |
-//! | flag in `arm` | `permit` in `exchange_for_free` | that the sleeper read `rings` |
+//! | flag in `arm` | `permit` in `exchange_for_free` | that the sleeper read `ring_count` |
 //! | `adder` in `end_reservation` | `adder` in `reserve` | the permit that was added |
 //!
 //! An exchange that takes over, sets the flag, or adds continues the release sequence of the one
@@ -83,11 +83,11 @@ const SLEEPERS: u32 = Incarnation::FLAG;
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
+/// use shmem_core::{doorbell::NoDoorbell, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawSemaphore, AssumeAlive};
 ///
 /// let heap = Heap::new(RawSemaphore::segment_len(1));
-/// let semaphore = RawSemaphore::attach(heap.window(), Incarnation::first(1), &Silent)?;
+/// let semaphore = RawSemaphore::attach(heap.window(), Incarnation::first(1), &NoDoorbell)?;
 /// semaphore.add(1)?;
 /// let place = semaphore.acquire(&mut Spin::forever(), &mut AssumeAlive)?;
 /// // SAFETY: acquired above, and nothing else releases it.
@@ -169,8 +169,8 @@ impl<'m> RawSemaphore<'m> {
     ///
     /// # Safety
     ///
-    /// The caller acquired this permit, or knows that this incarnation does not have it; no
-    /// [`Permit`](crate::Permit) of it is used after this.
+    /// The caller acquired this permit, or relies on the error because this incarnation does not
+    /// have it. No [`Permit`](crate::Permit) of it is used after this.
     #[inline]
     pub unsafe fn release(&self, place: usize) -> Result<(), NotHeld> {
         let slept = self.exchange_for_free(place, self.incarnation.word());
@@ -180,7 +180,7 @@ impl<'m> RawSemaphore<'m> {
         Ok(())
     }
 
-    /// Ends the permit at `place`: from now on there is one permit less.
+    /// Removes the permit at `place` from the semaphore, which then has one permit less.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ impl<'m> RawSemaphore<'m> {
             Ok(_) => Ok(false),
             Err(found) if found == ours | SLEEPERS => {
                 // Acquire: pairs with the exchange in `arm`; we come after the sleeper has read
-                // `rings`. Release as above.
+                // `ring_count`. Release as above.
                 // loom: loom_semaphore::a_release_changes_the_rings_that_the_sleeper_loaded
                 // relaxed: on failure, the permit is no longer ours.
                 let freed = word.compare_exchange(found, FREE, AcqRel, Relaxed);
@@ -236,15 +236,15 @@ impl<'m> RawSemaphore<'m> {
     /// Wakes one sleeper, or all.
     #[cold]
     fn ring(&self, all: bool) {
-        let rings = self.rings();
+        let ring_count = self.ring_count();
         // relaxed: the Acquire in `exchange_for_free` comes after the sleeper's load of it.
-        let count = rings.load(Relaxed);
+        let count = ring_count.load(Relaxed);
         // One attempt: if it fails, another has changed the word since.
         // relaxed: only shows that there is a change; a partition that wakes checks the permits.
-        let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
+        let _ = ring_count.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
         match all {
-            false => self.bell.ring(rings.as_atomic()),
-            true => self.bell.ring_all(rings.as_atomic()),
+            false => self.bell.ring(ring_count.as_atomic()),
+            true => self.bell.ring_all(ring_count.as_atomic()),
         }
     }
 
@@ -266,7 +266,7 @@ impl<'m> RawSemaphore<'m> {
         self.segment.word(CONTROL + at * PLACE + field)
     }
 
-    fn rings(&self) -> Word<'m> {
-        self.segment.word(offset_of!(SemaphoreControl, rings))
+    fn ring_count(&self) -> Word<'m> {
+        self.segment.word(offset_of!(SemaphoreControl, ring_count))
     }
 }

@@ -40,7 +40,7 @@ fn an_attached_instance_is_not_attached_again() {
     machine
         .console
         .check(reported == 2, "both are attached already");
-    machine.see_state(2, "waiting for guestd");
+    machine.see_state(2, "starting");
 }
 
 #[test]

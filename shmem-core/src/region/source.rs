@@ -13,7 +13,7 @@ use super::{MapError, Mapping};
 
 /// Where a region's memory comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum MemorySource {
     /// `fd:3`: an inherited descriptor.
     Fd(RawFd),
     /// `shm:/name`: POSIX shared memory.
@@ -40,11 +40,11 @@ pub enum Place {
     Pci(PathBuf),
 }
 
-/// Why a place cannot be opened. The message is one line.
+/// Why a memory source cannot be opened. The message is one line.
 #[derive(Debug)]
-pub enum PlaceError {
-    /// The text is not a place.
-    NoPlace {
+pub enum MemorySourceError {
+    /// The text is not a memory source.
+    NotASource {
         /// The text.
         text: String,
     },
@@ -62,10 +62,10 @@ pub enum PlaceError {
     Map(MapError),
 }
 
-impl fmt::Display for PlaceError {
+impl fmt::Display for MemorySourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPlace { text } => write!(
+            Self::NotASource { text } => write!(
                 f,
                 "{text:?} is not a place of a region: give fd:N, shm:/NAME, file:PATH, \
                  file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH or pci:PATH"
@@ -80,50 +80,50 @@ impl fmt::Display for PlaceError {
     }
 }
 
-impl Error for PlaceError {
+impl Error for MemorySourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Map(error) => error.source(),
-            Self::NoPlace { .. } | Self::NotInherited { .. } | Self::TooLong { .. } => None,
+            Self::NotASource { .. } | Self::NotInherited { .. } | Self::TooLong { .. } => None,
         }
     }
 }
 
-impl From<MapError> for PlaceError {
+impl From<MapError> for MemorySourceError {
     fn from(error: MapError) -> Self {
         Self::Map(error)
     }
 }
 
-impl FromStr for Place {
-    type Err = PlaceError;
+impl FromStr for MemorySource {
+    type Err = MemorySourceError;
 
-    fn from_str(text: &str) -> Result<Self, PlaceError> {
-        parse(text).ok_or_else(|| PlaceError::NoPlace {
+    fn from_str(text: &str) -> Result<Self, MemorySourceError> {
+        parse(text).ok_or_else(|| MemorySourceError::NotASource {
             text: text.to_owned(),
         })
     }
 }
 
-fn parse(text: &str) -> Option<Place> {
+fn parse(text: &str) -> Option<MemorySource> {
     let (kind, rest) = text.split_once(':')?;
     if rest.is_empty() {
         return None;
     }
     Some(match kind {
-        "fd" => Place::Fd(rest.parse().ok()?),
-        "shm" => Place::Shm(rest.to_owned()),
-        "file" => file_part(rest).unwrap_or_else(|| Place::File(rest.into())),
-        "pci" => Place::Pci(rest.into()),
+        "fd" => MemorySource::Fd(rest.parse().ok()?),
+        "shm" => MemorySource::Shm(rest.to_owned()),
+        "file" => file_part(rest).unwrap_or_else(|| MemorySource::File(rest.into())),
+        "pci" => MemorySource::Pci(rest.into()),
         "mem" => {
             let (base, len) = range(rest)?;
-            Place::Physical { base, len }
+            MemorySource::Physical { base, len }
         }
         _ => return None,
     })
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for MemorySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fd(fd) => write!(f, "fd:{fd}"),
@@ -140,11 +140,11 @@ impl fmt::Display for Place {
 
 /// Parses `PATH@OFFSET+LENGTH`. Returns `None` if the text after the last `@` is not a range:
 /// then it is part of the path.
-fn file_part(text: &str) -> Option<Place> {
+fn file_part(text: &str) -> Option<MemorySource> {
     let (path, part) = text.rsplit_once('@')?;
     let (offset, len) = range(part)?;
     let path = PathBuf::from(path);
-    Some(Place::FilePart { path, offset, len })
+    Some(MemorySource::FilePart { path, offset, len })
 }
 
 /// Parses `START+LENGTH`.
@@ -168,15 +168,15 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     value.checked_mul(unit)
 }
 
-impl Place {
+impl MemorySource {
     /// Maps the memory. The mapping owns an inherited descriptor from then on.
     ///
     /// # Errors
     ///
-    /// [`PlaceError`] if the memory could not be mapped: its text contains the reason and what
-    /// to do.
-    pub fn open(&self) -> Result<Mapping, PlaceError> {
-        let length = |len| usize::try_from(len).map_err(|_| PlaceError::TooLong { len });
+    /// [`MemorySourceError`] if the memory could not be mapped: its text contains the reason and
+    /// what to do.
+    pub fn open(&self) -> Result<Mapping, MemorySourceError> {
+        let length = |len| usize::try_from(len).map_err(|_| MemorySourceError::TooLong { len });
         Ok(match self {
             Self::Fd(fd) => Mapping::from_fd(inherited(*fd)?)?,
             Self::Shm(name) => Mapping::posix_shm(name, None)?,
@@ -189,8 +189,8 @@ impl Place {
         })
     }
 
-    /// Returns true if the kernel's futexes work on this memory: not on that of a device, nor on
-    /// reserved memory.
+    /// Returns true if futexes work on this memory. They do not on device memory or reserved
+    /// memory.
     pub fn has_futex(&self) -> bool {
         match self {
             Self::Fd(_) | Self::Shm(_) | Self::File(_) | Self::FilePart { .. } => true,
@@ -200,10 +200,10 @@ impl Place {
 }
 
 /// Takes ownership of the inherited descriptor `fd`.
-fn inherited(fd: RawFd) -> Result<OwnedFd, PlaceError> {
+fn inherited(fd: RawFd) -> Result<OwnedFd, MemorySourceError> {
     // `/proc` shows whether it is open, without using a descriptor that is not ours.
     if fd <= 2 || !Path::new(&format!("/proc/self/fd/{fd}")).exists() {
-        return Err(PlaceError::NotInherited { fd });
+        return Err(MemorySourceError::NotInherited { fd });
     }
     // SAFETY: open, not one of the standard three, and passed to this process
     // for this purpose; nothing else in this process owns it.
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_parses_from_its_text() {
+    fn a_memory_source_parses_from_its_text() {
         for text in [
             "fd:3",
             "shm:/kmon2",
@@ -227,18 +227,18 @@ mod tests {
             "mem:0x100000000+0x1000000",
             "pci:/sys/bus/pci/devices/0000:00:04.0/resource2",
         ] {
-            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<MemorySource>().unwrap().to_string(), text);
         }
-        let place = "mem:0x100000000+16M".parse::<Place>().unwrap();
+        let source = "mem:0x100000000+16M".parse::<MemorySource>().unwrap();
         let (base, len) = (1 << 32, 16 << 20);
-        assert_eq!(place, Place::Physical { base, len });
-        let place = "file:a@b@64M+2M".parse::<Place>().unwrap();
+        assert_eq!(source, MemorySource::Physical { base, len });
+        let source = "file:a@b@64M+2M".parse::<MemorySource>().unwrap();
         let (path, offset, len) = ("a@b".into(), 64 << 20, 2 << 20);
-        assert_eq!(place, Place::FilePart { path, offset, len });
+        assert_eq!(source, MemorySource::FilePart { path, offset, len });
     }
 
     #[test]
-    fn an_invalid_place_is_reported_in_one_line() {
+    fn an_invalid_memory_source_is_reported_in_one_line() {
         for text in [
             "",
             "fd",
@@ -249,15 +249,15 @@ mod tests {
             "mem:1+99999999999G",
             "usb:1",
         ] {
-            let error = text.parse::<Place>().unwrap_err().to_string();
+            let error = text.parse::<MemorySource>().unwrap_err().to_string();
             assert!(error.contains("not a place of a region") && !error.contains('\n'));
         }
     }
 
     #[test]
     fn a_part_past_the_end_of_a_file_is_an_error() {
-        let place: Place = "file:/dev/null@64M+2M".parse().unwrap();
-        let error = place.open().unwrap_err().to_string();
+        let source: MemorySource = "file:/dev/null@64M+2M".parse().unwrap();
+        let error = source.open().unwrap_err().to_string();
         assert!(
             error.contains("2097152 bytes of /dev/null at 0x4000000: the file ends at 0x0"),
             "{error}"
@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn a_descriptor_that_is_not_open_is_an_error() {
-        let error = Place::Fd(999).open().unwrap_err().to_string();
+        let error = MemorySource::Fd(999).open().unwrap_err().to_string();
         assert!(error.starts_with("fd:999 is not"), "{error}");
-        assert!(Place::Fd(1).open().is_err());
+        assert!(MemorySource::Fd(1).open().is_err());
     }
 }
