@@ -175,7 +175,8 @@ static u64 now(void *context)
 	return get_timer(0) * NS_PER_MS;
 }
 
-static void sleep_once(void *context, const u32 *ring_count, u32 seen, u64 longest)
+static void sleep_once(void *context, const u32 *ring_count, u32 seen,
+		       u64 longest)
 {
 	km_yield();
 	if (ctrlc())

@@ -75,7 +75,7 @@ impl<'m> Registry<'m> {
             fence(SeqCst);
             let finished = self.acquire_row(row, 0, by).map(|claim| finish(claim, 0));
             // Any other error means that the chain is contended or corrupt. The segment is removed
-            // nevertheless, and `reap` takes the row down.
+            // anyway, and `reap` takes the row down.
             return match finished {
                 Some(Err(WalkError::Evicted)) => Err(RemoveError::Evicted),
                 _ => Ok(()),
@@ -119,7 +119,7 @@ impl<'m> Registry<'m> {
             let Some(claim) = claim else {
                 continue;
             };
-            // Pairs with the fence in `insert`, in case the owner is alive nevertheless.
+            // Pairs with the fence in `insert`, in case the owner is in fact alive.
             // loom: loom_removal::an_evicted_creator_gets_an_error_or_its_segment_stays
             fence(SeqCst);
             match finish(claim, owner) {

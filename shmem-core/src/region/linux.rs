@@ -395,7 +395,7 @@ impl Mapping {
     }
 }
 
-/// Returns the bytes of memory and swap space of this machine.
+/// Returns the size in bytes of the memory and swap space of this machine.
 fn machine_memory() -> u64 {
     let info = rustix::system::sysinfo();
     #[allow(clippy::useless_conversion)] // 32 bits wide on 32-bit machines.

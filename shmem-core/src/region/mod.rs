@@ -99,7 +99,7 @@ impl<'m> Region<'m> {
         check_len(&memory)?;
         let word = |offset| memory.word(offset);
         // Whatever the memory contained: the next number differs from the generation of an earlier
-        // handle, even if an earlier format died half-way.
+        // handle, even if a partition died while it formatted the memory.
         // relaxed: only the formatting partition stores it, one at a time.
         let before = word(offset_of!(RegionHeader, generation)).load(Relaxed);
         let generation = before.wrapping_add(1).max(1);

@@ -251,7 +251,7 @@ impl<'m> Queue<'m> {
         Ok(last)
     }
 
-    /// Waits until no partition is before us.
+    /// Waits until no partition is ahead of us in the queue.
     fn wait(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         for partition in self.others() {
             let mut drawn = false;

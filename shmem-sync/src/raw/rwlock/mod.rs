@@ -140,8 +140,8 @@ impl<'m> RawRwLock<'m> {
         self.writer.holder()
     }
 
-    /// Returns the incarnations that read, or are about to find that they may not: for inspection.
-    /// One that reads several times is returned as often.
+    /// Returns the incarnations in reader words, for inspection: they read, or are about to give up
+    /// because of a writer. An incarnation that reads several times appears several times.
     pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         // relaxed: for inspection; it may have changed since.
         let found = |place| Incarnation::from_word(self.reader(place).load(Relaxed));
