@@ -16,6 +16,9 @@ use crate::api::notice::Notice;
 /// How many notices are kept.
 const MAX_KEPT: usize = 1000;
 
+/// Prints one line, which is passed without a newline.
+pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
+
 /// Accepts notices, prints them and keeps them.
 pub(crate) struct Notices {
     queue: Mutex<Queue>,
@@ -32,11 +35,18 @@ struct Queue {
 impl Notices {
     /// Creates notices that are printed on standard error.
     pub(crate) fn to_stderr() -> Arc<Self> {
+        Self::new(Box::new(|line| {
+            // Without standard error, clients still get the notice.
+            let _ = writeln!(std::io::stderr(), "kmon: {line}");
+        }))
+    }
+
+    /// Creates notices that `printer` prints.
+    pub(crate) fn new(mut printer: Printer) -> Arc<Self> {
         let (to_print, lines) = channel::<String>();
         std::thread::spawn(move || {
             for line in lines {
-                // Without standard error, clients still get the notice.
-                let _ = writeln!(std::io::stderr(), "kmon: {line}");
+                printer(&line);
             }
         });
         let queue = Queue {
@@ -100,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_newest_notices_are_kept_and_numbered() {
-        let notices = Notices::to_stderr();
+        let notices = Notices::new(Box::new(|_| {}));
         let mut news = notices.subscribe();
         for n in 1..=MAX_KEPT + 2 {
             notices.post(format!("notice {n}"));

@@ -7,8 +7,7 @@ use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Prints one line, which is passed without a newline.
-pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
+use crate::notices::Printer;
 
 /// Accepts notices and prints them.
 #[derive(Debug)]

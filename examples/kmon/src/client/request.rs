@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Full};
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::starter;
 use crate::api::fault::Failure;
+use crate::api::{Done, Fate, Shutdown};
 use crate::interrupt::Interrupt;
 use crate::rundir::socket_in;
 
@@ -42,6 +44,8 @@ pub(crate) struct Client {
     interrupt: Interrupt,
     /// A server that has died is started again.
     revives: bool,
+    /// This client ends the server.
+    ends_server: AtomicBool,
 }
 
 /// A part of an instance's log.
@@ -60,6 +64,7 @@ impl Client {
             directory,
             interrupt,
             revives: false,
+            ends_server: AtomicBool::new(false),
         }
     }
 
@@ -81,6 +86,21 @@ impl Client {
 
     pub(crate) fn revives(&self) -> bool {
         self.revives
+    }
+
+    /// Ends the server.
+    pub(crate) fn shut_down(&self, instances: Fate) -> anyhow::Result<()> {
+        self.ends_server.store(true, Ordering::Relaxed);
+        match self.post::<Done>("/v1/shutdown", &Shutdown { instances }) {
+            // Another client was faster.
+            Err(error) if error.is::<NoServer>() => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Returns true if this client has asked the server to end.
+    pub(super) fn ends_server(&self) -> bool {
+        self.ends_server.load(Ordering::Relaxed)
     }
 
     /// Returns true if a server answers.

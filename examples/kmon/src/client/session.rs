@@ -55,6 +55,9 @@ impl Followed {
         let mut is_reported = false;
         loop {
             self.show_all(&mut socket);
+            if client.ends_server() {
+                return;
+            }
             // Another server counts its notices from 1.
             self.last.store(0, Ordering::Relaxed);
             socket = loop {

@@ -70,8 +70,16 @@ impl Session {
         mut words: Vec<String>,
         front: &mut Front,
     ) -> anyhow::Result<Next> {
+        let short = words.first().cloned().unwrap_or_default();
         line::complete_name(&mut words)?;
-        self.run_parsed(line::parse_words(&words)?, front)
+        let parsed = match line::parse_words(&words)? {
+            Parsed::HelpText(text) => {
+                let usage = |name: &str| format!("Usage: {name}");
+                Parsed::HelpText(text.replace(&usage(&words[0]), &usage(&format!("kmon {short}"))))
+            }
+            parsed => parsed,
+        };
+        self.run_parsed(parsed, front)
     }
 
     fn run_parsed(&mut self, parsed: Parsed, front: &mut Front) -> anyhow::Result<Next> {

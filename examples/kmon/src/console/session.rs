@@ -45,8 +45,8 @@ pub(crate) fn run(
     let resized = signal_hook::low_level::pipe::register(SIGWINCH, wake.try_clone()?)?;
     let pending = terminal.take_pending();
     let raw = terminal.raw(true)?;
+    terminal::write_stdout(format!("{}\r\n", greeting(wanted.number)).as_bytes())?;
     let display = Display::default();
-    display.show(format!("{}\r\n", greeting(wanted.number)).as_bytes(), None);
     let mut session = Session {
         client,
         mode: wanted.mode,

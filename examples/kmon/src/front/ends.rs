@@ -2,20 +2,7 @@
 
 use crate::api::fault::{Code, Fault};
 use crate::api::instances::{Halt, HaltAnswer, List};
-use crate::api::{Done, Fate, Shutdown};
-use crate::client::{Client, NoServer};
-
-/// Ends all instances and the server.
-pub(super) fn end_all(client: &Client) -> anyhow::Result<()> {
-    let shutdown = Shutdown {
-        instances: Fate::Halt,
-    };
-    match client.post::<Done>("/v1/shutdown", &shutdown) {
-        // Another client was faster.
-        Err(error) if error.is::<NoServer>() => Ok(()),
-        done => done.map(drop),
-    }
-}
+use crate::client::Client;
 
 /// Ends instance `number` if it runs.
 pub(super) fn halt(client: &Client, number: u8) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::ends::end_all;
+use crate::api::Fate;
 use crate::commands::{CommandFailed, Next, Session, UsageError};
 use crate::script::{Front, Reported, print_error};
 use crate::terminal;
@@ -11,7 +11,7 @@ use crate::terminal;
 pub(crate) fn run(mut session: Session, mut front: Front, words: Vec<String>) -> ExitCode {
     let done = session.run_words(words, &mut front);
     let done = done.and_then(|next| match next {
-        Next::QuitAll => end_all(&session.client),
+        Next::QuitAll => session.client.shut_down(Fate::Halt),
         _ => Ok(()),
     });
     terminal::restore();

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use signal_hook::consts::SIGHUP;
 
 use super::editor::{Edited, Editor};
-use super::ends::{count_running, end_all};
+use super::ends::count_running;
+use crate::api::Fate;
 use crate::api::instances::List;
 use crate::commands::{Next, Session};
 use crate::script::Front;
@@ -39,7 +40,7 @@ pub(crate) fn run(
         let done = match session.run_line(&line, &mut front) {
             Ok(Next::Continue) => continue,
             Ok(Next::Leave) => break,
-            Ok(Next::QuitAll) => end_all(&session.client),
+            Ok(Next::QuitAll) => session.client.shut_down(Fate::Halt),
             Ok(Next::Quit) => match &mut front {
                 Front::Terminal(terminal) => quit(&session, terminal, &mut editor),
                 Front::Script(_) => Ok(()),
@@ -85,7 +86,7 @@ fn quit(session: &Session, terminal: &mut Terminal, editor: &mut Editor) -> anyh
     };
     match editor.edit(terminal, &question, std::iter::empty())? {
         Edited::Line(answer) if matches!(answer.trim(), "y" | "Y" | "yes") => {
-            end_all(&session.client)
+            session.client.shut_down(Fate::Halt)
         }
         _ => Ok(()),
     }

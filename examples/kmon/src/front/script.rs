@@ -6,7 +6,8 @@
 use std::io::BufReader;
 use std::process::ExitCode;
 
-use super::ends::{end_all, halt};
+use super::ends::halt;
+use crate::api::Fate;
 use crate::client::Followed;
 use crate::commands::{Next, Session};
 use crate::script::{Front, Reported, Script, print_error};
@@ -48,8 +49,8 @@ pub(crate) fn run(
     followed.catch_up(&session.client);
     match end {
         Next::Leave => {}
-        Next::QuitAll => end_all(&session.client)?,
-        _ if owns_server => end_all(&session.client)?,
+        Next::QuitAll => session.client.shut_down(Fate::Halt)?,
+        _ if owns_server => session.client.shut_down(Fate::Halt)?,
         _ => session
             .loaded
             .iter()

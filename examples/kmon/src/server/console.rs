@@ -153,9 +153,17 @@ impl Console {
                     Ok(message) => self.handle(message),
                     Err(fault) => self.answer(FromServer::Error(fault)),
                 },
-                Message::Close(_) => return,
+                Message::Close(_) => return self.finish_typing().await,
                 Message::Ping(_) | Message::Pong(_) => {}
             }
+        }
+    }
+
+    /// Waits until what was typed before the close is sent.
+    async fn finish_typing(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.lock().queued > 0 && Instant::now() < deadline {
+            tokio::time::sleep(RETRY).await;
         }
     }
 

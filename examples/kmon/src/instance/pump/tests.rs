@@ -71,7 +71,7 @@ fn pump(memory: &'static Mapping, backend: &Arc<TestBackend>) -> Pump<'static> {
         backend: Arc::clone(backend) as Arc<dyn Backend>,
         shared,
         outbox: Arc::default(),
-        notices: Notices::to_stderr(),
+        notices: Notices::new(Box::new(|_| {})),
         flags: Arc::default(),
         lines: Vec::new(),
         period: Duration::from_secs(3),
