@@ -26,8 +26,8 @@ pub(crate) fn many(cli: &Cli) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
     restore_terminal_on_exit()?;
-    let client = Client::new(locate(cli.server.run_dir.as_deref())?, interrupt);
-    let joined = join_or_start(&client, &cli.server)?;
+    let directory = locate(cli.server.run_dir.as_deref())?;
+    let joined = join_or_start(&directory, &cli.server, &interrupt)?;
     let mut editor = match &terminal {
         Some(terminal) => Some(Editor::new(terminal)?),
         None => None,
@@ -36,7 +36,7 @@ pub(crate) fn many(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(editor) => editor.notices(),
         None => NoticePrinter::to_stderr(),
     };
-    let client = Arc::new(client.with_revival());
+    let client = Arc::new(Client::new(directory, interrupt).with_revival());
     let owns_server = joined != Joined::Running;
     let followed = follow_notices(Arc::clone(&client), Arc::clone(&printer), owns_server)?;
     let escape = cli.escape.or(config.escape).unwrap_or_default();

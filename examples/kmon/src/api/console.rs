@@ -51,7 +51,7 @@ pub(crate) enum Start {
     #[default]
     Seen,
     /// The oldest byte that is kept.
-    Start,
+    Oldest,
     /// This position.
     Position(u64),
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
@@ -76,10 +76,6 @@ impl Client {
         }
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     pub(crate) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
@@ -105,7 +101,7 @@ impl Client {
 
     /// Returns true if a server answers.
     pub(crate) fn has_server(&self) -> bool {
-        UnixStream::connect(socket_in(&self.directory)).is_ok()
+        starter::answers(&self.directory)
     }
 
     /// Connects to the server.
@@ -118,7 +114,7 @@ impl Client {
         if !is_without_server(&error) {
             return Err(anyhow!(error).context(socket.display().to_string()));
         }
-        if self.revives && starter::start_again(self)? {
+        if self.revives && starter::start_again(&self.directory, &self.interrupt)? {
             return UnixStream::connect(&socket).context("the server");
         }
         Err(NoServer(self.directory.clone()).into())

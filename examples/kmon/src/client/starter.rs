@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::request::Client;
 use crate::cli::ServerOptions;
-use crate::rundir::{StartRecord, start_record};
+use crate::interrupt::Interrupt;
+use crate::rundir::{StartRecord, socket_in, start_record};
 use crate::server::report::Report;
 use crate::text;
 
@@ -28,19 +29,28 @@ pub(crate) enum Joined {
     Started(bool),
 }
 
-/// Joins the server, after starting it if there is none.
+/// Returns true if a server answers in the run directory `directory`.
+pub(super) fn answers(directory: &Path) -> bool {
+    UnixStream::connect(socket_in(directory)).is_ok()
+}
+
+/// Joins the server of the run directory `directory`, after starting it if there is none.
 ///
 /// # Errors
 /// The server does not start; or it runs, and `options` cannot apply to it.
-pub(crate) fn join_or_start(client: &Client, options: &ServerOptions) -> anyhow::Result<Joined> {
+pub(crate) fn join_or_start(
+    directory: &Path,
+    options: &ServerOptions,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Joined> {
     let deadline = Instant::now() + OTHERS_START;
     while Instant::now() < deadline {
-        if client.has_server() {
+        if answers(directory) {
             let given = options.for_new_server();
             if !given.is_empty() {
                 bail!(
                     "a KMON server already runs in {}: {} cannot apply to it; `kmon` alone joins it",
-                    client.directory().display(),
+                    directory.display(),
                     given.join(", ")
                 );
             }
@@ -48,27 +58,27 @@ pub(crate) fn join_or_start(client: &Client, options: &ServerOptions) -> anyhow:
         }
         let start = StartRecord {
             directory: std::env::current_dir()?,
-            arguments: arguments(options, client.directory())?,
+            arguments: arguments(options, directory)?,
         };
-        if let Some(has_running) = start_server(client, &start)? {
+        if let Some(has_running) = start_server(&start, interrupt)? {
             return Ok(Joined::Started(has_running));
         }
         std::thread::sleep(POLL_INTERVAL);
     }
     bail!(
         "another KMON uses {} but does not answer",
-        client.directory().display()
+        directory.display()
     )
 }
 
 /// Starts a server again that has died. Returns false if none has died.
-pub(super) fn start_again(client: &Client) -> anyhow::Result<bool> {
+pub(super) fn start_again(directory: &Path, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let deadline = Instant::now() + OTHERS_START;
     while Instant::now() < deadline {
-        let Some(start) = start_record(client.directory()) else {
+        let Some(start) = start_record(directory) else {
             return Ok(false);
         };
-        if client.has_server() || start_server(client, &start)?.is_some() {
+        if answers(directory) || start_server(&start, interrupt)?.is_some() {
             return Ok(true);
         }
         std::thread::sleep(POLL_INTERVAL);
@@ -101,7 +111,7 @@ fn arguments(options: &ServerOptions, directory: &Path) -> anyhow::Result<Vec<St
 
 /// Starts a server and waits until its instances run, or until `^C`. Returns whether one of them
 /// runs; `None` if another server uses the directory.
-fn start_server(client: &Client, start: &StartRecord) -> anyhow::Result<Option<bool>> {
+fn start_server(start: &StartRecord, interrupt: &Interrupt) -> anyhow::Result<Option<bool>> {
     let program = std::env::current_exe().context("own program")?;
     let mut server = Command::new(program)
         .args(&start.arguments)
@@ -110,20 +120,20 @@ fn start_server(client: &Client, start: &StartRecord) -> anyhow::Result<Option<b
         .stdout(Stdio::piped())
         .spawn()
         .context("the server cannot be started")?;
-    let followed = follow(client, &mut server);
+    let followed = follow(&mut server, interrupt);
     // The server is a child: it must not stay as a zombie if it ends before this client.
     std::thread::spawn(move || server.wait());
     followed
 }
 
-fn follow(client: &Client, server: &mut Child) -> anyhow::Result<Option<bool>> {
+fn follow(server: &mut Child, interrupt: &Interrupt) -> anyhow::Result<Option<bool>> {
     let Some(reports) = server.stdout.take() else {
         bail!("the server has no standard output");
     };
     let mut reports = BufReader::new(reports);
     let mut is_serving = false;
     loop {
-        if !wait_for_line(&reports, client) {
+        if !wait_for_line(&reports, interrupt) {
             let what = "interrupted; the instances continue to start, see kmlist";
             report_problem(what);
             return Ok(Some(true));
@@ -152,12 +162,12 @@ fn report_problem(what: &str) {
 }
 
 /// Waits for a line. Returns false at a `^C`.
-fn wait_for_line(reports: &BufReader<ChildStdout>, client: &Client) -> bool {
+fn wait_for_line(reports: &BufReader<ChildStdout>, interrupt: &Interrupt) -> bool {
     loop {
         if !reports.buffer().is_empty() {
             return true;
         }
-        if client.interrupt().is_set() {
+        if interrupt.is_set() {
             return false;
         }
         let mut ready = [PollFd::new(reports.get_ref().as_fd(), PollFlags::POLLIN)];

@@ -125,7 +125,7 @@ impl Session {
             mode: if args.view { Mode::View } else { Mode::Write },
             force: args.force,
             from: if args.scrollback {
-                Start::Start
+                Start::Oldest
             } else {
                 Start::Seen
             },

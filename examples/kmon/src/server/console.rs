@@ -358,7 +358,7 @@ fn write_to(
         user: peer.user.clone(),
         pid: peer.pid,
     };
-    Writing::begin(server, instance, holder, open.force).map_err(|now| {
+    Writing::begin(&server.writers, instance, holder, open.force).map_err(|now| {
         let what = format!(
             "{} (process {}) uses the console of instance {}; --view watches it, --force takes it",
             now.user, now.pid, instance.number

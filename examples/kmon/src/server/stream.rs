@@ -60,7 +60,7 @@ impl Stream {
                 let before = [modes.redo(), line].concat();
                 (log.seen(), modes, before)
             }
-            Start::Start => (log.start(), Modes::default(), Vec::new()),
+            Start::Oldest => (log.start(), Modes::default(), Vec::new()),
             // The client continues, and knows the modes.
             Start::Position(position) => {
                 let modes = log.modes().clone();

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::state::Server;
 use crate::api::console::Holder;
 use crate::monitor::Instance;
 
 /// The writers of all instances.
-#[derive(Default)]
-pub(super) struct Writers(Mutex<Table>);
+#[derive(Clone, Default)]
+pub(super) struct Writers(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
@@ -28,7 +27,7 @@ struct Writer {
 
 /// The right to write to a console, until this is dropped or another client takes over.
 pub(super) struct Writing {
-    server: Arc<Server>,
+    writers: Writers,
     instance: Arc<Instance>,
     id: u64,
     taken_by: watch::Receiver<Option<Holder>>,
@@ -49,12 +48,12 @@ impl Writing {
     /// Makes `holder` the writer of `instance`. If another client writes and `force` is not set,
     /// returns that client.
     pub(super) fn begin(
-        server: &Arc<Server>,
+        writers: &Writers,
         instance: &Arc<Instance>,
         holder: Holder,
         force: bool,
     ) -> Result<Self, Holder> {
-        let mut table = server.writers.lock();
+        let mut table = writers.lock();
         if let Some(writer) = table.writers.get(&instance.number) {
             if !force {
                 return Err(writer.holder.clone());
@@ -72,7 +71,7 @@ impl Writing {
         table.writers.insert(instance.number, writer);
         instance.shared.lock().attached = true;
         Ok(Self {
-            server: Arc::clone(server),
+            writers: writers.clone(),
             instance: Arc::clone(instance),
             id,
             taken_by: receiver,
@@ -92,7 +91,7 @@ impl Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        let mut table = self.server.writers.lock();
+        let mut table = self.writers.lock();
         let number = self.instance.number;
         if table
             .writers
