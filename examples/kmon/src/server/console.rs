@@ -59,6 +59,8 @@ pub(super) async fn serve(
 
 struct Console {
     instance: Arc<Instance>,
+    /// What the client shows counts as seen: it is an operator.
+    is_operator: bool,
     /// Changed by the client's messages.
     shared: Mutex<Shared>,
     woken: Notify,
@@ -119,6 +121,7 @@ impl Console {
         };
         let console = Self {
             instance,
+            is_operator: peer.role >= Some(Role::Operate),
             shared: Mutex::new(shared),
             woken: Notify::new(),
             typed: Notify::new(),
@@ -173,18 +176,20 @@ impl Console {
             FromClient::Shown(position) => {
                 shared.stream.note_shown(position);
                 let position = position.min(shared.stream.position());
-                self.instance.shared.lock().log.mark_seen(position);
-                self.instance.shared.announce();
+                if self.is_operator {
+                    self.instance.shared.lock().log.mark_seen(position);
+                    self.instance.shared.announce();
+                }
             }
             FromClient::Resize { rows, columns } if shared.writes() => {
                 self.instance.shared.lock().terminal = Some((rows, columns));
                 self.instance.outbox.put(Order::Resize { rows, columns });
             }
-            FromClient::Resize { .. } => {}
-            FromClient::Skip(_) => {
+            FromClient::Skip(_) if shared.writes() => {
                 let end = self.instance.shared.lock().log.end();
                 shared.stream.skip(end);
             }
+            FromClient::Resize { .. } | FromClient::Skip(_) => {}
             FromClient::Idle(_) => shared.stream.ask_idle(),
         }
         drop(shared);
