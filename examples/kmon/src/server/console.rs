@@ -109,20 +109,11 @@ impl Console {
             Message::binary(before),
             text(&FromServer::At(stream.position())),
         ];
-        let shared = Shared {
-            stream,
-            writing,
-            queue: VecDeque::new(),
-            queued: 0,
-            handled: 0,
-            answers: Vec::new(),
-            incarnation: instance.outbox.incarnation(),
-            last: Instant::now(),
-        };
+        let incarnation = instance.outbox.incarnation();
         let console = Self {
             instance,
             is_operator: peer.role >= Some(Role::Operate),
-            shared: Mutex::new(shared),
+            shared: Mutex::new(Shared::new(stream, writing, incarnation)),
             woken: Notify::new(),
             typed: Notify::new(),
         };
@@ -313,6 +304,19 @@ impl Console {
 }
 
 impl Shared {
+    fn new(stream: Stream, writing: Option<Writing>, incarnation: Option<u32>) -> Self {
+        Self {
+            stream,
+            writing,
+            queue: VecDeque::new(),
+            queued: 0,
+            handled: 0,
+            answers: Vec::new(),
+            incarnation,
+            last: Instant::now(),
+        }
+    }
+
     fn writes(&self) -> bool {
         let writing = self.writing.as_ref();
         writing.is_some_and(|writing| writing.taken_by().is_none())
