@@ -1,7 +1,7 @@
 //! The groups of tests: what each needs and what it runs.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
@@ -231,9 +231,17 @@ fn doc(_: &Workspace) -> Result<Vec<Step>> {
     ])
 }
 
-fn publish(_: &Workspace) -> Result<Vec<Step>> {
+fn publish(workspace: &Workspace) -> Result<Vec<Step>> {
     let check = |line| Step::Check(Invocation::parse(line));
-    let mut dry_run = libraries("cargo publish --dry-run");
+    // Cargo keeps the packages of a dry run in its home, by the path of the target directory, and
+    // would use those of an earlier run: so each run has another directory.
+    let directory = workspace.target.join("publish");
+    // It may not exist.
+    let _ = fs::remove_dir_all(&directory);
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let directory = directory.join(run.to_string());
+    let mut dry_run = libraries("cargo publish --dry-run").arg("--target-dir");
+    dry_run = dry_run.path(&directory);
     if release::is_dirty() {
         dry_run = dry_run.arg("--allow-dirty");
     }
