@@ -175,7 +175,7 @@
 #define SHMR_KIND_LITMUS 8
 
 /**
- * A channel's call line.
+ * A channel's call line. (9 is a typed ring, which has no calls in C.)
  */
 #define SHMR_KIND_CALL_LINE 10
 
@@ -341,7 +341,7 @@ enum shmr_status {
          */
         SHMR_STALE = -16,
         /**
-         * There is no place for a partition with this number; `value` is the number of places.
+         * The region has no slot for a partition with this number; `value` is the number of slots.
          */
         SHMR_NO_SUCH_PARTITION = -17,
         /**
@@ -354,7 +354,8 @@ enum shmr_status {
          */
         SHMR_EVICTED = -19,
         /**
-         * Another incarnation holds this end of the ring; it is `value`.
+         * An incarnation holds this end of the ring, perhaps the caller's own by another handle; it is
+         * `value`.
          */
         SHMR_CLAIMED = -20,
         /**
@@ -546,8 +547,9 @@ struct SHMR_ALIGNED(128) shmr_client {
  * Handles that are opened through a session point to it: it must not move while any of them is
  * open. If it was moved or overwritten, calls on them return SHMR_EINVAL with the word "session".
  *
- * Several threads can open clients, servers, senders and receivers on one session and use them,
- * while another thread beats. Only one thread at a time makes calls on the session itself.
+ * While one thread makes calls on the session (shmr_session_beat(), for example), others may open
+ * clients, servers, senders and receivers on it and use them. Two threads must not make such calls
+ * on the session at once.
  */
 struct shmr_session {
         struct shmr_error error;
@@ -914,9 +916,10 @@ struct SHMR_ALIGNED(128) shmr_server {
  * @wait_for_earlier:   nanoseconds to wait until an earlier incarnation of this partition is known
  *                      to be gone; 0: do not wait
  * @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
- *                      heartbeat stands still during the wait; 0 for never. For platforms that
- *                      have no other way to know, and where only one partition can have this
- *                      number. An earlier incarnation that was only slow is evicted
+ *                      heartbeat stands still during @wait_for_earlier, which must be longer;
+ *                      0 for never. For platforms that have no other way to know, and where
+ *                      only one partition can have this number. An earlier incarnation that was
+ *                      only slow is evicted
  * @geometry:           the registry's geometry for shmr_session_create(), or NULL for 64 segments,
  *                      64 partitions and blocks of 128 bytes
  *
@@ -1019,7 +1022,7 @@ void *shmr_bakery_data(const struct shmr_segment *segment);
  * @liveness: knows which partitions are gone, or NULL
  *
  * Return: the statuses of shmr_bakery_lock() without SHMR_TIMED_OUT, and
- * * SHMR_BUSY: another incarnation holds it. Try again later.
+ * * SHMR_BUSY: an incarnation holds it, perhaps the caller's own. Try again later.
  */
 enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
                                       const struct shmr_liveness *liveness);
@@ -1283,6 +1286,7 @@ enum shmr_status shmr_client_recv(struct shmr_client *client,
  * Return:
  * * SHMR_OK
  * * SHMR_RESTARTED: the server was restarted, and nothing was released. Receive again.
+ * * SHMR_BAD_MESSAGE: as for shmr_client_recv().
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_skip(struct shmr_client *client);
@@ -1393,8 +1397,8 @@ enum shmr_status shmr_client_close(struct shmr_client *client);
  *
  * Return:
  * * SHMR_OK
- * * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
- *   shmr_consumer_take_over().
+ * * SHMR_CLAIMED: an incarnation holds this end, perhaps the caller's own by another handle; it is
+ *   the error's value. If it is gone, use shmr_consumer_take_over().
  * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
  *   segment.
  * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
@@ -1677,7 +1681,7 @@ enum shmr_status shmr_heartbeats_watch(struct shmr_heartbeats *heartbeats,
  * permits and ends of rings by this. When it continues, the step that it was in can still change
  * memory that others use by then; after that its calls return SHMR_EVICTED or SHMR_NOT_HELD.
  * Choose a limit longer than any pause of a partition that comes back: in a debugger, during a
- * snapshot, while its machine is suspended.
+ * snapshot of its machine, while its machine is suspended.
  *
  * Return:
  * * SHMR_OK
@@ -1987,7 +1991,7 @@ void *shmr_mutex_data(const struct shmr_segment *segment);
  * @liveness: knows which partitions are gone, or NULL
  *
  * Return: the statuses of shmr_mutex_lock() without SHMR_TIMED_OUT, and
- * * SHMR_BUSY: another incarnation holds it. Try again later.
+ * * SHMR_BUSY: an incarnation holds it, perhaps the caller's own. Try again later.
  */
 enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
                                      const struct shmr_liveness *liveness);
@@ -2073,7 +2077,7 @@ enum shmr_status shmr_partition_attach(struct shmr_attachment *attachment,
  * @earlier:    the incarnation that is gone. If it is alive, it is evicted
  * @process:    shmr_process_this(), or NULL
  *
- * Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if another incarnation than
+ * Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if an incarnation other than
  * @earlier is attached.
  */
 enum shmr_status shmr_partition_attach_after(struct shmr_attachment *attachment,
@@ -2193,8 +2197,8 @@ size_t shmr_ring_len(size_t capacity);
  *
  * Return:
  * * SHMR_OK
- * * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
- *   shmr_producer_take_over().
+ * * SHMR_CLAIMED: an incarnation holds this end, perhaps the caller's own by another handle; it is
+ *   the error's value. If it is gone, use shmr_producer_take_over().
  * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
  *   segment.
  * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
@@ -2212,7 +2216,8 @@ enum shmr_status shmr_producer_open(struct shmr_producer *producer,
  * If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
  * @incarnation itself does not notice: it must not be used any more.
  *
- * Return: the statuses of shmr_producer_open() without SHMR_CLAIMED.
+ * Return: the statuses of shmr_producer_open(). SHMR_CLAIMED: another incarnation claimed the end
+ * at the same time.
  */
 enum shmr_status shmr_producer_take_over(struct shmr_producer *producer,
                                          const struct shmr_segment *ring,
@@ -2243,7 +2248,8 @@ size_t shmr_producer_max_record(const struct shmr_producer *producer);
  *   larger ring.
  * * SHMR_CORRUPT: the consumer broke the protocol. Permanent: close the handle.
  * * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
- *   Records for which a call returned SHMR_OK remain in the ring; this one may be there or not.
+ *   Records that were pushed before a shmr_producer_notify() that returned SHMR_OK remain in the
+ *   ring; later ones may be there or not.
  * * SHMR_EINVAL
  */
 enum shmr_status shmr_producer_push(struct shmr_producer *producer,
@@ -2385,7 +2391,7 @@ enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
  * Return:
  * * SHMR_OK: the next call on @receiver returns it
  * * SHMR_TIMED_OUT: nothing in time. Try again later.
- * * SHMR_EINVAL, SHMR_REFORMATTED
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED
  */
 enum shmr_status shmr_receiver_wait(struct shmr_receiver *receiver, uint64_t timeout);
 
@@ -2671,12 +2677,12 @@ enum shmr_status shmr_rwlock_unlock_read(struct shmr_rwlock *rwlock,
                                          uint32_t place);
 
 /**
- * shmr_rwlock_try_write() - lock for writing if no other partition that is alive holds the lock
+ * shmr_rwlock_try_write() - lock for writing unless an incarnation that is not gone holds it
  * @rwlock:   a reader-writer lock
  * @liveness: knows which partitions are gone, or NULL
  *
  * Return: the statuses of shmr_rwlock_write() without SHMR_TIMED_OUT, and
- * * SHMR_BUSY: another incarnation holds the lock. Try again later.
+ * * SHMR_BUSY: an incarnation holds the lock, perhaps the caller's own. Try again later.
  */
 enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
                                        const struct shmr_liveness *liveness);
@@ -3015,6 +3021,7 @@ enum shmr_status shmr_server_recv(struct shmr_server *server,
  * Return:
  * * SHMR_OK
  * * SHMR_RESTARTED: the client was restarted, and nothing was released. Receive again.
+ * * SHMR_BAD_MESSAGE: as for shmr_server_recv().
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_server_skip(struct shmr_server *server, struct shmr_call *call);
@@ -3508,7 +3515,8 @@ enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint64_t checks);
  * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
  *
  * The peer rings shmr_doorbell_futex(). If the peer does not ring, the waiter still checks every
- * 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it only checks at that interval.
+ * 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it checks at growing intervals,
+ * from 50 us to 20 ms.
  *
  * Return:
  * * SHMR_OK

@@ -90,7 +90,7 @@ pub unsafe extern "C" fn shmr_bakery_data(segment: *const shmr_segment) -> *mut 
 /// @liveness: knows which partitions are gone, or NULL
 ///
 /// Return: the statuses of shmr_bakery_lock() without SHMR_TIMED_OUT, and
-/// * SHMR_BUSY: another incarnation holds it. Try again later.
+/// * SHMR_BUSY: an incarnation holds it, perhaps the caller's own. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_try_lock(
     bakery: *mut shmr_bakery,

@@ -178,6 +178,7 @@ pub unsafe extern "C" fn shmr_client_recv(
 /// Return:
 /// * SHMR_OK
 /// * SHMR_RESTARTED: the server was restarted, and nothing was released. Receive again.
+/// * SHMR_BAD_MESSAGE: as for shmr_client_recv().
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_skip(client: *mut shmr_client) -> shmr_status {

@@ -51,8 +51,8 @@ pub(crate) fn on_restart(number: u32) -> Outcome<OnRestart> {
 ///
 /// Return:
 /// * SHMR_OK
-/// * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
-///   shmr_consumer_take_over().
+/// * SHMR_CLAIMED: an incarnation holds this end, perhaps the caller's own by another handle; it is
+///   the error's value. If it is gone, use shmr_consumer_take_over().
 /// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
 ///   segment.
 /// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT

@@ -178,7 +178,7 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
 /// permits and ends of rings by this. When it continues, the step that it was in can still change
 /// memory that others use by then; after that its calls return SHMR_EVICTED or SHMR_NOT_HELD.
 /// Choose a limit longer than any pause of a partition that comes back: in a debugger, during a
-/// snapshot, while its machine is suspended.
+/// snapshot of its machine, while its machine is suspended.
 ///
 /// Return:
 /// * SHMR_OK

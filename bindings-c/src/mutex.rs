@@ -118,7 +118,7 @@ pub(crate) unsafe fn data(segment: *const shmr_segment, control: usize) -> *mut 
 /// @liveness: knows which partitions are gone, or NULL
 ///
 /// Return: the statuses of shmr_mutex_lock() without SHMR_TIMED_OUT, and
-/// * SHMR_BUSY: another incarnation holds it. Try again later.
+/// * SHMR_BUSY: an incarnation holds it, perhaps the caller's own. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_try_lock(
     mutex: *mut shmr_mutex,

@@ -150,7 +150,7 @@ pub unsafe extern "C" fn shmr_partition_attach(
 /// @earlier:    the incarnation that is gone. If it is alive, it is evicted
 /// @process:    shmr_process_this(), or NULL
 ///
-/// Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if another incarnation than
+/// Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if an incarnation other than
 /// @earlier is attached.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_partition_attach_after(

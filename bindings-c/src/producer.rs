@@ -88,8 +88,8 @@ pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
 ///
 /// Return:
 /// * SHMR_OK
-/// * SHMR_CLAIMED: another incarnation holds this end, and is the error's value. If it is gone, use
-///   shmr_producer_take_over().
+/// * SHMR_CLAIMED: an incarnation holds this end, perhaps the caller's own by another handle; it is
+///   the error's value. If it is gone, use shmr_producer_take_over().
 /// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
 ///   segment.
 /// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
@@ -136,7 +136,8 @@ unsafe fn claim(
 /// If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
 /// @incarnation itself does not notice: it must not be used any more.
 ///
-/// Return: the statuses of shmr_producer_open() without SHMR_CLAIMED.
+/// Return: the statuses of shmr_producer_open(). SHMR_CLAIMED: another incarnation claimed the end
+/// at the same time.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_take_over(
     producer: *mut shmr_producer,
@@ -173,7 +174,8 @@ pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer
 ///   larger ring.
 /// * SHMR_CORRUPT: the consumer broke the protocol. Permanent: close the handle.
 /// * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
-///   Records for which a call returned SHMR_OK remain in the ring; this one may be there or not.
+///   Records that were pushed before a shmr_producer_notify() that returned SHMR_OK remain in the
+///   ring; later ones may be there or not.
 /// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_push(

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn shmr_receiver_recv(
 /// Return:
 /// * SHMR_OK: the next call on @receiver returns it
 /// * SHMR_TIMED_OUT: nothing in time. Try again later.
-/// * SHMR_EINVAL, SHMR_REFORMATTED
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_wait(
     receiver: *mut shmr_receiver,

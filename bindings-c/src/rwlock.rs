@@ -164,12 +164,12 @@ pub unsafe extern "C" fn shmr_rwlock_unlock_read(
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_read(place as usize)?)) }
 }
 
-/// shmr_rwlock_try_write() - lock for writing if no other partition that is alive holds the lock
+/// shmr_rwlock_try_write() - lock for writing unless an incarnation that is not gone holds it
 /// @rwlock:   a reader-writer lock
 /// @liveness: knows which partitions are gone, or NULL
 ///
 /// Return: the statuses of shmr_rwlock_write() without SHMR_TIMED_OUT, and
-/// * SHMR_BUSY: another incarnation holds the lock. Try again later.
+/// * SHMR_BUSY: an incarnation holds the lock, perhaps the caller's own. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_try_write(
     rwlock: *mut shmr_rwlock,

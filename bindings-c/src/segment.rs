@@ -67,7 +67,7 @@ pub const SHMR_KIND_RWLOCK: u32 = 6;
 pub const SHMR_KIND_BARRIER: u32 = 7;
 /// The words of a test of the memory (shmr_litmus_ask()).
 pub const SHMR_KIND_LITMUS: u32 = 8;
-/// A channel's call line.
+/// A channel's call line. (9 is a typed ring, which has no calls in C.)
 pub const SHMR_KIND_CALL_LINE: u32 = 10;
 /// The first number that applications may use for their own kinds.
 pub const SHMR_KIND_APPLICATION: u32 = 0x1_0000;

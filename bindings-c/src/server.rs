@@ -140,6 +140,7 @@ pub unsafe extern "C" fn shmr_server_recv(
 /// Return:
 /// * SHMR_OK
 /// * SHMR_RESTARTED: the client was restarted, and nothing was released. Receive again.
+/// * SHMR_BAD_MESSAGE: as for shmr_server_recv().
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_skip(

@@ -33,8 +33,9 @@ use crate::word::Argument;
 /// Handles that are opened through a session point to it: it must not move while any of them is
 /// open. If it was moved or overwritten, calls on them return SHMR_EINVAL with the word "session".
 ///
-/// Several threads can open clients, servers, senders and receivers on one session and use them,
-/// while another thread beats. Only one thread at a time makes calls on the session itself.
+/// While one thread makes calls on the session (shmr_session_beat(), for example), others may open
+/// clients, servers, senders and receivers on it and use them. Two threads must not make such calls
+/// on the session at once.
 #[repr(C)]
 pub struct shmr_session {
     pub error: shmr_error,
@@ -68,9 +69,10 @@ impl SessionState {
 /// @wait_for_earlier:   nanoseconds to wait until an earlier incarnation of this partition is known
 ///                      to be gone; 0: do not wait
 /// @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
-///                      heartbeat stands still during the wait; 0 for never. For platforms that
-///                      have no other way to know, and where only one partition can have this
-///                      number. An earlier incarnation that was only slow is evicted
+///                      heartbeat stands still during @wait_for_earlier, which must be longer;
+///                      0 for never. For platforms that have no other way to know, and where
+///                      only one partition can have this number. An earlier incarnation that was
+///                      only slow is evicted
 /// @geometry:           the registry's geometry for shmr_session_create(), or NULL for 64 segments,
 ///                      64 partitions and blocks of 128 bytes
 ///

@@ -91,14 +91,15 @@ pub enum shmr_status {
     SHMR_OUT_OF_SPACE = -15,
     /// The segment was already removed, or the mapping's file was replaced.
     SHMR_STALE = -16,
-    /// There is no place for a partition with this number; `value` is the number of places.
+    /// The region has no slot for a partition with this number; `value` is the number of slots.
     SHMR_NO_SUCH_PARTITION = -17,
     /// An incarnation of this partition is attached and has not left; it is `value`.
     SHMR_ATTACHED = -18,
     /// Another incarnation has taken the place of this one, which was reported as gone while it
     /// ran.
     SHMR_EVICTED = -19,
-    /// Another incarnation holds this end of the ring; it is `value`.
+    /// An incarnation holds this end of the ring, perhaps the caller's own by another handle; it is
+    /// `value`.
     SHMR_CLAIMED = -20,
     /// The bytes that a dead owner left were not repaired. Permanent.
     SHMR_POISONED = -21,

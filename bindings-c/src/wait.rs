@@ -163,7 +163,8 @@ fn milliseconds(timeout_ms: u64) -> Duration {
 /// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
 ///
 /// The peer rings shmr_doorbell_futex(). If the peer does not ring, the waiter still checks every
-/// 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it only checks at that interval.
+/// 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it checks at growing intervals,
+/// from 50 us to 20 ms.
 ///
 /// Return:
 /// * SHMR_OK

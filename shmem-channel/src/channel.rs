@@ -17,18 +17,18 @@
 //!   has received something from it.
 //! - **C3** After a restart was reported, no message of an earlier epoch is delivered: such
 //!   messages are skipped and counted.
-//! - **C4** Commands that a restarted server had not received are discarded and counted: by the
+//! - **C4** Commands that a restarted server had not received are discarded and counted: on the
 //!   ring, and in the call line. Results stay until they are received, or skipped by C3 or C5.
 //! - **C5** No two calls on a channel have the same number, modulo 2^32: a client continues from
 //!   the number of the last call that was started, which the call line holds. So an answer to an
 //!   earlier client's call is recognised, skipped and counted.
 //! - **C6** A short command uses the call line under three conditions: the line is free, the server
-//!   reads it, and the server has received everything that was sent by the ring before. An answer
-//!   shows the third condition if its call was made after everything that was sent by the ring. So
+//!   reads it, and the server has received everything that was sent on the ring before. An answer
+//!   shows the third condition if its call was made after everything that was sent on the ring. So
 //!   a call in the line is older than everything in the ring, and the first call to a server uses
 //!   the ring; its answer shows the server's epoch.
 //! - **C7** A call in the line is answered there, with two exceptions: the answer is too long, or
-//!   another call arrives by the ring first. Then it is answered by the ring, and the line is
+//!   another call arrives on the ring first. Then it is answered on the ring, and the line is
 //!   freed. So a call that is never answered does not occupy the line.
 
 use core::time::Duration;

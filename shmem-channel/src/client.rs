@@ -53,7 +53,7 @@ pub struct Client<'m> {
     /// The call in the line that is not answered yet; 0: no call.
     in_line: u32,
     /// An answer to this call or a later one shows that the server has received everything that was
-    /// sent by the ring.
+    /// sent on the ring.
     confirming_call: u32,
     /// The epoch of the server that gave this answer and reads the line; 0: no server (C6).
     line_epoch: u16,
@@ -105,7 +105,7 @@ impl<'m> Client<'m> {
         self.send_by_ring(0, command, &mut wait)
     }
 
-    /// Sends a message or a call by the ring.
+    /// Sends a message or a call on the ring.
     fn send_by_ring(
         &mut self,
         call: u32,

@@ -23,7 +23,8 @@ pub enum Error {
     Region(region::AttachError),
     /// The region has no registry, or an unusable one.
     Registry(FormatError),
-    /// A partition that is alive has joined under this number, or the region has no such number.
+    /// A partition that is not known to be gone has joined under this number, or the region has no
+    /// such number.
     Join(AttachError),
     /// A segment cannot be opened or created. There is no room, or its name belongs to a segment of
     /// another kind or length, for example to a channel with another capacity.
@@ -42,8 +43,8 @@ pub enum Error {
     },
     /// The lock in a segment cannot be used: it protects another type, for example.
     Lock(shmem_sync::AttachError),
-    /// Another partition that is alive has this end of the ring. One partition uses each end of a
-    /// channel, and different partitions use its two ends.
+    /// An incarnation that is not known to be gone has this end of the ring: another partition's,
+    /// or the own one by another handle. Each end of a channel has one user.
     EndTaken {
         /// The incarnation that has the end.
         holder: Incarnation,
@@ -64,7 +65,8 @@ pub enum Error {
         len: usize,
     },
     /// The peer was restarted and has lost its state; nothing was sent. Reported once for each
-    /// restart: by this error, by `AnswerLost` or by `Received::PeerRestarted`.
+    /// restart: by this error, by `AnswerLost` or by `Received::PeerRestarted`. `AnswerLost` is
+    /// then returned for each other unfinished call, too.
     PeerRestarted,
     /// The server was restarted after the call was sent and before it answered: there will be no
     /// answer. It is unknown whether the command was carried out. This error reports the restart:

@@ -81,8 +81,8 @@ impl ChannelOptions {
     /// [`Error::Name`] if the name is empty, has more than 24 bytes or contains a zero byte.
     /// [`Error::Capacity`] if no ring can have one of the capacities. [`Error::Open`] if the
     /// channel exists with another capacity, or if there is no room for it. [`Error::EndTaken`] if
-    /// a partition that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`],
-    /// [`Error::Corrupt`].
+    /// a partition that is not known to be gone has this end. [`Error::Evicted`],
+    /// [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn client<'m>(
         self,
         session: &Session<'m>,

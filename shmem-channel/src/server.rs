@@ -58,7 +58,7 @@ pub struct Server<'m> {
     channel: Channel<'m>,
     /// The epoch of the client whose messages follow.
     client_epoch: u16,
-    /// The number of the client's next call, after it has made one by the ring (C6).
+    /// The number of the client's next call, after it has made one on the ring (C6).
     next_call: Option<u32>,
     /// The client's call in the line that was received and is not answered yet; 0: no call.
     in_line: u32,
@@ -106,7 +106,7 @@ impl<'m> Server<'m> {
         loop {
             self.note_client();
             // The ring is checked before the line: so a call in the line is found before a message
-            // that was sent by the ring after it.
+            // that was sent on the ring after it.
             let is_empty = self.channel.is_empty();
             if let Some(incoming) = self.receive_from_line(buffer)? {
                 return Ok(incoming);
@@ -225,7 +225,7 @@ impl<'m> Server<'m> {
         }
     }
 
-    /// Frees the line. A call there that was received and is not answered yet is answered by the
+    /// Frees the line. A call there that was received and is not answered yet is answered on the
     /// ring. One that was not received was for an earlier server, or by an earlier client.
     fn free_line(&mut self) {
         self.in_line = 0;

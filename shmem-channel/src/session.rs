@@ -62,7 +62,8 @@ impl SessionOptions {
     }
 
     /// Presumes that an earlier incarnation of this partition is gone after its heartbeat has stood
-    /// still for `limit` during the wait ([`SessionOptions::wait_for_earlier`]).
+    /// still for `limit`. This happens during [`SessionOptions::wait_for_earlier`], which must be
+    /// longer than `limit`.
     ///
     /// For platforms that have no other way to know, and where only one partition can have this
     /// number. An earlier incarnation that was only slow is evicted.
@@ -116,8 +117,8 @@ impl SessionOptions {
     /// # Errors
     ///
     /// [`Error::Region`] and [`Error::Registry`] if the memory is not a region that can be joined,
-    /// or not yet ([`Error::is_early`]). [`Error::Join`] if a partition that is alive has this
-    /// number. [`Error::Reformatted`] if the region was formatted meanwhile.
+    /// or not yet ([`Error::is_early`]). [`Error::Join`] if a partition that is not known to be
+    /// gone has this number. [`Error::Reformatted`] if the region was formatted meanwhile.
     pub fn join<'m>(
         self,
         memory: Window<'m>,
@@ -172,10 +173,10 @@ impl SessionOptions {
 /// One partition's membership of a region. The partition leaves when this is dropped.
 ///
 /// Objects that were opened in a session can be used while the memory is mapped, even after the
-/// session is dropped. But then peers may take over its ends of rings, and the ends report
-/// [`Error::Evicted`]. The threads of a partition share one session. If peers watch its heartbeat,
-/// the partition calls [`Session::beat`] several times within the limit after which they report it
-/// as silent.
+/// session is dropped. But then the partition has left: peers may take over the ends of rings that
+/// it held, and these ends report [`Error::Evicted`]. The threads of a partition share one session.
+/// If peers watch its heartbeat, the partition calls [`Session::beat`] several times within the
+/// limit after which they report it as silent.
 pub struct Session<'m> {
     attachment: Attachment<'m>,
     /// The doorbell of locks.
@@ -336,7 +337,8 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]. [`Error::EndTaken`] if a partition
-    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
+    /// that is not known to be gone has this end. [`Error::Evicted`], [`Error::Reformatted`],
+    /// [`Error::Corrupt`].
     pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'m>, Error> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }

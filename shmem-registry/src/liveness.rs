@@ -106,9 +106,9 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
     ///
     /// **A partition that was only slow loses what it holds.** When it continues, it may change
     /// memory that belongs to others by then, during the step that it was executing. Choose a limit
-    /// longer than any pause of a partition that comes back: in a debugger, in a snapshot, or while
-    /// its machine is suspended. If the watcher makes no check for more than half of `limit`, the
-    /// limit starts again.
+    /// longer than any pause of a partition that comes back: in a debugger, during a snapshot of
+    /// its machine, or while its machine is suspended. If the watcher makes no check for more than
+    /// half of `limit`, the limit starts again.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         Self {

@@ -38,13 +38,13 @@ impl Acquired {
 pub enum LockFailure {
     /// The lock was unlocked without repairing the data that a dead owner left. Permanent.
     Poisoned,
-    /// Another partition has the lock, and this call does not wait.
+    /// Another partition, or another thread of this one, has the lock, and this call does not wait.
     Busy,
     /// The deadline passed. The holder is not known to be silent or gone.
     TimedOut,
-    /// The deadline passed. This incarnation holds the lock, or is ahead in the queue, and is
-    /// silent. No partition takes over from it until it is known to be gone. Wait again, or end
-    /// that partition.
+    /// The deadline passed. The incarnation in this error holds the lock, or is ahead in the queue,
+    /// and is silent. No partition takes over from it until it is known to be gone. Wait again, or
+    /// end that partition.
     HolderSilent(Incarnation),
     /// This incarnation was treated as gone: a later one of its partition has replaced it, or
     /// others went ahead of it in the queue. Only a [`BakeryMutex`](crate::BakeryMutex) reports it

@@ -45,8 +45,8 @@ impl EventBell {
         Ok(Self(fd))
     }
 
-    /// Removes the rings that have arrived, so that the next sleep waits for a new one; returns
-    /// false if there are none. For programs that poll the descriptor together with others.
+    /// Removes the notifications that have arrived, so that the next sleep waits for a new one;
+    /// returns false if there are none. For programs that poll the descriptor together with others.
     pub fn take(&self) -> bool {
         read(&self.0, &mut [0; 8]).is_ok()
     }
@@ -103,7 +103,8 @@ impl<'e> EventWait<'e> {
     }
 
     /// Sleeps up to `longest` between two checks instead of [`RECHECK`], so that the processor
-    /// stays asleep for longer. After a lost ring or the death of a peer the wait takes as long.
+    /// stays asleep for longer. A lost notification or the death of a peer is then noticed after up
+    /// to `longest`.
     #[must_use]
     pub fn recheck(self, longest: Duration) -> Self {
         Self {

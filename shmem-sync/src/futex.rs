@@ -54,8 +54,8 @@ impl Futex {
     }
 
     /// Sleeps up to `longest` between two checks instead of [`RECHECK`], so that the processor
-    /// stays asleep for longer. A lost ring or a peer's death is then noticed after up to
-    /// `longest`.
+    /// stays asleep for longer. A lost notification or the death of a peer is then noticed after up
+    /// to `longest`.
     #[must_use]
     #[inline]
     pub fn recheck(mut self, longest: Duration) -> Self {

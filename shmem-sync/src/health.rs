@@ -9,11 +9,12 @@
 //! *Suspect* becomes 0 by `make_consistent` of *l*; 2 if *l* unlocks without that; *m* if *l* dies
 //! and incarnation *m* takes over.
 //!
-//! The word names the incarnation that is responsible for the bytes, which changes the word by an
-//! exchange of its own value. So an incarnation that ran but was treated as gone, and repairs or
-//! poisons late, changes nothing once the next owner has stored its own incarnation there. It may
-//! still mark whole bytes as *suspect* late: the next owner is warned unnecessarily. (A
-//! [`BakeryMutex`](crate::BakeryMutex) has no exchange; its module states what holds there.)
+//! The word names the incarnation that is responsible for the bytes. That incarnation changes the
+//! word only by a compare-and-swap that expects its own incarnation there. So an incarnation that
+//! ran but was treated as gone, and repairs or poisons late, changes nothing once the next owner
+//! has stored its own incarnation there. It may still mark whole bytes as *suspect* late: the next
+//! owner is warned unnecessarily. (A [`BakeryMutex`](crate::BakeryMutex) has no compare-and-swap;
+//! its module states what holds there.)
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::{

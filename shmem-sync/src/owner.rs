@@ -4,7 +4,7 @@
 //! |------------|---------|---------|
 //! | 0          | free    | *l* or *l* + flag, by incarnation *l* that takes it |
 //! | *l*        | *l* has the lock; no partition sleeps for it | 0 when released; *l* + flag |
-//! | *l* + flag | *l* has the lock; a partition may sleep for it | 0 when released, and a ring |
+//! | *l* + flag | *l* has the lock; a partition may sleep for it | 0 when released; notifies |
 //! | either     | *l* is gone | *m* + flag, by incarnation *m* |
 //!
 //! - **O1** A word that names an incarnation becomes 0 only by that incarnation, and is taken by
@@ -12,8 +12,8 @@
 //!   incarnation was treated as gone while it ran, its late stores change nothing of another's.
 //! - **O2** A partition that sleeps on the word saw the flag in it, and sleeps only while the word
 //!   is the one that it saw.
-//! - **O3** A partition that has slept for the word takes it with the flag: one ring wakes one
-//!   sleeper, and there may be others.
+//! - **O3** A partition that has slept for the word takes it with the flag: one notification wakes
+//!   one sleeper, and there may be others.
 //!
 //! Owner and flag are in one word, so the word itself orders its release and the request to be
 //! woken. With two words this would need a fence.

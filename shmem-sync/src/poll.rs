@@ -85,7 +85,7 @@ impl SleepPoll {
     }
 
     /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a peer that has been
-    /// inactive for long. The limit is twelve days.
+    /// inactive for long. `longest` is at most twelve days.
     #[must_use]
     pub fn recheck(mut self, longest: Duration) -> Self {
         let delay = self.backoff.delay;

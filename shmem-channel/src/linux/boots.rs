@@ -6,7 +6,6 @@ use std::path::Path;
 use std::string::ToString;
 
 /// Increments the boot number in `file` and returns it. The first is 1; after 2^32 - 1, 1 follows.
-/// A platform that cannot ask about processes can report this number to its peers instead.
 ///
 /// The file is created if it does not exist, and is replaced as a whole: if the machine loses power
 /// meanwhile, the file holds the old number or the new one.

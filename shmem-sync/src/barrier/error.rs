@@ -9,12 +9,13 @@ use shmem_core::{Corrupt, Incarnation};
 pub enum BarrierError {
     /// The deadline passed. No party is known to be silent or gone.
     TimedOut,
-    /// The deadline passed. This incarnation of a party is silent and has not arrived.
+    /// The deadline passed. The incarnation in this error, of another party, is silent and has not
+    /// arrived.
     PartySilent(Incarnation),
     /// A later incarnation of this partition takes part, or all parties have passed without it:
     /// this one was treated as gone, or its number was given to two partitions.
     Evicted,
-    /// This incarnation of a party is gone and has not arrived.
+    /// The incarnation in this error, of another party, is gone and has not arrived.
     PartyDied(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),

@@ -19,9 +19,9 @@
 //! - **B6** `phase` is for inspection alone.
 //! - **B7** Before an incarnation stores anything in its entry, it checks whether a later one of
 //!   its partition has stored there. An incarnation that was treated as gone while it ran can thus
-//!   make at most the late stores of one arrival, or of one preparation to sleep. Until the later
-//!   incarnation checks or arrives again, which corrects the entry, the others miss it, or get the
-//!   error that the earlier one died.
+//!   make at most the late stores of one arrival, or of one preparation to sleep. The later
+//!   incarnation corrects the entry when it checks or arrives again. Until then the others do not
+//!   count its arrival, or get the error that the earlier one died.
 //!
 //! ```text
 //!   sleeper                       last to arrive
@@ -69,9 +69,10 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 
 /// A barrier, as one incarnation of a partition uses it.
 ///
-/// It is for a fixed set of `parties` partitions, with one handle each. If a party dies, the others
-/// miss it until its next incarnation arrives in its place; for a silent party they wait (see
-/// [`Barrier::wait`]). It needs no read-modify-write.
+/// It is for a fixed set of `parties` partitions, with one handle each. If a party dies, no phase
+/// completes until its next incarnation arrives in its place, and [`Barrier::wait`] returns an
+/// error. For a silent party the others wait (see [`Barrier::wait`]). It needs no
+/// read-modify-write.
 ///
 /// # Examples
 ///

@@ -105,8 +105,8 @@ impl Default for Effort {
 ///     Ok::<_, shmem_core::mem::OutOfWindow>(litmus.ask(&mut SpinYield::timeout(deadline)))
 /// })?;
 /// println!("{verdict}");
-/// if let Err(unfit) = verdict.require_read_modify_write() {
-///     println!("no locks: {unfit}");
+/// if let Err(missing) = verdict.require_read_modify_write() {
+///     println!("no locks: {missing}");
 /// }
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

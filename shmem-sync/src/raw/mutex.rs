@@ -7,7 +7,7 @@
 //! | *l*     | *l*      | *l* holds the lock, after an owner that died while it held it     |
 //! | *l*     | *k*      | *l* has just taken over from *k*, and will store *l* there        |
 //! | 0       | *k*      | *k* was treated as gone and stored late; the next owner is warned |
-//! | *l*     | poisoned | *l* found it so, or unlocks without a repair; it leaves           |
+//! | *l*     | poisoned | *l* found this, or unlocks without repair; it frees `owner` next  |
 //! | 0       | poisoned | no partition gets in any more                                     |
 //!
 //! `owner.rs` describes the changes of `owner`, sleeping and waking; [`crate::health`] describes
@@ -21,9 +21,9 @@
 //!   freed.
 //!
 //! M1 binds honest partitions that were not treated as gone while they ran. An incarnation that was
-//! gets [`NotHeld`] when it unlocks. Its late stores, except those to the bytes, are exchanges of
-//! words with its own incarnation, which are no longer there; or it marks whole bytes as *suspect*
-//! ([`crate::health`]).
+//! gets [`NotHeld`] when it unlocks. Its late stores, except those to the bytes, are
+//! compare-and-swaps that expect its own incarnation in a word, and fail because it is no longer
+//! there. One can succeed: it marks whole bytes as *suspect* ([`crate::health`]).
 
 use memoffset::offset_of;
 

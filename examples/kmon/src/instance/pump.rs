@@ -53,7 +53,7 @@ pub(super) struct Pump<'m> {
     pub(super) lines: Vec<String>,
     /// Time between two statistics of the instance.
     pub(super) period: Duration,
-    /// When the last event came, or the state was another than running.
+    /// When the last event came, or the state was not running.
     pub(super) busy: Instant,
 }
 

@@ -15,7 +15,7 @@
 //!
 //! | it dies | it leaves | the next one |
 //! |---------|-----------|--------------|
-//! | attaching, before its incarnation is stored | no ticket, an earlier one's word | is not affected |
+//! | attaching, its word not stored | no ticket, an earlier incarnation's word | is not affected |
 //! | while it draws | a ticket being drawn | passes it over |
 //! | waiting | a ticket  | passes it over |
 //! | next in turn, `holder` is still 0 | a ticket  | passes it over; whole |
@@ -183,7 +183,8 @@ impl<'m> RawBakeryMutex<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this handle does not have it; then nothing is changed.
+    /// [`NotHeld`] if this handle does not have it; then only its ticket is withdrawn, if it still
+    /// has one.
     ///
     /// # Safety
     ///

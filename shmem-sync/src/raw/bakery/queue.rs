@@ -3,8 +3,8 @@
 //! The Black-White Bakery (Taubenfeld, *The Black-White Bakery Algorithm and related bounded-space,
 //! adaptive, local-spinning and FIFO algorithms*, DISC 2004). A partition draws a ticket of the
 //! current colour, with a number one larger than the largest of that colour, and enters before
-//! those with larger numbers. Tickets of the other colour go first. A partition that leaves makes
-//! the other colour than its ticket's the current one.
+//! those with larger numbers. Tickets of the other colour go first. When a partition leaves, the
+//! colour that its ticket does not have becomes the current one.
 //!
 //! - **Q1** Only the partition itself stores its entry; only the partition inside stores `colour`.
 //! - **Q2** A ticket shows as *being drawn* before its owner reads the colour and the others'
@@ -36,11 +36,12 @@
 //! | `ticket` in `clear_ticket`, `publish_ticket` | `ticket` in `blocking_ticket` | the bytes  |
 //! | `incarnation` in `attach` | `incarnation` in `incarnation_of` (fence) | the ticket's owner |
 //!
-//! A ticket is read before its `incarnation`. A partition that still finds the earlier incarnation
-//! there, which is gone, passes over a ticket that was drawn after its own (Q2).
+//! A ticket is read before its `incarnation`. A partition may still find the earlier incarnation
+//! there, which is gone, and pass over the new ticket. That is correct: the new ticket was drawn
+//! after its own (Q2).
 //!
-//! The next ticket hands over the work of its partition as the 0 before it does: a partition that
-//! waits for a ticket may never see the 0.
+//! A partition that waits for a ticket may see the next ticket of the same partition and never the
+//! 0 between them. So storing the next ticket hands over the work, too.
 //!
 //! **Giving up** is safe (Q5): a partition that passed the ticket over continues as if it had never
 //! been drawn. The colour has not changed, so the order of the others has not changed either.

@@ -22,9 +22,10 @@
 //!   incarnation, or by any other once the first is gone. Each change is an exchange of the exact
 //!   word.
 //!
-//! All stores are exchanges of words with the caller's own incarnation, except two of a writer:
-//! *writing* from 0, and *suspect* from whole. If an incarnation that was treated as gone makes
-//! these late, they cause an unnecessary warning ([`crate::health`]), and hide none.
+//! Each late store of an incarnation that was treated as gone while it had the lock is a
+//! compare-and-swap that expects its own incarnation, and fails, except two of a writer: *writing*
+//! from 0, and *suspect* from whole. These two can cause an unnecessary warning
+//! ([`crate::health`]), and hide none.
 //!
 //! ```text
 //!   reader                       writer

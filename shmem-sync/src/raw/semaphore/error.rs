@@ -11,8 +11,8 @@ pub enum AcquireError {
     Busy,
     /// The deadline passed. No holder is known to be silent or gone.
     TimedOut,
-    /// The deadline passed, and this incarnation, which holds a permit, is silent. The permit
-    /// returns when it is known to be gone.
+    /// The deadline passed, and the incarnation in this error, which holds a permit, is silent. The
+    /// permit returns when it is known to be gone.
     HolderSilent(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),

@@ -10,7 +10,7 @@
 //! | 1             | a free permit | *l*, by incarnation *l* that acquires it |
 //! | *l*           | incarnation *l* holds the permit | 1 when released, 0 when consumed |
 //! | *l*           | *l* is gone | *m*, by incarnation *m* that acquires it |
-//! | 0, *l* + flag | as without, and a partition may sleep | as without, and see P2 |
+//! | 0, *l* + flag | as without the flag; a partition may sleep | as without the flag; see P2 |
 //!
 //! | `adder` | meaning                        | becomes                                     |
 //! |---------|--------------------------------|---------------------------------------------|
@@ -25,7 +25,8 @@
 //! - **P3** A partition that sleeps has set the flag on every word, found no free permit, and
 //!   sleeps only while `ring_count` is what it was before.
 //! - **P4** A partition that has slept takes a free permit with the flag. If it has slept and
-//!   leaves without a permit, it rings: one ring wakes one sleeper, and there may be others.
+//!   leaves without a permit, it rings: one notification wakes one sleeper, and there may be
+//!   others.
 //!
 //! ```text
 //!   sleeper                       releaser
