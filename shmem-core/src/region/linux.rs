@@ -351,8 +351,9 @@ impl Mapping {
         len: usize,
         at: Option<usize>,
     ) -> Result<Self, Errno> {
-        // A 32-bit kernel takes the offset in pages, and would map another place without an error.
-        if offset % rustix::param::page_size() as u64 != 0 {
+        // A 32-bit kernel takes the offset in units of 4096 bytes, and would map another place
+        // without an error. Every kernel checks that the offset is a multiple of its page size.
+        if offset % MMAP_UNIT != 0 {
             return Err(Errno::INVAL);
         }
         let backing = Backing::new(fd, path)?;
@@ -402,6 +403,9 @@ fn machine_memory() -> u64 {
     let units = u64::from(info.totalram).saturating_add(u64::from(info.totalswap));
     units.saturating_mul(u64::from(info.mem_unit))
 }
+
+/// The unit of `mmap2`'s offset, on every machine.
+const MMAP_UNIT: u64 = 4096;
 
 const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
