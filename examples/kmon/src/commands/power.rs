@@ -57,8 +57,9 @@ fn watch_start(session: &Session, n: u8) -> anyhow::Result<()> {
         let row: Row = session.client.get(&format!("/v1/instances/{n}"))?;
         show_kernel(session, n)?;
         match row.state.as_str() {
-            "running" => return Ok(()),
-            "starting" | "restarting" => {}
+            // Its first statistics come after the lines of the boot.
+            "running" if row.memory_total_kb.is_some() => return Ok(()),
+            "running" | "starting" | "restarting" => {}
             state => bail!("instance {n} is not running ({state}); kmreset {n} tries again"),
         }
         session
