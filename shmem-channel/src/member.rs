@@ -72,10 +72,11 @@ impl<'m> Member<'m> {
     pub(crate) fn check_place(&self) -> Result<(), Error> {
         self.check_region()?;
         let slot = self.registry.partition(self.incarnation.partition());
-        // A partition that left keeps its slot until a later incarnation attaches.
-        match slot.is_ok_and(|slot| slot.incarnation == Some(self.incarnation)) {
-            true => Ok(()),
-            false => Err(self.evicted()),
+        let attached = slot.ok().and_then(|slot| slot.incarnation);
+        // An earlier incarnation there is the late store of one that was stopped while it left.
+        match attached.is_some_and(|attached| attached.follows(self.incarnation)) {
+            true => Err(self.evicted()),
+            false => Ok(()),
         }
     }
 
