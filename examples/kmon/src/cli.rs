@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::Escape;
 use crate::embedded::init::InitArgs;
@@ -10,11 +10,27 @@ use crate::text;
 
 /// Monitors partitions over shared memory.
 ///
-/// Instances continue to run when KMON is killed or ends by `quit --keep`, and the next KMON finds
-/// them. `quit`, `^D` and the end of a script end them.
+/// A server owns the instances; `kmon` starts it if there is none, and shows a prompt. `kmon
+/// COMMAND` runs one command of the prompt (`kmlist` is `kmon list`). Instances and server continue
+/// when a prompt ends; `quit --all` ends them.
 #[derive(Debug, Parser)]
-#[command(name = "kmon", version, args_conflicts_with_subcommands = true)]
+#[command(name = "kmon", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    /// The key that leaves a console [default: ^]]
+    #[arg(long, value_name = "KEY", value_parser = parse_escape)]
+    pub(crate) escape: Option<Escape>,
+    /// The prompt [default: `KMON# `]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    #[command(subcommand)]
+    pub(crate) inner: Option<Inner>,
+}
+
+/// The options of a server. Apart from the directory, they are refused if a server already runs.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerOptions {
     /// The guest daemon [default: guestd in the directory of kmon]
     #[arg(long, value_name = "PATH")]
     pub(crate) guestd: Option<PathBuf>,
@@ -27,25 +43,59 @@ pub(crate) struct Cli {
     /// The configuration file [default: kmon.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The key that leaves a console [default: ^]]
-    #[arg(long, value_name = "KEY", value_parser = parse_escape)]
-    pub(crate) escape: Option<Escape>,
-    /// The directory that keeps the instances and their output for the next KMON; only one KMON at
-    /// a time uses it [default: $XDG_RUNTIME_DIR/kmon, or /tmp/kmon-UID]
+    /// The directory of the server's socket and of the instances' output; only one server at a time
+    /// uses it [default: $XDG_RUNTIME_DIR/kmon, or /tmp/kmon-UID]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
-    /// The prompt [default: `KMON# `]
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt: Option<String>,
-    #[command(subcommand)]
-    pub(crate) inner: Option<Inner>,
 }
 
-/// Subcommands with which KMON starts its own program.
+impl ServerOptions {
+    /// Returns these options, and those of `other` that are missing here.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            guestd: self.guestd.or(other.guestd),
+            ivshmem_server: self.ivshmem_server.or(other.ivshmem_server),
+            instances: self.instances.or(other.instances),
+            config: self.config.or(other.config),
+            run_dir: self.run_dir.or(other.run_dir),
+        }
+    }
+
+    /// Returns the names of the given options that only a new server can use.
+    pub(crate) fn for_new_server(&self) -> Vec<&'static str> {
+        let given = [
+            ("--guestd", self.guestd.is_some()),
+            ("--ivshmem-server", self.ivshmem_server.is_some()),
+            ("--instances", self.instances.is_some()),
+            ("--config", self.config.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Inner {
+    /// Run a server in the foreground, for a service manager
+    Serve(ServeArgs),
     #[command(hide = true)]
     InstanceInit(InitArgs),
+    /// A command of the prompt, without its `km`.
+    #[command(external_subcommand)]
+    Command(Vec<String>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    /// A client has started this server
+    #[arg(long, hide = true)]
+    pub(crate) auto: bool,
+    /// Print the description of the API
+    #[arg(long, hide = true)]
+    pub(crate) openapi: bool,
 }
 
 fn parse_escape(text: &str) -> Result<Escape, String> {

@@ -1,82 +1,105 @@
-//! Messages of KMON that no command asked for.
+//! The server's messages that no request asked for.
 //!
-//! A separate thread prints them, so that the instances' threads never wait for a terminal. While a
-//! console uses the terminal, notices are held back until the operator returns to the prompt.
+//! The newest ones are kept for clients. A separate thread prints them, so that the instances'
+//! threads never wait for the server's standard error.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::api::notice::Notice;
+
+/// How many notices are kept.
+const MAX_KEPT: usize = 1000;
 
 /// Prints one line, which is passed without a newline.
 pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
 
-/// Accepts notices and prints them.
-#[derive(Debug)]
+/// Accepts notices, prints them and keeps them.
 pub(crate) struct Notices {
     queue: Mutex<Queue>,
+    news: watch::Sender<()>,
 }
 
-#[derive(Debug)]
 struct Queue {
-    lines: Sender<String>,
-    /// The lines held back while a console uses the terminal.
-    held: Option<Vec<String>>,
+    kept: VecDeque<Notice>,
+    /// The number of the newest notice; 0 before the first.
+    last: u64,
+    to_print: Sender<String>,
 }
 
 impl Notices {
-    /// How many lines are held back while a console uses the terminal.
-    const MAX_HELD: usize = 1000;
-
-    /// Creates notices that `printer` prints.
-    pub(crate) fn new(mut printer: Printer) -> Arc<Self> {
-        let (lines, to_print) = channel::<String>();
-        std::thread::spawn(move || {
-            for line in to_print {
-                printer(&line);
-            }
-        });
-        let queue = Queue { lines, held: None };
-        Arc::new(Self {
-            queue: Mutex::new(queue),
-        })
-    }
-
-    /// Creates notices on standard error.
+    /// Creates notices that are printed on standard error.
     pub(crate) fn to_stderr() -> Arc<Self> {
         Self::new(Box::new(|line| {
-            // Without standard error there is no way to report this.
+            // Without standard error, clients still get the notice.
             let _ = writeln!(std::io::stderr(), "kmon: {line}");
         }))
     }
 
-    /// Prints `line`, now or when the operator returns to the prompt.
-    pub(crate) fn post(&self, line: String) {
-        let mut queue = self.lock();
-        match &mut queue.held {
-            Some(held) if held.len() < Self::MAX_HELD => held.push(line),
-            Some(_) => {}
-            None => {
-                // The printing thread runs until the program ends.
-                let _ = queue.lines.send(line);
+    /// Creates notices that `printer` prints.
+    pub(crate) fn new(mut printer: Printer) -> Arc<Self> {
+        let (to_print, lines) = channel::<String>();
+        std::thread::spawn(move || {
+            for line in lines {
+                printer(&line);
             }
-        }
+        });
+        let queue = Queue {
+            kept: VecDeque::new(),
+            last: 0,
+            to_print,
+        };
+        Arc::new(Self {
+            queue: Mutex::new(queue),
+            news: watch::Sender::new(()),
+        })
     }
 
-    /// Holds notices back until [`Notices::release`].
-    pub(crate) fn hold(&self) {
-        self.lock().held.get_or_insert_default();
-    }
-
-    /// Prints the notices that were held back.
-    pub(crate) fn release(&self) {
-        let mut queue = self.lock();
-        for line in queue.held.take().unwrap_or_default() {
+    /// Adds `line`.
+    pub(crate) fn post(&self, line: String) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time_ms = time.map_or(0, |time| time.as_millis() as u64);
+        {
+            let mut queue = self.lock();
             // The printing thread runs until the program ends.
-            let _ = queue.lines.send(line);
+            let _ = queue.to_print.send(line.clone());
+            queue.last += 1;
+            let sequence = queue.last;
+            if queue.kept.len() == MAX_KEPT {
+                queue.kept.pop_front();
+            }
+            queue.kept.push_back(Notice {
+                sequence,
+                time_ms,
+                line,
+            });
         }
+        self.news.send_replace(());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+    /// Returns the number of the newest notice.
+    pub(crate) fn last(&self) -> u64 {
+        self.lock().last
+    }
+
+    /// Returns the notices that are kept after the one with number `sequence`.
+    pub(crate) fn since(&self, sequence: u64) -> Vec<Notice> {
+        let queue = self.lock();
+        let newer = queue.kept.iter().filter(|one| one.sequence > sequence);
+        newer.cloned().collect()
+    }
+
+    /// Returns a receiver that each later notice wakes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,26 +107,20 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn notices_are_held_back_while_a_console_uses_the_terminal() {
-        let (seen, lines) = channel();
-        let notices = Notices::new(Box::new(move |line| {
-            seen.send(line.to_owned()).unwrap();
-        }));
-        let within = |time| lines.recv_timeout(time).ok();
-        let next = || within(Duration::from_secs(30));
-        notices.post("one".into());
-        assert_eq!(next().as_deref(), Some("one"));
-        notices.hold();
-        notices.post("two".into());
-        notices.post("three".into());
-        assert_eq!(within(Duration::from_millis(200)), None);
-        notices.release();
-        assert_eq!(
-            (next().as_deref(), next().as_deref()),
-            (Some("two"), Some("three"))
-        );
+    fn the_newest_notices_are_kept_and_numbered() {
+        let notices = Notices::new(Box::new(|_| {}));
+        let mut news = notices.subscribe();
+        for n in 1..=MAX_KEPT + 2 {
+            notices.post(format!("notice {n}"));
+        }
+        assert!(news.has_changed().unwrap());
+        news.mark_unchanged();
+        let kept = notices.since(0);
+        assert_eq!((kept.len(), kept[0].sequence), (MAX_KEPT, 3));
+        let newest = notices.since(MAX_KEPT as u64 + 1);
+        assert_eq!(newest[0].line, format!("notice {}", MAX_KEPT + 2));
+        assert_eq!(notices.last(), MAX_KEPT as u64 + 2);
     }
 }

@@ -1,8 +1,11 @@
-//! The run directory: the files that one KMON leaves for the next.
+//! The run directory: the socket of the server, and the files that one server leaves for the next.
 //!
 //! | file         | content                                                  |
 //! |--------------|----------------------------------------------------------|
-//! | `lock`       | the process number of the KMON that holds the lock       |
+//! | `lock`       | the process number of the server that holds the lock     |
+//! | `kmon.sock`  | the socket of the server                                 |
+//! | `server.json` | how a server is started again that did not end cleanly ([`StartRecord`]) |
+//! | `kmon.log`   | the messages of servers that clients have started        |
 //! | `N.json`     | instance N, and what it consists of ([`Record`])         |
 //! | `N.log`      | the output of instance N (`instance::log`)               |
 //! | `N.kernel`   | the log of its kernel                                    |
@@ -11,16 +14,17 @@
 //! | `N.door`     | the socket of the server of its doorbells                |
 //! | `N.door.log` | the log of that server                                   |
 //!
-//! - **R1** One KMON at a time holds the lock, and only that one uses the other files. The kernel
-//!   releases the lock when KMON ends, however it ends.
+//! - **R1** One server at a time holds the lock, and only that one uses the other files. The kernel
+//!   releases the lock when it ends, however it ends.
 //! - **R2** A record is replaced as a whole: the file has either the old or the new one.
 //! - **R3** An instance's process does nothing before its record is written, so no process is left
 //!   without one. The processes of a machine start before; a provisional record announces them, and
 //!   they are recognized by the paths of their files here.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,6 +59,18 @@ pub(crate) struct Files {
     pub(crate) door_log: PathBuf,
 }
 
+/// Another server uses the directory.
+#[derive(Debug)]
+pub(crate) struct InUse(String);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InUse {}
+
 /// The locked directory.
 #[derive(Debug)]
 pub(crate) struct RunDir {
@@ -73,11 +89,7 @@ impl RunDir {
     ///
     /// Another KMON uses it, other users can access it, or it cannot be created.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
-        let path = match path {
-            // Instances start in another directory, so the path becomes absolute.
-            Some(path) => std::path::absolute(path)?,
-            None => default_path(),
-        };
+        let path = locate(path)?;
         let shown = path.display().to_string();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.with_context(|| {
@@ -88,6 +100,44 @@ impl RunDir {
             _lock: lock.context(shown)?,
             path,
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets other users reach the socket, or nobody reach anything. All other files stay those of
+    /// this user alone.
+    pub(crate) fn share(&self, is_shared: bool) -> anyhow::Result<()> {
+        let (directory, socket) = if is_shared {
+            (0o711, 0o666)
+        } else {
+            (0o700, 0o600)
+        };
+        let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        for file in fs::read_dir(&self.path)?.flatten() {
+            if file.file_type()?.is_file() {
+                set(&file.path(), 0o600)?;
+            }
+        }
+        set(&socket_in(&self.path), socket)?;
+        set(&self.path, directory)?;
+        Ok(())
+    }
+
+    /// Notes how the server is started again, should it die.
+    pub(crate) fn save_start(&self, start: &StartRecord) -> anyhow::Result<()> {
+        let file = self.path.join(START);
+        write_own(&file, &serde_json::to_vec(start)?)
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// Removes what only a server that runs has. Called at a clean end.
+    pub(crate) fn remove_socket(&self) {
+        for file in [socket_in(&self.path), self.path.join(START)] {
+            // It may not exist.
+            let _ = fs::remove_file(file);
+        }
     }
 
     /// Returns the records of earlier KMONs' instances, by number. Skips files that are not
@@ -113,7 +163,7 @@ impl RunDir {
         let file = self.record(record.number);
         let fresh = file.with_extension("new");
         let text = serde_json::to_vec(record)?;
-        fs::write(&fresh, text)
+        write_own(&fresh, &text)
             .and_then(|()| fs::rename(&fresh, &file))
             .with_context(|| format!("{} cannot be written", file.display()))
     }
@@ -175,6 +225,41 @@ impl RunDir {
     }
 }
 
+const START: &str = "server.json";
+
+/// How a server was started.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct StartRecord {
+    pub(crate) directory: PathBuf,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Returns the path of the directory that `path` names, or of the default one of this user.
+pub(crate) fn locate(path: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(match path {
+        // Instances start in another directory, so the path becomes absolute.
+        Some(path) => std::path::absolute(path)?,
+        None => default_path(),
+    })
+}
+
+/// Returns the socket of the server that uses the directory `path`.
+pub(crate) fn socket_in(path: &Path) -> PathBuf {
+    path.join("kmon.sock")
+}
+
+/// Returns how the server of the directory `path` was started; `None` if it has ended cleanly.
+pub(crate) fn start_record(path: &Path) -> Option<StartRecord> {
+    serde_json::from_slice(&fs::read(path.join(START)).ok()?).ok()
+}
+
+/// Writes a file that only this user can read.
+fn write_own(file: &Path, text: &[u8]) -> io::Result<()> {
+    let mut open = OpenOptions::new();
+    open.write(true).create(true).truncate(true).mode(0o600);
+    open.open(file)?.write_all(text)
+}
+
 /// Returns `$XDG_RUNTIME_DIR/kmon`, or `/tmp/kmon-UID` if that variable is not set.
 fn default_path() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
@@ -194,7 +279,8 @@ fn require_own(path: &Path) -> anyhow::Result<()> {
     if found.uid() != geteuid().as_raw() {
         bail!("it belongs to another user; --run-dir names another directory");
     }
-    if found.mode() & 0o077 != 0 {
+    // Others may pass through to the socket, if the configuration says so.
+    if found.mode() & 0o066 != 0 {
         bail!("other users can access it (chmod 700); --run-dir names another directory");
     }
     Ok(())
@@ -218,7 +304,9 @@ fn lock(path: &Path) -> anyhow::Result<File> {
             // The holder writes its process number; it may not have done so yet.
             let _ = lock.read_to_string(&mut pid);
             let pid = pid.trim();
-            bail!("another KMON (process {pid}) uses it; --run-dir names another directory");
+            bail!(InUse(format!(
+                "another KMON (process {pid}) uses it; --run-dir names another directory"
+            )));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -231,7 +319,6 @@ fn lock(path: &Path) -> anyhow::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn record(number: u8, pid: i32) -> Record {
         Record {

@@ -1,180 +1,76 @@
-//! Starts the monitor as the command line says, and runs it to its end.
+//! Runs a client as the command line says: a prompt, a script, or one command.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::BufReader;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use kmon_protocol::LAST_PARTITION;
-use nix::unistd::{AccessFlags, access};
+use anyhow::Context;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::backend::Programs;
 use crate::cli::Cli;
+use crate::client::{Client, Joined, follow_notices, join_or_start};
 use crate::commands::Session;
-use crate::config::{Config, InstanceConfig};
+use crate::config::Config;
 use crate::front;
 use crate::front::editor::Editor;
 use crate::interrupt::Interrupt;
-use crate::kind::Kind;
-use crate::monitor::{Common, FIRST, LogBytes, Monitor, NewInstance};
-use crate::notices::Notices;
-use crate::rundir::RunDir;
+use crate::printer::NoticePrinter;
+use crate::rundir::locate;
+use crate::script::{Front, Script};
 use crate::terminal::{self, Terminal};
 
-/// How many instances are started by default.
-const INSTANCES: usize = 2;
-/// Seconds between two statistics of an instance.
-const PERIOD: f64 = 1.0;
-/// Bytes of output kept per instance, and of kernel log.
-const LOG_BYTES: usize = 1024 * 1024;
-const KERNEL_LOG_BYTES: usize = 256 * 1024;
-
-/// Runs KMON until its operator quits.
-pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let config = Config::read(cli.config.as_deref())?;
-    let programs = programs(cli, &config)?;
-    let rundir = Arc::new(RunDir::open(cli.run_dir.as_deref())?);
+/// Runs the commands of a person or a script until they end.
+pub(crate) fn many(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::read(cli.server.config.as_deref())?;
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
     restore_terminal_on_exit()?;
+    let directory = locate(cli.server.run_dir.as_deref())?;
+    let joined = join_or_start(&directory, &cli.server, &interrupt)?;
     let mut editor = match &terminal {
         Some(terminal) => Some(Editor::new(terminal)?),
         None => None,
     };
-    let notices = match &mut editor {
+    let printer = match &mut editor {
         Some(editor) => editor.notices(),
-        None => Notices::to_stderr(),
+        None => NoticePrinter::to_stderr(),
     };
-    let logs = LogBytes {
-        output: config.log_bytes.unwrap_or(LOG_BYTES),
-        kernel: config.kernel_log_bytes.unwrap_or(KERNEL_LOG_BYTES),
-    };
-    let common = Common {
-        programs,
-        period: Duration::from_secs_f64(config.period.unwrap_or(PERIOD)),
-        logs,
-        shell: config.shell.clone(),
-        notices,
-        rundir,
-    };
-    let mut monitor = Monitor::new(common);
-    let found = monitor.find_all()?;
-    if !found.is_empty() {
-        let numbers: Vec<_> = found.iter().map(u8::to_string).collect();
-        let numbers = numbers.join(", ");
-        // Without standard error, kmlist shows them.
-        let _ = writeln!(
-            std::io::stderr(),
-            "kmon: continuing with the instances of an earlier KMON: {numbers}"
-        );
-    }
-    let none_runs = !start_instances(
-        &mut monitor,
-        wanted(cli, config.instances, logs),
-        &interrupt,
-    )?;
-    let prompt = cli.prompt.clone().or(config.prompt);
+    let client = Arc::new(Client::new(directory, interrupt).with_revival());
+    let owns_server = joined != Joined::Running;
+    let followed = follow_notices(Arc::clone(&client), Arc::clone(&printer), owns_server)?;
     let escape = cli.escape.or(config.escape).unwrap_or_default();
-    let session = Session::new(monitor, interrupt, escape.0);
+    let session = Session::new(client, printer, escape.0);
     match (terminal, editor) {
         (Some(terminal), Some(editor)) => {
+            let prompt = cli.prompt.clone().or(config.prompt);
             let prompt = prompt.unwrap_or_else(|| "KMON# ".into());
             front::prompt::run(session, terminal, editor, &prompt)
         }
-        _ => front::script::run(session, none_runs),
-    }
-}
-
-/// Returns the programs of which instances consist. Guestd must exist if an instance is of kind
-/// `process`.
-fn programs(cli: &Cli, config: &Config) -> anyhow::Result<Programs> {
-    let kmon = std::env::current_exe().context("own program")?;
-    let guestd = cli.guestd.clone();
-    let guestd = guestd.unwrap_or_else(|| kmon.with_file_name("guestd"));
-    let is_process = |one: &InstanceConfig| matches!(one.kind, Kind::Process { .. });
-    let is_needed = cli.guestd.is_some()
-        || cli
-            .instances
-            .is_some_and(|many| usize::from(many) > config.instances.len())
-        || config.instances.is_empty()
-        || config.instances.iter().any(is_process);
-    let guestd = if is_needed {
-        find_guestd(&guestd)?
-    } else {
-        guestd
-    };
-    let server = cli.ivshmem_server.as_deref().map(std::path::absolute);
-    let server = server.transpose().context("--ivshmem-server")?;
-    Ok(Programs {
-        guestd,
-        ivshmem_server: server.unwrap_or_else(|| kmon.with_file_name("ivshmem-server")),
-        kmon,
-    })
-}
-
-fn find_guestd(path: &Path) -> anyhow::Result<PathBuf> {
-    // Instances start in another directory, so the path becomes absolute.
-    let found = path.canonicalize().with_context(|| {
-        format!(
-            "{} does not exist; build guestd or name it with --guestd",
-            path.display()
-        )
-    })?;
-    if !found.is_file() || access(&found, AccessFlags::X_OK).is_err() {
-        bail!(
-            "{} is not an executable file; build guestd or name it with --guestd",
-            path.display()
-        );
-    }
-    Ok(found)
-}
-
-/// Returns the instances to start: the configured ones, then unnamed ones.
-fn wanted(cli: &Cli, configured: Vec<InstanceConfig>, logs: LogBytes) -> Vec<NewInstance> {
-    let count = match cli.instances {
-        Some(count) => usize::from(count),
-        None if configured.is_empty() => INSTANCES,
-        None => configured.len(),
-    };
-    let configured = configured.into_iter().map(|one| NewInstance {
-        name: one.name,
-        kind: Some(one.kind),
-        logs: Some(LogBytes {
-            output: one.log_bytes.unwrap_or(logs.output),
-            kernel: one.kernel_log_bytes.unwrap_or(logs.kernel),
-        }),
-    });
-    let unnamed = std::iter::repeat_with(NewInstance::default);
-    configured.chain(unnamed).take(count).collect()
-}
-
-/// Starts the instances that do not exist yet. Returns false if instances were started but none
-/// runs.
-fn start_instances(
-    monitor: &mut Monitor,
-    wanted: Vec<NewInstance>,
-    interrupt: &Interrupt,
-) -> anyhow::Result<bool> {
-    for (number, wanted) in (FIRST..=LAST_PARTITION).zip(wanted) {
-        match wanted.kind {
-            Some(kind) if monitor.has(number) => monitor.redefine(number, kind)?,
-            _ if monitor.has(number) => {}
-            _ => {
-                monitor.add_as(number, wanted)?;
-                monitor.start(number)?;
-            }
+        _ => {
+            let failed = joined == Joined::Started(false);
+            front::script::run(session, &followed, failed, owns_server)
         }
     }
-    let (problems, all) = monitor.wait_all_running(interrupt);
-    for problem in &problems {
-        // Without standard error, the states in kmlist show it.
-        let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");
-    }
-    Ok(all == 0 || problems.len() < all)
+}
+
+/// Runs the command that `words` name, which starts no server.
+pub(crate) fn one(cli: &Cli, words: Vec<String>) -> anyhow::Result<ExitCode> {
+    let config = Config::read(None).unwrap_or_default();
+    let terminal = Terminal::on_stdio()?;
+    let interrupt = Interrupt::install()?;
+    restore_terminal_on_exit()?;
+    let client = Arc::new(Client::new(
+        locate(cli.server.run_dir.as_deref())?,
+        interrupt,
+    ));
+    let escape = cli.escape.or(config.escape).unwrap_or_default();
+    let session = Session::new(client, NoticePrinter::to_stderr(), escape.0);
+    let front = match terminal {
+        Some(terminal) => Front::Terminal(terminal),
+        None => Front::Script(Script::new(BufReader::new(std::io::stdin()))),
+    };
+    Ok(front::one_shot::run(session, front, words))
 }
 
 /// Restores the terminal on a panic and on the signals that end programs.
@@ -192,7 +88,7 @@ fn restore_terminal_on_exit() -> anyhow::Result<()> {
                 continue;
             }
             terminal::restore();
-            // The instances continue to run; the next KMON finds them.
+            // The server and the instances continue.
             std::process::exit(128 + signal);
         }
     });

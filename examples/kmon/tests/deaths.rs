@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Fed, Operator, SHELL_PROMPT, assert_back, becomes_true, guestd, home, kmon_in, kmon_through,
-    signal,
+    Fed, Operator, SHELL_PROMPT, assert_back, becomes_true, guestd, home, kmon_through, signal,
 };
 
 /// Waits until a file has a whole line, and returns its content.
@@ -245,32 +244,15 @@ fn kmon_and_guestd_may_die_in_either_order() {
 }
 
 #[test]
-fn a_second_kmon_is_refused_with_advice() {
-    let home = home();
-    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
-    kmon.list(2);
-    let mut second = kmon_in(&home);
-    second.arg("--guestd").arg(guestd()).stdin(Stdio::null());
-    let output = second.output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    let first = format!("another KMON (process {})", kmon.pid());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        error.contains(&first) && error.contains("--run-dir"),
-        "{error}"
-    );
-    assert_eq!(error.lines().count(), 1, "{error}");
-    assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");
-    assert_eq!(kmon.leave("quit"), Some(0));
-}
-
-#[test]
-fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
+fn quit_with_keep_and_a_clean_end_of_the_server_leave_the_instances() {
     let home = home();
     let mut kmon = Fed::start_in(&home, &[]);
     kmon.ask("kmconsole 2\nkept=yes\nkmexitconsole\nkmhalt 3");
     assert_eq!(kmon.leave("quit --keep"), Some(0));
     assert_eq!(home.running().len(), 1);
+    assert!(home.has_server());
+    home.signal_server("-TERM");
+    assert_eq!((home.running().len(), home.has_server()), (1, false));
     let mut kmon = Fed::start_in(&home, &[]);
     // A halted instance stays halted.
     assert_eq!(kmon.list(3)["state"], "halted");
@@ -278,7 +260,7 @@ fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
     assert!(String::from_utf8_lossy(&said).contains("yes-2"));
     assert_eq!(kmon.list(2)["incarnation"], 1);
     let instances = home.running();
-    // The end of the script ends the instances.
+    // The script has started this server: its end ends the instances.
     assert_eq!(kmon.leave("# the end"), Some(0));
     assert!(!instances.iter().any(|&pid| is_running(pid)));
     assert!(home.recorded().is_empty());
@@ -296,6 +278,7 @@ fn a_kmon_in_another_time_namespace_finds_the_instances() {
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.ask("kmexec 2 -- true");
     assert_eq!(kmon.leave("quit --keep"), Some(0));
+    home.signal_server("-TERM");
     let instances = home.running();
     let mut there = kmon_through(&time, &home);
     there.args(["--instances", "1", "--guestd"]).arg(guestd());
@@ -305,6 +288,7 @@ fn a_kmon_in_another_time_namespace_finds_the_instances() {
         .write_all(b"kmexec 2 -- true\nquit --keep\n")
         .unwrap();
     assert!(there.wait().unwrap().success());
+    home.signal_server("-TERM");
     assert_eq!(home.running(), instances, "the same instances");
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     assert_eq!(kmon.list(2)["incarnation"], 1);
@@ -312,10 +296,14 @@ fn a_kmon_in_another_time_namespace_finds_the_instances() {
 }
 
 #[test]
-fn a_signal_that_ends_kmon_leaves_the_instances() {
+fn a_signal_that_ends_a_prompt_leaves_the_server_and_the_instances() {
     let home = Arc::new(home());
     for (name, status) in [("-HUP", 129), ("-TERM", 143)] {
-        let kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
+        let arguments: &[&str] = match home.has_server() {
+            true => &[],
+            false => &["--instances", "1"],
+        };
+        let kmon = Operator::start_in(Arc::clone(&home), arguments);
         signal(name, &kmon.pid());
         assert_eq!(kmon.wait(), Some(status));
         assert_eq!(home.running().len(), 1, "{name}");

@@ -287,6 +287,7 @@ fn a_failed_start_is_reported_in_one_line() {
         (&["--colour"], "unexpected argument '--colour'"),
     ] {
         let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
+        kmon.arg("--run-dir").arg(home.path().join("run"));
         kmon.args(arguments).stdin(Stdio::null());
         let output = kmon.current_dir(home.path()).output().unwrap();
         let errors = stderr(&output);
@@ -320,7 +321,7 @@ fn an_instance_that_cannot_be_recorded_is_not_killed_by_a_reset() {
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
     kmon.list_until(2, |one| one["state"] == "running");
     // A full disk would have the same effect.
-    std::fs::remove_dir_all(home.run_dir()).unwrap();
+    std::fs::create_dir(home.run_dir().join("2.new")).unwrap();
     kmon.ask("kmreset 2");
     kmon.see_error("cannot be written");
     assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");

@@ -6,6 +6,7 @@
 use crate::debian::Package;
 
 pub(super) const APPS: &[Package] = &[
+    ("curl", "runs the examples of docs/api.md"),
     ("procps", "kill ends instances; ps and top run inside them"),
     ("qemu-system-x86", "its ivshmem device meets our server"),
     ("vim-tiny", "a full-screen editor runs inside instances"),

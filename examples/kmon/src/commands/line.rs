@@ -1,5 +1,7 @@
 //! Parses a command line.
 
+use std::fmt;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -47,11 +49,13 @@ pub(super) enum Command {
     Kmpause(InstanceArgs),
     /// Continue a paused instance
     Kmresume(InstanceArgs),
+    /// Remove a halted instance with its output; its number can be used again
+    Kmrm(InstanceArgs),
     /// Print an instance's unseen output; it remains unseen
     Kmlog(LogArgs),
     /// Print unseen and new output of several instances, until ^C
     Kmwatch(WatchArgs),
-    /// End all instances and KMON; with --keep, end only KMON
+    /// Leave the prompt; asks whether running instances are ended, too
     #[command(visible_alias = "exit")]
     Quit(QuitArgs),
 }
@@ -81,6 +85,15 @@ pub(super) struct ConsoleArgs {
     /// The instance's number
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
+    /// Watch without typing
+    #[arg(long)]
+    pub(super) view: bool,
+    /// Take the console from the client that types in it
+    #[arg(long, conflicts_with = "view")]
+    pub(super) force: bool,
+    /// Show all output that is kept first
+    #[arg(long)]
+    pub(super) scrollback: bool,
     /// In a script: seconds to wait for each line's command to end
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) settle: f64,
@@ -173,8 +186,11 @@ pub(super) struct WatchArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct QuitArgs {
-    /// Leave the instances running; the next KMON finds them
+    /// End all instances and the server, without asking
     #[arg(long)]
+    pub(super) all: bool,
+    /// Leave the instances and the server running, without asking
+    #[arg(long, conflicts_with = "all")]
     pub(super) keep: bool,
 }
 
@@ -197,6 +213,18 @@ fn name(text: &str) -> Result<String, String> {
     InstanceName::try_from(text.to_owned()).map(|name| name.0)
 }
 
+/// A command line that cannot be parsed.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
 /// A parsed line.
 #[derive(Debug)]
 pub(super) enum Parsed {
@@ -215,17 +243,64 @@ pub(super) fn parse(line: &str) -> anyhow::Result<Parsed> {
     let Some(words) = shlex::split(line) else {
         bail!("a quote is not closed, or the line ends with a backslash");
     };
+    parse_words(&words)
+}
+
+/// Parses the words of a command.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_words(words: &[String]) -> anyhow::Result<Parsed> {
     let Some(name) = words.first().cloned() else {
         return Ok(Parsed::Nothing);
     };
-    match Line::try_parse_from(&words) {
+    match Line::try_parse_from(words) {
         Ok(line) => Ok(Parsed::Command(name, line.command)),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             Ok(Parsed::HelpText(error.render().to_string()))
         }
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => Err(unknown(&name, &error)),
-        Err(error) => bail!("{name}: {}; see {name} --help", one_line(&error)),
+        Err(error) => {
+            let what = format!("{name}: {}; see {name} --help", one_line(&error));
+            bail!(UsageError(what))
+        }
     }
+}
+
+/// Completes the first of `words`, the name of a command on KMON's own command line: `list` becomes
+/// `kmlist`.
+///
+/// # Errors
+/// It is not the name of such a command.
+pub(super) fn complete_name(words: &mut [String]) -> anyhow::Result<()> {
+    let Some(name) = words.first_mut() else {
+        return Ok(());
+    };
+    let known = one_shots().into_iter().find(|(short, _, _)| short == name);
+    match known {
+        Some((_, whole, _)) => *name = whole,
+        None => bail!(UsageError(format!(
+            "unknown command `{}`; `kmon --help` lists the commands",
+            text::brief(name)
+        ))),
+    }
+    Ok(())
+}
+
+/// Returns the commands of KMON's own command line: their names there and at the prompt, and their
+/// summaries.
+pub(crate) fn one_shots() -> Vec<(String, String, String)> {
+    let commands = table()
+        .into_iter()
+        .filter(|(name, _)| name != "kmexitconsole" && name != "help");
+    let shorter = commands.map(|(name, about)| {
+        let short = match name.as_str() {
+            "kmmonitorall" => "monitor",
+            name => name.strip_prefix("km").unwrap_or(name),
+        };
+        (short.to_owned(), name.clone(), about)
+    });
+    shorter.collect()
 }
 
 fn unknown(name: &str, error: &clap::Error) -> anyhow::Error {

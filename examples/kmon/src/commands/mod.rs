@@ -8,7 +8,7 @@
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
-//! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
+//! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`, `kmrm` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //!
 //! A command prints its result on standard output. It returns its failure as an error, which the
@@ -30,21 +30,25 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::console;
+use crate::api::console::{Mode, Start};
+use crate::console::{self, Wanted};
 use crate::script::Front;
 use line::{Command, ConsoleArgs, Parsed};
 use print::print;
 
-pub(crate) use line::{names, options, takes_number};
+pub(crate) use exec::CommandFailed;
+pub(crate) use line::{UsageError, names, one_shots, options, takes_number};
 pub(crate) use session::Session;
 
-/// What KMON does after a command.
+/// What the client does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Continue,
-    /// End KMON and every instance.
+    /// Leave, after asking whether running instances are ended, too.
     Quit,
-    /// End KMON, and leave the instances running for the next KMON.
+    /// End all instances and the server.
+    QuitAll,
+    /// Leave, and let the instances and the server run.
     Leave,
 }
 
@@ -54,7 +58,32 @@ impl Session {
     /// # Errors
     /// The command's failure, preceded by the command's name.
     pub(crate) fn run_line(&mut self, line: &str, front: &mut Front) -> anyhow::Result<Next> {
-        match line::parse(line)? {
+        self.run_parsed(line::parse(line)?, front)
+    }
+
+    /// Runs one command from KMON's own command line, without the `km` of its name.
+    ///
+    /// # Errors
+    /// As [`Session::run_line`].
+    pub(crate) fn run_words(
+        &mut self,
+        mut words: Vec<String>,
+        front: &mut Front,
+    ) -> anyhow::Result<Next> {
+        let short = words.first().cloned().unwrap_or_default();
+        line::complete_name(&mut words)?;
+        let parsed = match line::parse_words(&words)? {
+            Parsed::HelpText(text) => {
+                let usage = |name: &str| format!("Usage: {name}");
+                Parsed::HelpText(text.replace(&usage(&words[0]), &usage(&format!("kmon {short}"))))
+            }
+            parsed => parsed,
+        };
+        self.run_parsed(parsed, front)
+    }
+
+    fn run_parsed(&mut self, parsed: Parsed, front: &mut Front) -> anyhow::Result<Next> {
+        match parsed {
             Parsed::Nothing => Ok(Next::Continue),
             Parsed::HelpText(text) => {
                 print(&text)?;
@@ -70,7 +99,7 @@ impl Session {
         match command {
             Command::Help(args) => help::run(&args)?,
             Command::Kmlist(args) => list::run(self, &args)?,
-            Command::Kmsysinfo(args) => sysinfo::run(&args)?,
+            Command::Kmsysinfo(args) => sysinfo::run(self, &args)?,
             Command::Kmconsole(args) => self.console(&args, front)?,
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
@@ -82,25 +111,35 @@ impl Session {
             Command::Kmresume(args) => power::resume(self, &args)?,
             Command::Kmlog(args) => output::log(self, &args)?,
             Command::Kmwatch(args) => output::watch(self, &args)?,
+            Command::Kmrm(args) => power::remove(self, &args)?,
             Command::Quit(args) if args.keep => return Ok(Next::Leave),
+            Command::Quit(args) if args.all => return Ok(Next::QuitAll),
             Command::Quit(_) => return Ok(Next::Quit),
         }
         Ok(Next::Continue)
     }
 
     fn console(&mut self, args: &ConsoleArgs, front: &mut Front) -> anyhow::Result<()> {
-        let instance = self.monitor.instance(args.instance)?;
-        instance.require_running()?;
+        let wanted = Wanted {
+            number: args.instance,
+            mode: if args.view { Mode::View } else { Mode::Write },
+            force: args.force,
+            from: if args.scrollback {
+                Start::Oldest
+            } else {
+                Start::Seen
+            },
+        };
         match front {
             Front::Terminal(terminal) => {
-                self.monitor.notices().hold();
-                let done = console::session::run(instance, terminal, self.escape);
-                self.monitor.notices().release();
+                self.printer.hold();
+                let done = console::session::run(&self.client, wanted, terminal, self.escape);
+                self.printer.release();
                 done
             }
             Front::Script(_) => {
                 let settle = Duration::from_secs_f64(args.settle);
-                console::script::run(instance, front, settle, &self.interrupt)
+                console::script::run(&self.client, &wanted, front, settle)
             }
         }
     }

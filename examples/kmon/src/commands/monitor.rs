@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use kmon_protocol::Stats;
 use serde::Serialize;
 
 use super::line::MonitorArgs;
 use super::print::{print, print_json};
 use super::rates::{InterfaceRates, cpu_percent, interface_rates, interval, two_digits};
 use super::session::Session;
-use crate::instance::state::State;
-use crate::monitor::Instance;
+use crate::api::reading::{Counters, InstanceReadings, Memory, Reading, Readings};
+use crate::interrupt::Interrupt;
 use crate::text::escaped;
 
 #[derive(Serialize)]
@@ -25,7 +24,7 @@ struct Tick {
 struct Report {
     number: u8,
     name: String,
-    state: &'static str,
+    state: String,
     detail: Option<String>,
     /// True if this reading differs from that of the last tick.
     new: bool,
@@ -34,7 +33,7 @@ struct Report {
     uptime_ms: Option<u64>,
     load: Option<[f64; 3]>,
     interfaces: Vec<InterfaceReport>,
-    memory: Option<MemoryReport>,
+    memory: Option<Memory>,
     cpu: Option<CpuReport>,
     dropped_bytes: u64,
     #[serde(skip)]
@@ -43,20 +42,10 @@ struct Report {
 
 #[derive(Serialize)]
 struct InterfaceReport {
-    name: String,
-    rx_bytes: u64,
-    rx_packets: u64,
-    tx_bytes: u64,
-    tx_packets: u64,
+    #[serde(flatten)]
+    counters: Counters,
     #[serde(flatten)]
     rates: InterfaceRates,
-}
-
-#[derive(Serialize)]
-struct MemoryReport {
-    total_kb: u64,
-    free_kb: u64,
-    available_kb: u64,
 }
 
 #[derive(Serialize)]
@@ -67,17 +56,15 @@ struct CpuReport {
 
 pub(super) fn run(session: &Session, args: &MonitorArgs) -> anyhow::Result<()> {
     let delay = Duration::from_secs_f64(args.delay);
-    wait_for_rates(session);
+    wait_for_rates(session)?;
     let mut earlier = BTreeMap::new();
     let mut done = 0;
     let mut next = Instant::now();
     while !session.interrupt.is_set() {
-        let reports = session
-            .monitor
-            .instances()
-            .map(|instance| report(instance, &mut earlier));
+        let readings: Readings = session.client.get("/v1/stats")?;
+        let instances = readings.instances.into_iter();
         let tick = Tick {
-            instances: reports.collect(),
+            instances: instances.map(|one| report(one, &mut earlier)).collect(),
         };
         if args.json {
             print_json(&tick)?;
@@ -94,35 +81,47 @@ pub(super) fn run(session: &Session, args: &MonitorArgs) -> anyhow::Result<()> {
 }
 
 /// Waits until each running instance has two readings, at most one period and a second.
-fn wait_for_rates(session: &Session) {
-    let deadline = Instant::now() + session.monitor.period() + Duration::from_secs(1);
-    for instance in session.monitor.instances() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        instance.shared.wait_until(left, |view| {
-            view.state != State::Running || view.earlier_stats.is_some()
-        });
+fn wait_for_rates(session: &Session) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let readings: Readings = session.client.get("/v1/stats")?;
+        let lacks_rates = |one: &InstanceReadings| one.state == "running" && one.earlier.is_none();
+        let deadline = begun + Duration::from_secs_f64(readings.period_s + 1.0);
+        let is_late = Instant::now() > deadline;
+        if is_late || !readings.instances.iter().any(lacks_rates) {
+            return Ok(());
+        }
+        if !session
+            .interrupt
+            .sleep_until(Instant::now() + Interrupt::POLL_INTERVAL)
+        {
+            return Ok(());
+        }
     }
 }
 
 /// Reports on the instance, with rates since its reading in `earlier`, which it replaces by the
 /// current one.
-fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
-    let view = instance.shared.lock();
-    let now = view.stats.clone().filter(|_| view.state == State::Running);
+fn report(instance: InstanceReadings, earlier: &mut BTreeMap<u8, Reading>) -> Report {
+    let now = instance.reading;
     let then = earlier.remove(&instance.number);
-    let taken = |stats: &Stats| stats.taken_ns;
+    let taken = |reading: &Reading| reading.taken_ns;
     let new = now.is_some() && now.as_ref().map(taken) != then.as_ref().map(taken);
     // A tick before the next reading uses the last two readings.
-    let newer = |then: &Stats| {
+    let newer = |then: &Reading| {
         now.as_ref()
             .is_some_and(|now| interval(then, now).is_some())
     };
-    let then = then.filter(newer).or_else(|| view.earlier_stats.clone());
+    let then = then.filter(newer).or(instance.earlier);
+    let shown_state = match &instance.detail {
+        Some(detail) => format!("{}: {}", instance.state, escaped(detail)),
+        None => instance.state.clone(),
+    };
     let mut report = Report {
         number: instance.number,
-        name: instance.name.clone(),
-        state: view.state.word(),
-        detail: view.state.detail(),
+        name: instance.name,
+        state: instance.state,
+        detail: instance.detail,
         new,
         interval_s: None,
         uptime_ms: None,
@@ -130,10 +129,9 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
         interfaces: Vec::new(),
         memory: None,
         cpu: None,
-        dropped_bytes: view.log.dropped(),
-        shown_state: view.state.to_string(),
+        dropped_bytes: instance.dropped_bytes,
+        shown_state,
     };
-    drop(view);
     if let Some(now) = now {
         add_reading(&mut report, &now, then.as_ref());
         earlier.insert(instance.number, now);
@@ -141,25 +139,17 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
     report
 }
 
-fn add_reading(report: &mut Report, now: &Stats, then: Option<&Stats>) {
+fn add_reading(report: &mut Report, now: &Reading, then: Option<&Reading>) {
     let seconds = then.and_then(|then| interval(then, now));
     let since = then.zip(seconds);
     report.interval_s = seconds;
     report.uptime_ms = Some(now.uptime_ms);
-    report.load = Some(now.load.map(|hundredths| f64::from(hundredths) / 100.0));
-    report.memory = Some(MemoryReport {
-        total_kb: now.memory_total_kb,
-        free_kb: now.memory_free_kb,
-        available_kb: now.memory_available_kb,
-    });
-    let interfaces = now.interfaces.iter().map(|interface| InterfaceReport {
-        name: interface.name.clone(),
-        rx_bytes: interface.rx_bytes,
-        rx_packets: interface.rx_packets,
-        tx_bytes: interface.tx_bytes,
-        tx_packets: interface.tx_packets,
+    report.load = Some(now.load);
+    report.memory = Some(now.memory);
+    let interfaces = now.interfaces.iter().map(|counters| InterfaceReport {
+        counters: counters.clone(),
         rates: since
-            .map(|(then, seconds)| interface_rates(interface, then, seconds))
+            .map(|(then, seconds)| interface_rates(counters, then, seconds))
             .unwrap_or_default(),
     });
     report.interfaces = interfaces.collect();
@@ -201,17 +191,17 @@ fn network(out: &mut String, interfaces: &[InterfaceReport]) -> std::fmt::Result
         "{:>8}|{:>12} {:>10} {:>10} |{:>12} {:>10} {:>10}",
         "", "bytes", "packets", "bytes/s", "bytes", "packets", "bytes/s"
     )?;
-    for interface in interfaces {
+    for InterfaceReport { counters, rates } in interfaces {
         writeln!(
             out,
             "{:>8} {:>12} {:>10} {:>10.0}  {:>12} {:>10} {:>10.0}",
-            format!("{}:", escaped(&interface.name)),
-            interface.rx_bytes,
-            interface.rx_packets,
-            interface.rates.rx_bytes_per_s,
-            interface.tx_bytes,
-            interface.tx_packets,
-            interface.rates.tx_bytes_per_s,
+            format!("{}:", escaped(&counters.name)),
+            counters.rx_bytes,
+            counters.rx_packets,
+            rates.rx_bytes_per_s,
+            counters.tx_bytes,
+            counters.tx_packets,
+            rates.tx_bytes_per_s,
         )?;
     }
     Ok(())

@@ -7,25 +7,26 @@ use std::time::{Duration, Instant};
 use super::line::{LogArgs, WatchArgs};
 use super::print::print;
 use super::session::Session;
+use crate::api::Done;
+use crate::api::console::{FromClient, FromServer, Mode, Open, Start};
+use crate::api::instances::{Row, Seen};
+use crate::client::{Received, Socket};
 use crate::interrupt::Interrupt;
-use crate::monitor::Instance;
 use crate::{terminal, text};
 
 /// A longer line is cut, so that an instance cannot fill KMON's memory with one line.
 const MAX_LINE: usize = 16 * 1024;
 
 pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
-    let instance = session.monitor.instance(args.instance)?;
-    let (bytes, dropped) = {
-        let view = instance.shared.lock();
-        let log = if args.kernel {
-            &view.kernel_log
-        } else {
-            &view.log
-        };
-        let from = if args.all { log.start() } else { log.seen() };
-        (log.read(from, usize::MAX).1, log.dropped())
-    };
+    let query = format!("all={}&kernel={}", args.all, args.kernel);
+    let mut part = session.client.log(args.instance, &query)?;
+    let dropped = part.dropped;
+    let mut bytes = Vec::new();
+    while !part.bytes.is_empty() {
+        bytes.append(&mut part.bytes);
+        let query = format!("from={}&kernel={}", part.next, args.kernel);
+        part = session.client.log(args.instance, &query)?;
+    }
     if std::io::stdout().is_terminal() {
         let text = text::without_escapes(&bytes);
         if !text.is_empty() {
@@ -44,74 +45,120 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
-    let mut watched = Vec::new();
-    for number in BTreeSet::from_iter(&args.instances) {
-        let instance = session.monitor.instance(*number)?;
-        let position = instance.shared.lock().log.seen();
-        watched.push(Watched {
-            instance,
-            position,
-            line: Vec::new(),
-        });
-    }
-    let end = args
-        .time
-        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    while !session.interrupt.is_set() && end.is_none_or(|end| Instant::now() < end) {
-        for one in &mut watched {
-            one.show_new()?;
-        }
-        std::thread::sleep(Interrupt::POLL_INTERVAL);
-    }
-    for one in &mut watched {
-        one.show_new()?;
-        one.end_line()?;
-    }
-    Ok(())
-}
-
-/// Prints the unseen lines of the kernel of `instance`.
-pub(super) fn show_kernel(instance: &Instance) -> anyhow::Result<()> {
-    let (from, bytes) = {
-        let view = instance.shared.lock();
-        let log = &view.kernel_log;
-        log.read(log.seen(), usize::MAX)
-    };
-    if bytes.is_empty() {
+/// Prints the unseen lines of the kernel of instance `number`.
+pub(super) fn show_kernel(session: &Session, number: u8) -> anyhow::Result<()> {
+    let part = session.client.log(number, "kernel=true")?;
+    if part.bytes.is_empty() {
         return Ok(());
     }
     // These are whole lines without control characters.
-    terminal::write_stdout(&bytes)?;
-    let mut view = instance.shared.lock();
-    view.kernel_log.mark_seen(from + bytes.len() as u64);
+    terminal::write_stdout(&part.bytes)?;
+    let seen = Seen {
+        position: part.next,
+        kernel: true,
+    };
+    let path = format!("/v1/instances/{number}/seen");
+    let _: Done = session.client.post(&path, &seen)?;
+    Ok(())
+}
+
+pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
+    let end = args
+        .time
+        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let mut watched = Vec::new();
+    for &number in BTreeSet::from_iter(&args.instances) {
+        let row: Row = session.client.get(&format!("/v1/instances/{number}"))?;
+        watched.push(Watched::open(session, row.number)?);
+    }
+    let is_over = || session.interrupt.is_set() || end.is_some_and(|end| Instant::now() >= end);
+    let shown = std::thread::scope(|scope| {
+        let threads = watched
+            .iter_mut()
+            .map(|one| scope.spawn(|| one.show_until(is_over)));
+        let threads: Vec<_> = threads.collect();
+        let results = threads.into_iter().map(|thread| match thread.join() {
+            Ok(shown) => shown,
+            // The panic hook has reported it.
+            Err(_) => Ok(()),
+        });
+        results.collect::<Vec<_>>()
+    });
+    shown.into_iter().collect::<Result<(), _>>()?;
+    for one in watched {
+        one.end()?;
+    }
     Ok(())
 }
 
 /// One instance whose lines are shown.
-struct Watched<'a> {
-    instance: &'a Instance,
-    position: u64,
+struct Watched {
+    number: u8,
+    socket: Socket,
+    position: Option<u64>,
     /// The part of a line that has arrived so far.
     line: Vec<u8>,
 }
 
-impl Watched<'_> {
-    fn show_new(&mut self) -> anyhow::Result<()> {
-        let (from, bytes) = {
-            let view = self.instance.shared.lock();
-            view.log.read(self.position, usize::MAX)
-        };
-        if from > self.position {
-            let missed = from - self.position;
-            print(&format!(
-                "{}| [{missed} bytes were dropped and are not shown]",
-                self.instance.number
-            ))?;
+impl Watched {
+    fn open(session: &Session, number: u8) -> anyhow::Result<Self> {
+        let path = format!("/v1/instances/{number}/console");
+        let mut socket = Socket::open(&session.client, &path)?;
+        socket.send(&Open {
+            mode: Mode::View,
+            force: false,
+            rows: None,
+            columns: None,
+            from: Start::Seen,
+        })?;
+        Ok(Self {
+            number,
+            socket,
+            position: None,
+            line: Vec::new(),
+        })
+    }
+
+    /// Shows lines until `is_over`, and what has arrived until then.
+    fn show_until(&mut self, is_over: impl Fn() -> bool) -> anyhow::Result<()> {
+        let mut has_ended = false;
+        loop {
+            let was_over = is_over();
+            if has_ended {
+                if was_over {
+                    return Ok(());
+                }
+                std::thread::sleep(Interrupt::POLL_INTERVAL);
+                continue;
+            }
+            match self.socket.receive(Interrupt::POLL_INTERVAL)? {
+                Received::Bytes(bytes) => self.show(&bytes)?,
+                Received::Value(FromServer::At(position)) => self.position = Some(position),
+                Received::Value(FromServer::Missed(missed)) => {
+                    self.position = None;
+                    let n = self.number;
+                    print(&format!(
+                        "{n}| [{missed} bytes were dropped and are not shown]"
+                    ))?;
+                }
+                Received::Value(FromServer::Error(fault)) => return Err(fault.into()),
+                Received::Value(FromServer::Ended(_)) => has_ended = true,
+                Received::Value(_) => {}
+                Received::Nothing if was_over => return Ok(()),
+                Received::Nothing => {}
+                Received::Closed => has_ended = true,
+            }
         }
-        self.position = from + bytes.len() as u64;
-        let shown_to = self.position;
-        for byte in bytes {
+    }
+
+    fn show(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        // Bytes without a position restore a terminal.
+        let Some(position) = &mut self.position else {
+            return Ok(());
+        };
+        *position += bytes.len() as u64;
+        let shown = FromClient::Shown(*position);
+        for &byte in bytes {
             if byte == b'\n' || self.line.len() == MAX_LINE {
                 self.show_line()?;
             }
@@ -119,19 +166,19 @@ impl Watched<'_> {
                 self.line.push(byte);
             }
         }
-        self.instance.shared.lock().log.mark_seen(shown_to);
-        Ok(())
+        self.socket.send(&shown)
     }
 
     fn show_line(&mut self) -> anyhow::Result<()> {
         let line = text::without_escapes(&std::mem::take(&mut self.line));
-        print(&format!("{}| {line}\n", self.instance.number))
+        print(&format!("{}| {line}\n", self.number))
     }
 
-    fn end_line(&mut self) -> anyhow::Result<()> {
-        if self.line.is_empty() {
-            return Ok(());
+    fn end(mut self) -> anyhow::Result<()> {
+        if !self.line.is_empty() {
+            self.show_line()?;
         }
-        self.show_line()
+        self.socket.close();
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Rates between two readings of an instance.
 
-use kmon_protocol::Stats;
-use kmon_protocol::stats::Interface;
 use serde::Serialize;
+
+use crate::api::reading::{Counters, CpuTime, Reading};
 
 /// Rates per second between two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -13,15 +13,15 @@ pub(super) struct InterfaceRates {
 
 /// Returns the seconds between two readings of an instance; `None` if `later` is not the later one,
 /// as after a restart.
-pub(super) fn interval(earlier: &Stats, later: &Stats) -> Option<f64> {
+pub(super) fn interval(earlier: &Reading, later: &Reading) -> Option<f64> {
     let nanoseconds = later.taken_ns.checked_sub(earlier.taken_ns)?;
     (nanoseconds > 0).then_some(nanoseconds as f64 / 1e9)
 }
 
 /// Returns the rates of `interface` since the reading `earlier`.
 pub(super) fn interface_rates(
-    interface: &Interface,
-    earlier: &Stats,
+    interface: &Counters,
+    earlier: &Reading,
     seconds: f64,
 ) -> InterfaceRates {
     let before = earlier
@@ -40,10 +40,18 @@ pub(super) fn interface_rates(
 
 /// Returns the use of the processors between two readings, in percent: of all together, and of
 /// each.
-pub(super) fn cpu_percent(earlier: &Stats, later: &Stats) -> (f64, Vec<f64>) {
+pub(super) fn cpu_percent(earlier: &Reading, later: &Reading) -> (f64, Vec<f64>) {
     let pairs = later.cpus.iter().zip(&earlier.cpus);
-    let each = pairs.map(|(now, then)| now.percent_since(*then));
-    (later.cpu.percent_since(earlier.cpu), each.collect())
+    let each = pairs.map(|(now, then)| busy_percent(*then, *now));
+    (busy_percent(earlier.cpu, later.cpu), each.collect())
+}
+
+fn busy_percent(earlier: CpuTime, later: CpuTime) -> f64 {
+    let time = |time: CpuTime| kmon_protocol::stats::CpuTime {
+        busy: time.busy,
+        total: time.total,
+    };
+    time(later).percent_since(time(earlier))
 }
 
 /// Rounds to two digits, as in the paper.
@@ -54,21 +62,20 @@ pub(super) fn two_digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kmon_protocol::stats::CpuTime;
 
-    fn reading(seconds: u64, rx_bytes: u64, busy: u64) -> Stats {
-        Stats {
+    fn reading(seconds: u64, rx_bytes: u64, busy: u64) -> Reading {
+        Reading {
             taken_ns: seconds * 1_000_000_000,
             cpu: CpuTime {
                 busy,
                 total: seconds * 100,
             },
-            interfaces: vec![Interface {
+            interfaces: vec![Counters {
                 name: "lo".into(),
                 rx_bytes,
-                ..Interface::default()
+                ..Counters::default()
             }],
-            ..Stats::default()
+            ..Reading::default()
         }
     }
 

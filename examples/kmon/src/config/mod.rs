@@ -38,7 +38,17 @@ pub(crate) struct Config {
     pub(crate) kernel_log_bytes: Option<usize>,
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
+    pub(crate) access: AccessConfig,
     pub(crate) instances: Vec<InstanceConfig>,
+}
+
+/// `[access]`: the users, and groups after `@`, that have a role.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AccessConfig {
+    pub(crate) view: Vec<String>,
+    pub(crate) operate: Vec<String>,
+    pub(crate) administer: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +56,8 @@ pub(crate) struct Config {
 struct RawConfig {
     #[serde(default)]
     kmon: RawKmon,
+    #[serde(default)]
+    access: AccessConfig,
     #[serde(default, rename = "instance")]
     instances: Vec<RawInstance>,
 }
@@ -99,6 +111,7 @@ impl Config {
             period: raw.kmon.period.map(|period| period.0),
             log_bytes: raw.kmon.log_bytes.map(|bytes| bytes.0),
             kernel_log_bytes: raw.kmon.kernel_log_bytes.map(|bytes| bytes.0),
+            access: raw.access,
             instances: instances.collect::<Result<_, _>>()?,
             shell,
         })

@@ -6,8 +6,8 @@
 //!   may become this word are held back, and KMON echoes them instead of the instance. A word that
 //!   a correction completes (`kmexitconsolx`, backspace, `e`) was already sent, and is erased
 //!   there.
-//! - **F3** An escape key leaves, unless another follows: then one escape key is sent. A later read
-//!   or a time-out decides.
+//! - **F3** An escape key leaves, unless another follows: then one escape key is sent; or `?`, which
+//!   shows what the key can do. A later read or a time-out decides.
 //!
 //! A line starts at the start of the session, and after `CR`, `LF`, `^C`, `^U` and `^D`. It also
 //! starts where backspaces or `^W` have emptied the line, and where the instance has begun a new
@@ -23,18 +23,20 @@ const ERASE: &[u8] = b"\x08 \x08";
 
 /// What to do with typed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(super) enum Action {
     /// Write to the instance.
     Send(Vec<u8>),
     /// Show on the operator's terminal.
     Echo(Vec<u8>),
+    /// Show what the escape key can do.
+    Help,
     /// Leave the console.
     Leave,
 }
 
 /// The state between two typed bytes.
 #[derive(Debug)]
-pub(crate) struct Filter {
+pub(super) struct Filter {
     escape: u8,
     /// An escape key was typed, and the next byte decides (F3).
     escaping: bool,
@@ -43,7 +45,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub(crate) fn new(escape: u8) -> Self {
+    pub(super) fn new(escape: u8) -> Self {
         Self {
             escape,
             escaping: false,
@@ -52,22 +54,26 @@ impl Filter {
     }
 
     /// Returns true if the caller must report a short pause with [`Filter::pause`].
-    pub(crate) fn awaits_pause(&self) -> bool {
+    pub(super) fn awaits_pause(&self) -> bool {
         self.escaping
     }
 
     /// Notes that the instance has begun a new line since the last byte was typed.
-    pub(crate) fn new_line(&mut self) {
+    pub(super) fn new_line(&mut self) {
         self.line = std::mem::replace(&mut self.line, Line::Unknown).after_newline();
     }
 
     /// Filters typed bytes. Returns what to do, and how many bytes were used: fewer than all only
     /// if the last action is [`Action::Leave`].
-    pub(crate) fn type_bytes(&mut self, typed: &[u8], alternate: bool) -> (Vec<Action>, usize) {
+    pub(super) fn type_bytes(&mut self, typed: &[u8], alternate: bool) -> (Vec<Action>, usize) {
         let mut actions = Actions::default();
         for (at, &byte) in typed.iter().enumerate() {
             let left = if self.escaping {
                 self.escaping = false;
+                if byte == b'?' {
+                    actions.0.push(Action::Help);
+                    continue;
+                }
                 if byte != self.escape {
                     // It was a single escape key: this byte belongs to the prompt.
                     self.leave(&mut actions);
@@ -88,7 +94,7 @@ impl Filter {
     }
 
     /// Notes that nothing was typed for a while: a single escape key leaves.
-    pub(crate) fn pause(&mut self) -> Vec<Action> {
+    pub(super) fn pause(&mut self) -> Vec<Action> {
         let mut actions = Actions::default();
         if std::mem::take(&mut self.escaping) {
             self.leave(&mut actions);
@@ -97,7 +103,7 @@ impl Filter {
     }
 
     /// Ends the session for another reason: held bytes go to the instance.
-    pub(crate) fn finish(&mut self) -> Vec<Action> {
+    pub(super) fn finish(&mut self) -> Vec<Action> {
         let mut actions = Actions::default();
         self.flush_held(&mut actions);
         actions.0
@@ -201,9 +207,18 @@ mod tests {
             match action {
                 Action::Send(bytes) => outcome.sent.extend(bytes),
                 Action::Echo(bytes) => outcome.shown.extend(bytes),
+                Action::Help => outcome.shown.extend(b"help"),
                 Action::Leave => outcome.left = true,
             }
         }
+    }
+
+    #[test]
+    fn a_question_mark_after_the_escape_key_asks_for_help_and_is_not_sent() {
+        let outcome = type_in_reads(&[b"a\x1d?b\x1d", b"?c"], false);
+        assert_eq!(outcome.sent, b"abc");
+        assert_eq!(outcome.shown, b"helphelp");
+        assert!(!outcome.left);
     }
 
     fn type_in_reads(reads: &[&[u8]], alternate: bool) -> Outcome {

@@ -1,97 +1,80 @@
 //! A console on a terminal.
 //!
-//! - **S1** Output is marked as seen after it was written, byte for byte, so that the next console
-//!   continues where this one ended.
+//! - **S1** Output is reported as shown after it was written, byte for byte, so that the next
+//!   console continues where this one ended.
 //! - **S2** When the session ends, the terminal is in the state of a prompt: the modes that the
 //!   instance's program has set are reset, and set again on return.
-//! - **S3** Input for a shell that is gone is not sent to the next one, nor is the rest of a paste
-//!   that a restart of guestd interrupts.
-//! - **S4** A console that closes by itself discards input up to an Enter, so that input for the
-//!   instance does not become a command of KMON.
+//! - **S3** A console that closes by itself discards input up to an Enter.
+//! - **S4** If the server dies, the console continues at its position with the next server.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::SIGWINCH;
 
-use super::filter::{Action, Filter};
-use crate::instance::outbox::Order;
-use crate::instance::shared::Shared;
-use crate::instance::state::State;
-use crate::monitor::Instance;
+use super::display::{Display, Shown};
+use super::keyboard::{Keyboard, PAUSE, Typed};
+use super::link::{Incoming, Link, Wanted, greeting};
+use crate::api::console::{FromClient, FromServer, Mode, Start};
+use crate::api::fault::{Code, Fault};
+use crate::client::{Client, NoServer};
+use crate::instance::modes::Modes;
 use crate::terminal::{self, Terminal};
 
-/// Returns the greeting of the paper for instance `number`.
-pub(crate) fn greeting(number: u8) -> String {
-    format!("## #kmconsole done, cmd_redirection={number}## #")
-}
-
-/// How long the second of two escape keys may take.
-const PAUSE_MS: u16 = 400;
-/// After this time without input, a paste is complete.
-const AFTER_ENTER_MS: u16 = 100;
-/// How long typed bytes wait for room before they are refused with a bell.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Input without a longer pause than this is one piece, for one shell.
-const PIECE: Duration = Duration::from_millis(50);
-/// Bytes written to the terminal at once.
-const CHUNK: usize = 16 * 1024;
+/// Typed bytes that may be under way to the instance.
+const MAX_TYPED: u64 = 64 * 1024;
+/// If more output than this waits at a `^C`, it is dropped.
+const FLOOD: usize = 16 * 1024;
+/// How long a console waits for the next server, and for its instance there.
+const RECONNECT: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Runs until the operator leaves or the instance ends.
-pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> anyhow::Result<()> {
+pub(crate) fn run(
+    client: &Client,
+    wanted: Wanted,
+    terminal: &mut Terminal,
+    escape: u8,
+) -> anyhow::Result<()> {
+    let link = Link::open(client, &wanted)?;
     let (wake, woken) = wakers()?;
     let resized = signal_hook::low_level::pipe::register(SIGWINCH, wake.try_clone()?)?;
     let pending = terminal.take_pending();
     let raw = terminal.raw(true)?;
-    let typing = InputSide {
-        instance,
-        filter: Filter::new(escape),
-        escape,
-        typed_at: 0,
-        incarnation: instance.outbox.incarnation(),
-        last: Instant::now(),
+    terminal::write_stdout(format!("{}\r\n", greeting(wanted.number)).as_bytes())?;
+    let display = Display::default();
+    let mut session = Session {
+        client,
+        mode: wanted.mode,
+        wanted,
+        link,
+        display: &display,
+        keyboard: Keyboard::new(escape),
+        modes: Modes::default(),
+        has_new_line: false,
+        reported: None,
+        size: terminal::size(),
+        typed: 0,
+        handled: 0,
+        dropped: None,
+        ended: None,
     };
-    let rest = enter(instance)
-        .map_err(Into::into)
-        .and_then(|()| redirect(typing, terminal, &pending, (&wake, &woken)));
+    let rest = std::thread::scope(|scope| {
+        scope.spawn(|| display.write_all(&wake));
+        let rest = session.run(terminal, &pending, &woken);
+        display.end();
+        rest
+    });
     signal_hook::low_level::unregister(resized);
-    leave(&instance.shared);
+    session.close();
+    leave(&display.shown());
     drop(raw);
     terminal.leave_pending(&rest?);
     Ok(())
-}
-
-/// Forwards input and output until the operator leaves. Returns the input after that.
-fn redirect(
-    mut typing: InputSide<'_>,
-    terminal: &Terminal,
-    pending: &[u8],
-    (mut wake, woken): (&UnixStream, &UnixStream),
-) -> anyhow::Result<Vec<u8>> {
-    let shared = &typing.instance.shared;
-    let over = AtomicBool::new(false);
-    let ended = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            show(shared, &over);
-            ended.store(true, Ordering::Release);
-            // A full pipe wakes the reader, too.
-            let _ = wake.write_all(b"x");
-        });
-        let rest = typing.run(terminal, pending, woken, &ended);
-        {
-            // Under the lock: `show` either has not checked `over` yet, or waits.
-            let _view = shared.lock();
-            over.store(true, Ordering::Relaxed);
-        }
-        shared.announce();
-        rest
-    })
 }
 
 /// Makes a pipe of which neither end ever blocks.
@@ -102,233 +85,298 @@ fn wakers() -> anyhow::Result<(UnixStream, UnixStream)> {
     Ok((wake, woken))
 }
 
-/// Prints the greeting, and sets the terminal's modes and size as the instance expects them.
-fn enter(instance: &Instance) -> io::Result<()> {
-    let (modes, again, full_screen) = {
-        let mut view = instance.shared.lock();
-        view.attached = true;
-        let modes = view.log.modes();
-        let full_screen = modes.alternate();
-        let again = if full_screen {
-            Vec::new()
-        } else {
-            view.log.last_line()
-        };
-        (modes.redo(), again, full_screen)
-    };
-    let greeting = greeting(instance.number) + "\r\n";
-    terminal::write_stdout(&[greeting.as_bytes(), &modes, &again].concat())?;
-    if let Some((rows, columns)) = terminal::size() {
-        instance.shared.lock().terminal = Some((rows, columns));
-        if full_screen {
-            // A change of size makes a full-screen program draw itself again.
-            let rows = rows.saturating_sub(1).max(1);
-            instance.outbox.put(Order::Resize { rows, columns });
-        }
-        instance.outbox.put(Order::Resize { rows, columns });
-    }
-    Ok(())
-}
-
 /// Puts the terminal on a new line and resets the instance's modes.
-fn leave(shared: &Shared) {
-    let (undo, fresh) = {
-        let mut view = shared.lock();
-        view.attached = false;
-        (view.log.modes().undo(), view.log.last_line().is_empty())
-    };
-    shared.announce();
-    let end: &[u8] = if fresh && undo.is_empty() {
-        b""
-    } else {
-        b"\r\n"
+fn leave(shown: &Shown) {
+    let undo = shown.modes.undo();
+    let end: &[u8] = match shown.is_inside_line || !undo.is_empty() {
+        true => b"\r\n",
+        false => b"",
     };
     // A terminal that is gone needs no reset.
     let _ = terminal::write_stdout(&[&undo, b"\x1b[0m".as_slice(), b"\r", end].concat());
     terminal::remember_undo(Vec::new());
 }
 
-/// Shows output until `over` is set, or until the instance has ended and all is shown.
-fn show(shared: &Shared, over: &AtomicBool) {
-    loop {
-        let mut view = shared.lock();
-        while view.log.unseen() == 0 {
-            if over.load(Ordering::Relaxed)
-                || !matches!(
-                    view.state,
-                    State::Starting | State::Running | State::Restarting(_)
-                )
-            {
-                return;
-            }
-            view = shared.wait(view, Duration::from_secs(1));
-        }
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
-        let skipped = view.take_unreported_loss();
-        let (from, bytes) = view.log.read(view.log.seen(), CHUNK);
-        drop(view);
-        let note = match skipped {
-            0 => String::new(),
-            skipped => format!("\r\n[kmon: {skipped} bytes were dropped and are not shown]\r\n"),
-        };
-        if terminal::write_stdout(&[note.as_bytes(), &bytes].concat()).is_err() {
-            return;
-        }
-        let mut view = shared.lock();
-        view.log.mark_seen(from + bytes.len() as u64);
-        terminal::remember_undo(view.log.modes().undo());
-        drop(view);
-        shared.announce();
-    }
+struct Session<'a> {
+    client: &'a Client,
+    wanted: Wanted,
+    link: Link,
+    display: &'a Display,
+    keyboard: Keyboard,
+    /// The mode now: another client may have taken over.
+    mode: Mode,
+    /// The terminal modes after the output that was received.
+    modes: Modes,
+    /// The instance has begun a new line since the last key.
+    has_new_line: bool,
+    /// The position that was reported as shown.
+    reported: Option<u64>,
+    /// The terminal's size as it was sent.
+    size: Option<(u16, u16)>,
+    /// Typed bytes that were sent, and that were handled.
+    typed: u64,
+    handled: u64,
+    /// Bytes dropped after a `^C`, until the server has skipped, too.
+    dropped: Option<u64>,
+    /// Why the console closes by itself.
+    ended: Option<String>,
 }
 
-/// The input side of a session.
-struct InputSide<'a> {
-    instance: &'a Instance,
-    filter: Filter,
-    escape: u8,
-    /// The end of the output at the last input.
-    typed_at: u64,
-    /// The incarnation of guestd for which the last input was, and its time.
-    incarnation: Option<u32>,
-    last: Instant,
-}
-
-impl InputSide<'_> {
-    /// Forwards input until the operator leaves or `ended` is set. Returns the input after that.
+impl Session<'_> {
+    /// Forwards input and output until the operator leaves or the output ends. Returns the input
+    /// after that.
     fn run(
         &mut self,
         terminal: &Terminal,
         pending: &[u8],
         woken: &UnixStream,
-        ended: &AtomicBool,
     ) -> anyhow::Result<Vec<u8>> {
-        if let Some(rest) = self.take(pending)? {
+        if let Some(rest) = self.take(pending) {
             return Ok(rest);
         }
         loop {
-            let pause = self.filter.awaits_pause();
-            let timeout = if pause {
-                PollTimeout::from(PAUSE_MS)
-            } else {
-                PollTimeout::NONE
-            };
-            let mut ready = [
-                PollFd::new(terminal.input().as_fd(), PollFlags::POLLIN),
-                PollFd::new(woken.as_fd(), PollFlags::POLLIN),
-            ];
-            let count = poll(&mut ready, timeout).unwrap_or(-1);
-            if count == 0 {
-                let actions = self.filter.pause();
-                if self.act(actions)? {
+            self.receive_all()?;
+            self.report_shown();
+            if let Some(why) = &self.ended
+                && self.display.is_empty()
+            {
+                let number = self.wanted.number;
+                let text = format!(
+                    "\r\n## #instance {number}: {why}; press Enter to leave its console## #"
+                );
+                self.keyboard.await_enter(terminal, &text)?;
+                return Ok(Vec::new());
+            }
+            let ready = self.wait(terminal, woken);
+            if ready.is_woken {
+                drain(woken);
+                self.send_size();
+            }
+            if ready.has_paused {
+                let typed = self.keyboard.pause();
+                if self.act(typed) {
                     return Ok(Vec::new());
                 }
             }
-            if count > 0 && ready[1].any() == Some(true) {
-                drain(woken);
-                self.send_size();
-                if ended.load(Ordering::Acquire) {
-                    let left = self.end()?;
-                    self.await_enter(terminal)?;
-                    return Ok(left);
-                }
-            }
-            if count > 0 && ready[0].any() == Some(true) {
+            if ready.has_input {
                 let bytes = terminal.input().read(4096)?;
                 if bytes.is_empty() {
-                    return self.end();
+                    let typed = self.keyboard.finish();
+                    self.act(typed);
+                    return Ok(Vec::new());
                 }
-                if let Some(rest) = self.take(&bytes)? {
+                if let Some(rest) = self.take(&bytes) {
                     return Ok(rest);
                 }
             }
         }
     }
 
-    /// Handles typed bytes. If they leave the console, returns the bytes after that.
-    fn take(&mut self, typed: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
-        let alternate = {
-            let log = &self.instance.shared.lock().log;
-            if log.line_start() > self.typed_at {
-                self.filter.new_line();
-            }
-            self.typed_at = log.end();
-            log.modes().alternate()
+    /// Waits for input, output or a change of the terminal's size.
+    fn wait(&self, terminal: &Terminal, woken: &UnixStream) -> Ready {
+        let timeout = match self.keyboard.awaits_pause() {
+            true => PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::MAX),
+            false => PollTimeout::NONE,
         };
-        let (actions, used) = self.filter.type_bytes(typed, alternate);
-        let left = self.act(actions)?;
-        Ok(left.then(|| typed[used..].to_vec()))
+        let has_room = self.typed - self.handled < MAX_TYPED;
+        let input = if has_room {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
+        // The output has ended: only the terminal matters.
+        let output = if self.ended.is_none() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
+        let mut ready = [
+            PollFd::new(terminal.input().as_fd(), input),
+            PollFd::new(self.link.socket.as_fd(), output),
+            PollFd::new(woken.as_fd(), PollFlags::POLLIN),
+        ];
+        let count = poll(&mut ready, timeout).unwrap_or(-1);
+        let is_ready = |at: usize| count > 0 && ready[at].any() == Some(true);
+        Ready {
+            has_paused: count == 0,
+            has_input: is_ready(0),
+            is_woken: is_ready(2),
+        }
     }
 
-    fn end(&mut self) -> anyhow::Result<Vec<u8>> {
-        let actions = self.filter.finish();
-        self.act(actions)?;
-        Ok(Vec::new())
+    /// Handles what the server has sent.
+    fn receive_all(&mut self) -> anyhow::Result<()> {
+        while self.ended.is_none() {
+            match self.link.receive(Duration::ZERO)? {
+                Incoming::Output(bytes, position) => self.take_output(&bytes, position),
+                Incoming::Message(message) => self.take_message(message)?,
+                Incoming::Nothing => return Ok(()),
+                Incoming::Closed => self.reconnect(),
+            }
+        }
+        Ok(())
     }
 
-    /// Discards input up to an Enter, and the input in one piece with it (S4).
-    fn await_enter(&self, terminal: &Terminal) -> anyhow::Result<()> {
-        let state = self.instance.shared.lock().state.to_string();
-        let number = self.instance.number;
-        let text =
-            format!("\r\n## #instance {number}: {state}; press Enter to leave its console## #");
-        terminal::write_stdout(text.as_bytes())?;
-        let mut timeout = PollTimeout::NONE;
+    fn take_output(&mut self, bytes: &[u8], position: Option<u64>) {
+        if let Some(dropped) = &mut self.dropped {
+            *dropped += bytes.len() as u64;
+            return;
+        }
+        self.has_new_line |= bytes.contains(&b'\n');
+        self.modes.feed(bytes);
+        self.display.show(bytes, position);
+    }
+
+    fn take_message(&mut self, message: FromServer) -> anyhow::Result<()> {
+        match message {
+            FromServer::Missed(bytes) => {
+                self.note(&format!("{bytes} bytes were dropped and are not shown"));
+            }
+            FromServer::Skipped(bytes) => {
+                let dropped = self.dropped.take().unwrap_or(0);
+                self.note(&format!("{} bytes were skipped", bytes + dropped));
+            }
+            FromServer::TakenBy(holder) => {
+                self.mode = Mode::View;
+                self.note(&format!(
+                    "{} (process {}) has taken the console; you only watch now",
+                    holder.user, holder.pid
+                ));
+            }
+            FromServer::Typed(bytes) => self.handled = bytes.min(self.typed),
+            FromServer::Refused(_) => self.display.show(b"\x07", None),
+            FromServer::Ended(end) => {
+                self.ended = Some(match end.detail {
+                    Some(detail) => format!("{}: {detail}", end.state),
+                    None => end.state,
+                });
+            }
+            FromServer::Error(fault) => return Err(fault.into()),
+            FromServer::Opened(_)
+            | FromServer::At(_)
+            | FromServer::Restarted(_)
+            | FromServer::Idle(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Shows a line of KMON's own.
+    fn note(&self, what: &str) {
+        self.display
+            .show(format!("\r\n[kmon: {what}]\r\n").as_bytes(), None);
+    }
+
+    /// Continues with the next server (S4).
+    fn reconnect(&mut self) {
+        let deadline = Instant::now() + RECONNECT;
+        self.dropped = None;
+        let received = self
+            .link
+            .position()
+            .map_or(self.wanted.from, Start::Position);
+        let wanted = Wanted {
+            mode: self.mode,
+            from: received,
+            ..self.wanted.clone()
+        };
         loop {
-            let mut ready = [PollFd::new(terminal.input().as_fd(), PollFlags::POLLIN)];
-            match poll(&mut ready, timeout) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(_) => continue, // Interrupted.
-            }
-            let typed = terminal.input().read(4096)?;
-            if typed.is_empty() {
-                return Ok(()); // The terminal is gone.
-            }
-            // ^C, ^D and the escape key leave, too.
-            let keys = [b'\r', b'\n', 0x03, 0x04, self.escape];
-            let leaves = |byte: &u8| keys.contains(byte);
-            if typed.iter().any(leaves) {
-                timeout = PollTimeout::from(AFTER_ENTER_MS);
-            }
-        }
-    }
-
-    /// Sends input. Returns false if it was meant for an earlier shell (S3), or there is no room.
-    fn send(&mut self, bytes: &[u8]) -> bool {
-        let now = self.instance.outbox.incarnation();
-        if self.last.elapsed() > PIECE && self.instance.shared.lock().log.incarnation_seen() {
-            self.incarnation = now;
-        }
-        self.last = Instant::now();
-        let for_it = now == self.incarnation;
-        for_it && self.instance.outbox.put_input(bytes, now, PATIENCE)
-    }
-
-    /// Applies the filter's actions. Returns true if one is to leave.
-    fn act(&mut self, actions: Vec<Action>) -> anyhow::Result<bool> {
-        for action in actions {
-            match action {
-                Action::Send(bytes) => {
-                    if !self.send(&bytes) {
-                        terminal::write_stdout(b"\x07")?;
-                    }
+            match Link::open(self.client, &wanted) {
+                Ok(link) => {
+                    self.link = link;
+                    (self.typed, self.handled) = (0, 0);
+                    self.note("the server had ended; continuing with another one");
+                    return;
                 }
-                Action::Echo(bytes) => terminal::write_stdout(&bytes)?,
-                Action::Leave => return Ok(true),
+                // Its instances are being found.
+                Err(error) if is_temporary(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(RETRY);
+                }
+                Err(error) => {
+                    self.ended = Some(format!("{error:#}"));
+                    return;
+                }
             }
         }
-        Ok(false)
     }
 
-    fn send_size(&self) {
-        if let Some((rows, columns)) = terminal::size() {
-            self.instance.shared.lock().terminal = Some((rows, columns));
-            self.instance.outbox.put(Order::Resize { rows, columns });
+    fn report_shown(&mut self) {
+        let shown = self.display.shown().position;
+        if let Some(position) = shown
+            && shown > self.reported
+            && self.ended.is_none()
+        {
+            self.reported = shown;
+            self.link.send(&FromClient::Shown(position));
         }
     }
+
+    /// Handles typed bytes. If they leave the console, returns the bytes after that.
+    fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if std::mem::take(&mut self.has_new_line) {
+            self.keyboard.note_new_line();
+        }
+        let (typed, rest) = self.keyboard.take(bytes, self.modes.alternate());
+        self.act(typed).then_some(rest)
+    }
+
+    /// Sends keys, and returns true if the operator leaves.
+    fn act(&mut self, typed: Typed) -> bool {
+        if !typed.echo.is_empty() {
+            self.display.show(&typed.echo, None);
+        }
+        if !typed.keys.is_empty() {
+            match self.mode {
+                Mode::Write => self.send(&typed.keys),
+                Mode::View => self.display.show(b"\x07", None),
+            }
+        }
+        typed.leaves
+    }
+
+    fn send(&mut self, keys: &[u8]) {
+        self.typed += keys.len() as u64;
+        self.link.type_bytes(keys);
+        if keys.contains(&0x03) && self.display.waiting() > FLOOD && self.dropped.is_none() {
+            self.dropped = Some(self.display.drop_waiting() as u64);
+            self.link.send(&FromClient::Skip(true));
+        }
+    }
+
+    /// Sends the terminal's size if it has changed.
+    fn send_size(&mut self) {
+        let size = terminal::size();
+        if size != self.size
+            && let Some((rows, columns)) = size
+        {
+            self.size = size;
+            self.link.send(&FromClient::Resize { rows, columns });
+        }
+    }
+
+    /// Reports what was shown, and closes the connection.
+    fn close(mut self) {
+        self.report_shown();
+        self.link.socket.close();
+    }
+}
+
+/// What a wait has found.
+struct Ready {
+    has_paused: bool,
+    has_input: bool,
+    is_woken: bool,
+}
+
+/// Returns true if a server that has just started answers like this.
+fn is_temporary(error: &anyhow::Error) -> bool {
+    if error.is::<NoServer>() {
+        return false;
+    }
+    let code = error.downcast_ref::<Fault>().map(|fault| fault.code);
+    matches!(
+        code,
+        None | Some(Code::NotRunning | Code::NoSuchInstance | Code::ConsoleInUse | Code::Busy)
+    )
 }
 
 fn drain(mut woken: &UnixStream) {

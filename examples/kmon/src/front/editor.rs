@@ -14,7 +14,7 @@ use rustyline::{
 
 use super::gate::Gate;
 use crate::commands;
-use crate::notices::Notices;
+use crate::printer::NoticePrinter;
 use crate::terminal::{self, Terminal};
 
 /// The result of editing one line.
@@ -68,13 +68,13 @@ impl Editor {
     }
 
     /// Returns notices that keep the edited line intact.
-    pub(crate) fn notices(&mut self) -> Arc<Notices> {
+    pub(crate) fn notices(&mut self) -> Arc<NoticePrinter> {
         match self.lines.create_external_printer() {
-            Ok(mut printer) => Notices::new(Box::new(move |line| {
+            Ok(mut printer) => NoticePrinter::new(Box::new(move |line| {
                 // A terminal that is gone shows nothing.
                 let _ = printer.print(format!("{line}\n"));
             })),
-            Err(_) => Notices::to_stderr(),
+            Err(_) => NoticePrinter::to_stderr(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The loop of a person's commands.
 //!
-//! A person ends the instances by `quit` or `^D`. When the terminal disappears instead, the
-//! instances continue, as when KMON is killed.
+//! `^D` and the end of the terminal leave only the prompt. `quit` asks whether running instances are
+//! ended, too.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,6 +9,9 @@ use std::process::ExitCode;
 use signal_hook::consts::SIGHUP;
 
 use super::editor::{Edited, Editor};
+use super::ends::count_running;
+use crate::api::Fate;
+use crate::api::instances::List;
 use crate::commands::{Next, Session};
 use crate::script::Front;
 use crate::terminal::{self, Terminal};
@@ -22,16 +25,11 @@ pub(crate) fn run(
     prompt: &str,
 ) -> anyhow::Result<ExitCode> {
     let mut front = Front::Terminal(terminal);
-    let mut keep = false;
     while let Front::Terminal(terminal) = &mut front {
-        let numbers = session.monitor.instances().map(|instance| instance.number);
-        let line = match editor.edit(terminal, prompt, numbers)? {
+        let line = match editor.edit(terminal, prompt, numbers(&session))? {
             Edited::Line(line) => first_line(line, terminal),
             Edited::Cleared => continue,
-            Edited::End if terminal.is_gone() => {
-                session.monitor.leave_all();
-                return Ok(ExitCode::from(128 + SIGHUP as u8));
-            }
+            Edited::End if terminal.is_gone() => return Ok(ExitCode::from(128 + SIGHUP as u8)),
             Edited::End => break,
         };
         if line.trim().is_empty() {
@@ -39,30 +37,59 @@ pub(crate) fn run(
         }
         editor.remember(&line);
         session.interrupt.clear();
-        match session.run_line(&line, &mut front) {
-            Ok(Next::Quit) => break,
-            Ok(Next::Leave) => {
-                keep = true;
-                break;
-            }
-            Ok(Next::Continue) => {}
+        let done = match session.run_line(&line, &mut front) {
+            Ok(Next::Continue) => continue,
+            Ok(Next::Leave) => break,
+            Ok(Next::QuitAll) => session.client.shut_down(Fate::Halt),
+            Ok(Next::Quit) => match &mut front {
+                Front::Terminal(terminal) => quit(&session, terminal, &mut editor),
+                Front::Script(_) => Ok(()),
+            },
             Err(error) => {
-                // A terminal that is gone shows nothing.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "{}",
-                    text::escaped(&format!("{error:#}"))
-                );
+                show_error(&error);
+                continue;
             }
+        };
+        match done {
+            Ok(()) => break,
+            Err(error) => show_error(&error),
         }
-    }
-    if keep {
-        session.monitor.leave_all();
-    } else {
-        session.monitor.halt_all();
     }
     terminal::restore();
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_error(error: &anyhow::Error) {
+    // A terminal that is gone shows nothing.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{}",
+        text::escaped(&format!("{error:#}"))
+    );
+}
+
+/// Returns the numbers of the instances, for completion.
+fn numbers(session: &Session) -> impl Iterator<Item = u8> {
+    let list: List = match session.client.has_server() {
+        true => session.client.get("/v1/instances").unwrap_or_default(),
+        false => List::default(),
+    };
+    list.instances.into_iter().map(|one| one.number)
+}
+
+/// Asks whether running instances are ended, too, and does so.
+fn quit(session: &Session, terminal: &mut Terminal, editor: &mut Editor) -> anyhow::Result<()> {
+    let question = match count_running(&session.client) {
+        0 => return Ok(()),
+        1 => "1 instance runs: end it, too? [y/N] ".to_owned(),
+        n => format!("{n} instances run: end them, too? [y/N] "),
+    };
+    match editor.edit(terminal, &question, std::iter::empty())? {
+        Edited::Line(answer) if matches!(answer.trim(), "y" | "Y" | "yes") => {
+            session.client.shut_down(Fate::Halt)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the first line of a pasted text; the others become the next input.

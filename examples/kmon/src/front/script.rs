@@ -1,18 +1,27 @@
 //! The loop of a script's commands.
 //!
 //! Standard output has only the commands' output. A failed command is reported on standard error,
-//! and makes the exit status 1.
+//! and makes the exit status 1. A script ends only what it has started.
 
 use std::io::BufReader;
 use std::process::ExitCode;
 
+use super::ends::halt;
+use crate::api::Fate;
+use crate::client::Followed;
 use crate::commands::{Next, Session};
 use crate::script::{Front, Reported, Script, print_error};
 
 /// Runs commands from standard input until its end. `failed` is true if something has already
-/// failed.
-pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<ExitCode> {
+/// failed, `owns_server` if this process has started the server.
+pub(crate) fn run(
+    mut session: Session,
+    followed: &Followed,
+    mut failed: bool,
+    owns_server: bool,
+) -> anyhow::Result<ExitCode> {
     let mut front = Front::Script(Script::new(BufReader::new(std::io::stdin())));
+    let mut end = Next::Quit;
     while let Some(line) = front.next_line() {
         let line = line.as_deref().map(str::trim);
         let done = match line {
@@ -21,24 +30,36 @@ pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<Exit
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         match done {
-            Ok(Next::Quit) => break,
-            Ok(Next::Leave) => {
-                session.monitor.leave_all();
-                return Ok(ExitCode::from(u8::from(failed)));
-            }
             Ok(Next::Continue) => {}
+            Ok(next) => {
+                end = next;
+                break;
+            }
             Err(error) => {
                 failed = true;
                 report_failure(&error, line.unwrap_or_default(), &mut front);
             }
         }
         if session.interrupt.is_set() {
-            session.monitor.halt_all();
-            return Ok(ExitCode::from(130));
+            break;
         }
     }
-    session.monitor.halt_all();
-    Ok(ExitCode::from(u8::from(failed)))
+    let is_interrupted = session.interrupt.is_set();
+    session.interrupt.clear();
+    followed.catch_up(&session.client);
+    match end {
+        Next::Leave => {}
+        Next::QuitAll => session.client.shut_down(Fate::Halt)?,
+        _ if owns_server => session.client.shut_down(Fate::Halt)?,
+        _ => session
+            .loaded
+            .iter()
+            .try_for_each(|&number| halt(&session.client, number))?,
+    }
+    Ok(match is_interrupted {
+        true => ExitCode::from(130),
+        false => ExitCode::from(u8::from(failed)),
+    })
 }
 
 fn report_failure(error: &anyhow::Error, line: &str, front: &mut Front) {

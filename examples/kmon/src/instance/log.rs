@@ -74,6 +74,7 @@ impl OutputLog {
     }
 
     /// Returns the position at which the newest line starts.
+    #[cfg(test)]
     pub(crate) fn line_start(&self) -> u64 {
         self.marks.line_start
     }
@@ -84,6 +85,7 @@ impl OutputLog {
     }
 
     /// Returns how many bytes were overwritten before an operator saw them.
+    #[cfg(test)]
     pub(crate) fn lost(&self) -> u64 {
         self.marks.lost
     }

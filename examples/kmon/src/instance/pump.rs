@@ -343,8 +343,7 @@ impl Pump<'_> {
     }
 
     fn set_state(&self, state: State) {
-        self.shared.lock().state = state;
-        self.shared.announce();
+        self.shared.set_state(state);
     }
 
     fn report_problem(&self, what: &str) {

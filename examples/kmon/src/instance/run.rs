@@ -42,6 +42,7 @@ impl Run {
     pub(crate) fn start(plan: Plan, found: Option<BackendRecord>) -> anyhow::Result<Self> {
         plan.outbox.clear();
         plan.shared.lock().begin();
+        plan.shared.announce();
         let flags = Arc::<Flags>::default();
         let (for_thread, outbox) = (Arc::clone(&flags), Arc::clone(&plan.outbox));
         let thread = std::thread::Builder::new()
@@ -106,8 +107,7 @@ fn run_instance(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
         backend::kill(&plan.launch(), &record);
     }
     if let Err(error) = start(plan, flags) {
-        plan.shared.lock().state = State::Dead(format!("{error:#}"));
-        plan.shared.announce();
+        plan.shared.set_state(State::Dead(format!("{error:#}")));
         plan.notices
             .post(format!("instance {number} was not started: {error:#}"));
     }

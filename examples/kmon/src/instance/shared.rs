@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use kmon_protocol::link::Verdict;
 use kmon_protocol::{Ending, LinkError, Stats};
+use tokio::sync::watch;
 
 use super::log::OutputLog;
 use super::state::State;
@@ -73,8 +74,6 @@ pub(crate) struct View {
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
     next_stream: u32,
-    /// The lost bytes that were reported to an operator.
-    reported_loss: u64,
 }
 
 impl View {
@@ -87,7 +86,6 @@ impl View {
             state: State::Halted,
             pid: None,
             started: Instant::now(),
-            reported_loss: log.lost(),
             log,
             kernel_log,
             stats: None,
@@ -140,12 +138,6 @@ impl View {
         self.memory = None;
     }
 
-    /// Returns how many bytes were lost since the last call.
-    pub(crate) fn take_unreported_loss(&mut self) -> u64 {
-        let reported = std::mem::replace(&mut self.reported_loss, self.log.lost());
-        self.log.lost() - reported
-    }
-
     /// Returns how many bytes an attached front end has not taken yet.
     pub(crate) fn backlog(&self) -> u64 {
         let console = if self.attached { self.log.unseen() } else { 0 };
@@ -158,6 +150,8 @@ impl View {
 pub(crate) struct Shared {
     view: Mutex<View>,
     changed: Condvar,
+    /// The same as `changed`, for the server's tasks.
+    news: watch::Sender<()>,
 }
 
 impl Shared {
@@ -165,6 +159,7 @@ impl Shared {
         Self {
             view: Mutex::new(View::new(log, kernel_log)),
             changed: Condvar::new(),
+            news: watch::Sender::new(()),
         }
     }
 
@@ -172,9 +167,20 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the threads that wait for a change.
+    /// Wakes the threads and the tasks that wait for a change.
     pub(crate) fn announce(&self) {
         self.changed.notify_all();
+        self.news.send_replace(());
+    }
+
+    /// Returns a receiver that each later [`Shared::announce`] wakes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.lock().state = state;
+        self.announce();
     }
 
     /// Notes that the region is corrupt. Returns false if that was already known.

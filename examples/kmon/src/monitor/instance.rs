@@ -1,19 +1,19 @@
 //! One instance, with its start and its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use kmon_protocol::Settings;
 
 use super::common::Common;
+use crate::api::fault::{Code, refuse};
+use crate::api::instances::Halted;
 use crate::backend::{Backend, BackendRecord};
 use crate::instance::outbox::{Order, Outbox};
 use crate::instance::plan::Plan;
 use crate::instance::run::Run;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
-use crate::interrupt::Interrupt;
 use crate::kind::Kind;
 
 /// How long processes may take to attach, and a machine, which must boot.
@@ -26,27 +26,54 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 /// One instance. It keeps its number, name and output over its runs, and over those of KMON.
 pub(crate) struct Instance {
     pub(crate) number: u8,
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
-    pub(super) run: Option<Run>,
+    pub(super) settings: Mutex<InstanceSettings>,
+    run: Mutex<Option<Run>>,
+    /// Held by the operation that starts or ends it.
+    operation: Mutex<()>,
 }
 
-/// How an instance was ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Halted {
-    /// Guestd ended it on request.
-    Clean,
-    /// Its system ended after the power button was pressed.
-    PoweredDown,
-    /// It was killed.
-    Killed,
-    /// KMON has released it, because it had not attached or did not answer.
-    Released,
+/// What an operator chooses for an instance.
+#[derive(Clone, Debug)]
+pub(crate) struct InstanceSettings {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
 }
 
 impl Instance {
+    pub(super) fn new(number: u8, settings: InstanceSettings, shared: Shared) -> Self {
+        Self {
+            number,
+            shared: Arc::new(shared),
+            outbox: Arc::default(),
+            settings: Mutex::new(settings),
+            run: Mutex::new(None),
+            operation: Mutex::new(()),
+        }
+    }
+
+    /// Returns its name and its kind.
+    pub(crate) fn settings(&self) -> InstanceSettings {
+        lock(&self.settings).clone()
+    }
+
+    /// Begins an operation that starts or ends it.
+    ///
+    /// # Errors
+    /// Another one is in progress.
+    pub(super) fn begin_operation(&self) -> anyhow::Result<MutexGuard<'_, ()>> {
+        match self.operation.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(guard)) => Ok(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                let n = self.number;
+                let what = format!("instance {n} is being started or ended; try again later");
+                refuse(Code::Busy, what)
+            }
+        }
+    }
+
     /// Returns the instance's state.
     pub(crate) fn state(&self) -> State {
         self.shared.lock().state.clone()
@@ -55,41 +82,49 @@ impl Instance {
     /// Returns an error unless the instance can accept commands.
     pub(crate) fn require_running(&self) -> anyhow::Result<()> {
         let n = self.number;
-        match self.state() {
-            State::Running => Ok(()),
-            State::Halted => bail!("instance {n} is not running (halted); kmload {n} starts it"),
-            State::Starting => bail!("instance {n} is not running yet; see kmlist"),
+        let what = match self.state() {
+            State::Running => return Ok(()),
+            State::Halted => format!("instance {n} is not running (halted); kmload {n} starts it"),
+            State::Starting => format!("instance {n} is not running yet; see kmlist"),
             State::Restarting(_) => {
-                bail!("guestd of instance {n} died and is being restarted; see kmlist")
+                format!("guestd of instance {n} died and is being restarted; see kmlist")
             }
-            State::Paused => bail!("instance {n} is paused; kmresume {n} continues it"),
-            state => bail!("instance {n} is not running ({state}); kmreset {n} starts it again"),
-        }
+            State::Paused => format!("instance {n} is paused; kmresume {n} continues it"),
+            state => format!("instance {n} is not running ({state}); kmreset {n} starts it again"),
+        };
+        refuse(Code::NotRunning, what)
     }
 
     /// Starts a new run, or continues with the backend that an earlier KMON left.
     pub(super) fn start(
-        &mut self,
+        &self,
         common: &Common,
         found: Option<BackendRecord>,
     ) -> anyhow::Result<()> {
-        if self.run.is_some() {
+        if self.was_started() {
             // Checked before it is killed: without a record it cannot be started.
             common.rundir.require_room(self.number)?;
         }
         self.end();
-        self.run = Some(Run::start(self.plan(common), found)?);
+        let run = Run::start(self.plan(common), found)?;
+        *lock(&self.run) = Some(run);
         Ok(())
     }
 
+    /// Returns true if this KMON has started it and nobody has ended it since.
+    pub(super) fn was_started(&self) -> bool {
+        lock(&self.run).is_some()
+    }
+
     pub(super) fn plan(&self, common: &Common) -> Plan {
+        let InstanceSettings { name, kind } = self.settings();
         Plan {
             settings: Settings {
                 partition: self.number,
                 period_ms: u32::try_from(common.period.as_millis()).unwrap_or(u32::MAX),
-                name: self.name.clone(),
+                name,
             },
-            kind: self.kind.clone(),
+            kind,
             programs: common.programs.clone(),
             shared: Arc::clone(&self.shared),
             outbox: Arc::clone(&self.outbox),
@@ -99,12 +134,12 @@ impl Instance {
     }
 
     /// Returns its backend, if there is one.
-    pub(super) fn backend(&self) -> Option<&Arc<dyn Backend>> {
-        self.run.as_ref()?.backend()
+    pub(super) fn backend(&self) -> Option<Arc<dyn Backend>> {
+        lock(&self.run).as_ref()?.backend().cloned()
     }
 
     pub(super) fn ask_to_halt(&self) {
-        if let Some(run) = &self.run {
+        if let Some(run) = lock(&self.run).as_ref() {
             run.expect_halt();
         }
         if self.state() == State::Paused
@@ -117,7 +152,7 @@ impl Instance {
     }
 
     /// Asks guestd to end it, then presses the power button, and kills it if neither works.
-    pub(super) fn halt(&mut self) -> Halted {
+    pub(super) fn halt(&self) -> Halted {
         self.ask_to_halt();
         if self.wait_halted(Instant::now() + self.halt_time()) {
             return Halted::Clean;
@@ -130,7 +165,7 @@ impl Instance {
 
     /// Returns how it is halted if it does not halt on request.
     pub(super) fn halted_by_force(&self) -> Halted {
-        match self.kind {
+        match self.settings().kind {
             Kind::External(_) => Halted::Released,
             Kind::Process { .. } | Kind::Qemu(_) => Halted::Killed,
         }
@@ -143,20 +178,35 @@ impl Instance {
     }
 
     /// Kills it. A run that has ended keeps its state.
-    pub(super) fn end(&mut self) {
-        if let Some(run) = self.run.take() {
+    pub(super) fn end(&self) {
+        // Not under the lock: this waits for the run's threads.
+        let run = lock(&self.run).take();
+        if let Some(run) = run {
             run.end();
         }
+    }
+
+    /// Tells its threads to leave it to the next KMON, without waiting for them.
+    pub(super) fn leave(&self) {
+        if let Some(run) = lock(&self.run).as_ref() {
+            run.leave();
+        }
+    }
+
+    /// Leaves it to the next KMON, after waiting for its threads.
+    pub(super) fn abandon(&self) {
+        let run = lock(&self.run).take();
+        drop(run);
     }
 
     /// Returns true if `kmload` and `kmreset` wait for it. An external instance may attach at any
     /// time.
     pub(crate) fn is_awaited(&self) -> bool {
-        !matches!(self.kind, Kind::External(_))
+        !matches!(self.settings().kind, Kind::External(_))
     }
 
     fn start_time(&self) -> Duration {
-        match self.kind {
+        match self.settings().kind {
             Kind::Qemu(_) => BOOT_TIME,
             Kind::Process { .. } | Kind::External(_) => START_TIME,
         }
@@ -164,54 +214,34 @@ impl Instance {
 
     /// Returns how long it may take to halt on request.
     pub(super) fn halt_time(&self) -> Duration {
-        match self.kind {
+        match self.settings().kind {
             Kind::Qemu(_) => SHUTDOWN_TIME,
             Kind::Process { .. } | Kind::External(_) => HALT_TIME,
         }
     }
 
-    /// Waits until it runs and has sent statistics, at most the time for its start (without limit
-    /// if `patient`). Calls `poll` repeatedly meanwhile.
+    /// Waits until it runs and has sent statistics, at most the time for its start.
     ///
     /// # Errors
-    /// It does not run in time, or `^C` was pressed, or `poll` fails.
-    pub(crate) fn wait_running(
-        &self,
-        since: Instant,
-        patient: bool,
-        interrupt: &Interrupt,
-        mut poll: impl FnMut() -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let deadline = since + self.start_time();
+    /// It does not run in time.
+    pub(crate) fn wait_running(&self, since: Instant) -> anyhow::Result<()> {
+        let left = (since + self.start_time()).saturating_duration_since(Instant::now());
+        self.shared.wait_until(left, |view| match view.state {
+            State::Running => view.stats.is_some(),
+            State::Starting | State::Restarting(_) => false,
+            _ => true,
+        });
         let n = self.number;
-        loop {
-            let is_settled =
-                self.shared
-                    .wait_until(Interrupt::POLL_INTERVAL, |view| match view.state {
-                        State::Running => view.stats.is_some(),
-                        State::Starting | State::Restarting(_) => false,
-                        _ => true,
-                    });
-            poll()?;
-            if is_settled {
-                break;
-            }
-            if interrupt.is_set() {
-                bail!("interrupted; instance {n} continues to start, see kmlist");
-            }
-            if !patient && Instant::now() > deadline {
-                break;
-            }
-        }
-        match self.state() {
-            State::Running => Ok(()),
-            State::Starting => bail!(
+        let what = match self.state() {
+            State::Running => return Ok(()),
+            State::Starting => format!(
                 "instance {n}: guestd did not attach within {} s; kmreset {n} tries again",
                 self.start_time().as_secs()
             ),
-            State::Paused => bail!("instance {n} is paused; kmresume {n} continues it"),
-            state => bail!("instance {n} is not running ({state}); kmreset {n} tries again"),
-        }
+            State::Paused => format!("instance {n} is paused; kmresume {n} continues it"),
+            state => format!("instance {n} is not running ({state}); kmreset {n} tries again"),
+        };
+        refuse(Code::NotStarted, what)
     }
 
     /// Waits until it has ended, or can no longer receive the order to halt. Returns true if it has
@@ -236,4 +266,8 @@ impl Instance {
         self.shared.wait_until(left, |view| !waits(&view.state));
         !self.state().is_alive()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

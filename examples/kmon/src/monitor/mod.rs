@@ -1,26 +1,30 @@
 //! KMON's instances by partition number, with their start and end.
+//!
+//! Any thread may call any operation. The lock of the map is held only while instances are looked
+//! up, added or removed; of the operations that start or end one instance, one runs at a time.
 
 mod common;
 mod instance;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use kmon_protocol::LAST_PARTITION;
 
-use crate::backend::{Backend, BackendRecord};
+use crate::api::fault::{Code, Fault, refuse};
+use crate::api::instances::Halted;
+use crate::backend::Backend;
 use crate::instance::log::OutputLog;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
-use crate::interrupt::Interrupt;
 use crate::kind::Kind;
-use crate::notices::Notices;
 use crate::rundir::Record;
 
 pub(crate) use common::{Common, LogBytes};
-pub(crate) use instance::{Halted, Instance};
+pub(crate) use instance::Instance;
+use instance::InstanceSettings;
 
 /// Instances count from here; 1 is KMON itself.
 pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
@@ -37,51 +41,61 @@ pub(crate) struct NewInstance {
     pub(crate) logs: Option<LogBytes>,
 }
 
+type Instances = BTreeMap<u8, Arc<Instance>>;
+
 /// All instances.
 pub(crate) struct Monitor {
     common: Common,
-    instances: BTreeMap<u8, Instance>,
+    instances: Mutex<Instances>,
 }
 
 impl Monitor {
     pub(crate) fn new(common: Common) -> Self {
         Self {
             common,
-            instances: BTreeMap::new(),
+            instances: Mutex::default(),
         }
     }
 
-    pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values()
+    /// Returns all instances, by number.
+    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
+        self.lock().values().cloned().collect()
     }
 
-    /// Returns the period of the instances' statistics.
-    pub(crate) fn period(&self) -> Duration {
-        self.common.period
-    }
-
-    pub(crate) fn notices(&self) -> &Notices {
-        &self.common.notices
+    /// Returns the settings that all instances share.
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
     }
 
     /// Returns instance `number`.
-    pub(crate) fn instance(&self, number: u8) -> anyhow::Result<&Instance> {
-        self.instances
-            .get(&number)
-            .ok_or_else(|| self.no_such(number))
+    pub(crate) fn instance(&self, number: u8) -> anyhow::Result<Arc<Instance>> {
+        let instances = self.lock();
+        let found = instances.get(&number).cloned();
+        Ok(found.ok_or_else(|| no_such(&instances, &number.to_string()))?)
+    }
+
+    /// Returns the instance with this number or name.
+    pub(crate) fn find(&self, key: &str) -> anyhow::Result<Arc<Instance>> {
+        if let Ok(number) = key.parse() {
+            return self.instance(number);
+        }
+        let instances = self.lock();
+        let found = instances.values().find(|one| one.settings().name == key);
+        let found = found.cloned();
+        Ok(found.ok_or_else(|| no_such(&instances, &crate::text::brief(key)))?)
     }
 
     /// Continues with the instances that earlier KMONs left. Returns their numbers.
-    pub(crate) fn find_all(&mut self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn find_all(&self) -> anyhow::Result<Vec<u8>> {
         let mut numbers = Vec::new();
         for record in self.common.rundir.records() {
             let (number, backend) = (record.number, record.backend.clone());
             if !(FIRST..=LAST_PARTITION).contains(&number) {
                 continue;
             }
-            self.insert(record, None)?;
+            let instance = self.insert(&mut self.lock(), record, None)?;
             if backend.is_some() {
-                self.begin(number, backend)?;
+                instance.start(&self.common, backend)?;
                 numbers.push(number);
             }
         }
@@ -90,31 +104,44 @@ impl Monitor {
 
     /// Returns true if instance `number` exists, running or not.
     pub(crate) fn has(&self, number: u8) -> bool {
-        self.instances.contains_key(&number)
+        self.lock().contains_key(&number)
     }
 
-    /// Adds an instance of kind `process` with the next number, without starting it.
-    pub(crate) fn add(&mut self, name: Option<String>) -> anyhow::Result<u8> {
-        let last = self.instances.keys().next_back();
-        let number = match last {
-            None => FIRST,
-            Some(&last) if last < LAST_PARTITION => last + 1,
-            Some(_) => {
-                bail!("no partition number is left; kmload N starts a halted instance again")
-            }
+    /// Adds an instance of kind `process` with the lowest free number, and starts it.
+    pub(crate) fn load_new(&self, name: Option<String>) -> anyhow::Result<Arc<Instance>> {
+        let instance = {
+            let mut instances = self.lock();
+            let mut numbers = FIRST..=LAST_PARTITION;
+            let Some(number) = numbers.find(|number| !instances.contains_key(number)) else {
+                let what = "no partition number is left; kmrm N removes a halted instance";
+                return refuse(Code::Taken, what);
+            };
+            let wanted = NewInstance {
+                name,
+                ..NewInstance::default()
+            };
+            self.add(&mut instances, number, wanted)?
         };
-        let wanted = NewInstance {
-            name,
-            ..NewInstance::default()
-        };
-        self.add_as(number, wanted)?;
-        Ok(number)
+        let _operation = instance.begin_operation()?;
+        instance.start(&self.common, None)?;
+        Ok(Arc::clone(&instance))
     }
 
-    /// Adds the new instance `number`, without starting it.
-    pub(crate) fn add_as(&mut self, number: u8, wanted: NewInstance) -> anyhow::Result<()> {
+    /// Adds the new instance `number`, and starts it.
+    pub(crate) fn load_as(&self, number: u8, wanted: NewInstance) -> anyhow::Result<()> {
+        let instance = self.add(&mut self.lock(), number, wanted)?;
+        let _operation = instance.begin_operation()?;
+        instance.start(&self.common, None)
+    }
+
+    fn add(
+        &self,
+        instances: &mut Instances,
+        number: u8,
+        wanted: NewInstance,
+    ) -> anyhow::Result<Arc<Instance>> {
         let name = wanted.name.unwrap_or_else(|| format!("part{number}"));
-        self.require_free(&name, number)?;
+        require_free(instances, &name, number)?;
         let shell = self.common.shell.clone();
         let record = Record {
             number,
@@ -122,19 +149,24 @@ impl Monitor {
             kind: wanted.kind.unwrap_or(Kind::Process { shell }),
             backend: None,
         };
-        self.insert(record, wanted.logs)
+        self.insert(instances, record, wanted.logs)
     }
 
     /// Changes the kind of a halted instance for its next start. Other instances stay as they are.
-    pub(crate) fn redefine(&mut self, number: u8, kind: Kind) -> anyhow::Result<()> {
-        let instance = self.instance_mut(number)?;
-        if instance.run.is_none() {
-            instance.kind = kind;
+    pub(crate) fn redefine(&self, number: u8, kind: Kind) -> anyhow::Result<()> {
+        let instance = self.instance(number)?;
+        if !instance.was_started() {
+            lock(&instance.settings).kind = kind;
         }
         Ok(())
     }
 
-    fn insert(&mut self, record: Record, logs: Option<LogBytes>) -> anyhow::Result<()> {
+    fn insert(
+        &self,
+        instances: &mut Instances,
+        record: Record,
+        logs: Option<LogBytes>,
+    ) -> anyhow::Result<Arc<Instance>> {
         let number = record.number;
         let (rundir, logs) = (&self.common.rundir, logs.unwrap_or(self.common.logs));
         let log = OutputLog::open(&rundir.log(number), logs.output);
@@ -142,65 +174,60 @@ impl Monitor {
         let log = log.with_context(no_place)?;
         let kernel = OutputLog::open(&rundir.kernel(number), logs.kernel);
         let kernel = kernel.with_context(no_place)?;
-        let instance = Instance {
-            number,
+        let settings = InstanceSettings {
             name: record.name,
             kind: record.kind,
-            shared: Arc::new(Shared::new(log, kernel)),
-            outbox: Arc::default(),
-            run: None,
         };
-        self.instances.insert(number, instance);
-        Ok(())
+        let instance = Instance::new(number, settings, Shared::new(log, kernel));
+        let instance = Arc::new(instance);
+        instances.insert(number, Arc::clone(&instance));
+        Ok(instance)
     }
 
-    /// Starts instance `number`, which is not running.
-    pub(crate) fn load(&mut self, number: u8, name: Option<String>) -> anyhow::Result<()> {
+    /// Starts `instance`, which is not running; with another name if there is one.
+    pub(crate) fn load(&self, instance: &Instance, name: Option<String>) -> anyhow::Result<()> {
+        let _operation = instance.begin_operation()?;
+        let number = instance.number;
         if let Some(name) = &name {
-            self.require_free(name, number)?;
+            require_free(&self.lock(), name, number)?;
         }
-        let instance = self.instance_mut(number)?;
         if instance.state().is_alive() {
-            bail!("instance {number} is already running; kmreset {number} starts it again");
+            let what =
+                format!("instance {number} is already running; kmreset {number} starts it again");
+            return refuse(Code::AlreadyRunning, what);
         }
         if let Some(name) = name {
-            instance.name = name;
+            lock(&instance.settings).name = name;
         }
-        self.start(number)
+        instance.start(&self.common, None)
     }
 
-    /// Starts instance `number`, after killing its last run.
-    pub(crate) fn start(&mut self, number: u8) -> anyhow::Result<()> {
-        self.begin(number, None)
-    }
-
-    fn begin(&mut self, number: u8, found: Option<BackendRecord>) -> anyhow::Result<()> {
-        let missing = self.no_such(number);
-        let instance = self.instances.get_mut(&number).ok_or(missing)?;
-        instance.start(&self.common, found)
+    /// Starts `instance`, after killing its last run.
+    pub(crate) fn reset(&self, instance: &Instance) -> anyhow::Result<()> {
+        let _operation = instance.begin_operation()?;
+        instance.start(&self.common, None)
     }
 
     /// Waits until every started instance runs. Returns the errors, and the number of started
     /// instances.
-    pub(crate) fn wait_all_running(&self, interrupt: &Interrupt) -> (Vec<anyhow::Error>, usize) {
+    pub(crate) fn wait_all_running(&self) -> (Vec<anyhow::Error>, usize) {
         let since = Instant::now();
-        let started = |instance: &&Instance| instance.run.is_some() && instance.is_awaited();
-        let results: Vec<_> = self
-            .instances()
-            .filter(started)
-            .map(|instance| instance.wait_running(since, false, interrupt, || Ok(())))
-            .collect();
+        let instances = self.instances().into_iter();
+        let started = instances.filter(|one| one.was_started() && one.is_awaited());
+        let results: Vec<_> = started.map(|one| one.wait_running(since)).collect();
         let all = results.len();
         (results.into_iter().filter_map(Result::err).collect(), all)
     }
 
-    /// Ends instance `number`: unless `force`, asks guestd and then presses the power button; kills
-    /// the instance if neither works.
-    pub(crate) fn halt(&mut self, number: u8, force: bool) -> anyhow::Result<Halted> {
-        let missing = self.no_such(number);
-        let instance = self.instances.get_mut(&number).ok_or(missing)?;
+    /// Ends `instance`: unless `force`, asks guestd and then presses the power button; kills the
+    /// instance if neither works.
+    pub(crate) fn halt(&self, instance: &Instance, force: bool) -> anyhow::Result<Halted> {
+        let _operation = instance.begin_operation()?;
+        let number = instance.number;
         if instance.state() == State::Halted {
-            bail!("instance {number} is already halted; kmload {number} starts it again");
+            let what =
+                format!("instance {number} is already halted; kmload {number} starts it again");
+            return refuse(Code::AlreadyHalted, what);
         }
         let how = match instance.state().is_alive() {
             false => Halted::Clean,
@@ -208,124 +235,149 @@ impl Monitor {
             true => instance.halt(),
         };
         instance.end();
-        instance.shared.lock().state = State::Halted;
+        instance.shared.set_state(State::Halted);
         let record = instance.plan(&self.common).record(None);
         self.common.rundir.save(&record)?;
         Ok(how)
     }
 
+    /// Removes `instance`, which does not run, with its files. Its number can be used again.
+    pub(crate) fn remove(&self, instance: &Instance) -> anyhow::Result<()> {
+        let _operation = instance.begin_operation()?;
+        let number = instance.number;
+        if instance.state().is_alive() {
+            let what = format!("instance {number} is running; kmhalt {number} ends it first");
+            return refuse(Code::AlreadyRunning, what);
+        }
+        instance.end();
+        self.lock().remove(&number);
+        self.common.rundir.forget(number);
+        Ok(())
+    }
+
     /// Ends all instances at the same time. External ones continue without KMON.
-    pub(crate) fn halt_all(&mut self) {
-        let alive = |instance: &&Instance| instance.state().is_alive() && instance.is_awaited();
-        self.instances()
-            .filter(alive)
-            .for_each(Instance::ask_to_halt);
+    pub(crate) fn halt_all(&self) {
+        let instances = self.instances();
+        let alive = || {
+            let all = instances.iter();
+            all.filter(|one| one.state().is_alive() && one.is_awaited())
+        };
+        alive().for_each(|one| one.ask_to_halt());
         let since = Instant::now();
-        self.instances().filter(alive).for_each(|instance| {
-            instance.wait_halted(since + instance.halt_time());
+        alive().for_each(|one| {
+            one.wait_halted(since + one.halt_time());
         });
-        self.instances()
-            .filter(alive)
-            .filter(|instance| instance.press_power())
-            .for_each(|instance| {
-                instance.wait_ended(since + 2 * instance.halt_time());
-            });
-        self.instances.values_mut().for_each(Instance::end);
-        for &number in self.instances.keys() {
-            self.common.rundir.forget(number);
+        let pressed = alive().filter(|one| one.press_power());
+        let pressed: Vec<_> = pressed.collect();
+        pressed.into_iter().for_each(|one| {
+            one.wait_ended(since + 2 * one.halt_time());
+        });
+        for instance in &instances {
+            instance.end();
+            self.common.rundir.forget(instance.number);
         }
     }
 
-    /// Pauses the machine of instance `number`.
-    pub(crate) fn pause(&self, number: u8) -> anyhow::Result<()> {
-        let instance = self.instance(number)?;
+    /// Pauses the machine of `instance`.
+    pub(crate) fn pause(&self, instance: &Instance) -> anyhow::Result<()> {
+        let number = instance.number;
         match instance.state() {
-            State::Paused => bail!("instance {number} is already paused"),
+            State::Paused => {
+                return refuse(
+                    Code::Conflict,
+                    format!("instance {number} is already paused"),
+                );
+            }
             state if !state.is_alive() || state == State::Panicked => {
-                bail!("instance {number} is not running ({state})")
+                let what = format!("instance {number} is not running ({state})");
+                return refuse(Code::NotRunning, what);
             }
             _ => {}
         }
-        self.change(
+        change(
             instance,
             |backend| backend.pause(),
             |state| *state == State::Paused,
         )
     }
 
-    /// Continues the machine of instance `number`.
-    pub(crate) fn resume(&self, number: u8) -> anyhow::Result<()> {
-        let instance = self.instance(number)?;
-        if instance.state() != State::Paused {
-            let state = instance.state();
-            bail!("instance {number} is not paused ({state})");
+    /// Continues the machine of `instance`.
+    pub(crate) fn resume(&self, instance: &Instance) -> anyhow::Result<()> {
+        let (number, state) = (instance.number, instance.state());
+        if state != State::Paused {
+            let what = format!("instance {number} is not paused ({state})");
+            return refuse(Code::Conflict, what);
         }
-        self.change(
+        change(
             instance,
             |backend| backend.resume(),
             |state| *state != State::Paused,
         )
     }
 
-    /// Applies `what` to the backend of `instance`, and waits until the state shows the effect.
-    fn change(
-        &self,
-        instance: &Instance,
-        what: impl FnOnce(&dyn Backend) -> anyhow::Result<()>,
-        shows: impl Fn(&State) -> bool,
-    ) -> anyhow::Result<()> {
-        let number = instance.number;
-        let Some(backend) = instance.backend() else {
-            bail!("instance {number} is being started; try again");
-        };
-        what(backend.as_ref()).with_context(|| format!("instance {number}"))?;
-        let shown = instance
-            .shared
-            .wait_until(CHANGE_TIME, |view| shows(&view.state));
-        if !shown {
-            bail!("instance {number} is still {}", instance.state());
-        }
-        Ok(())
-    }
-
     /// Leaves all instances running for the next KMON.
-    pub(crate) fn leave_all(&mut self) {
-        // The destructors wait, so all runs get the request first.
-        self.instances.values_mut().for_each(|instance| {
-            instance.run.as_ref().inspect(|run| run.leave());
-        });
-        self.instances
-            .values_mut()
-            .for_each(|instance| instance.run = None);
+    pub(crate) fn leave_all(&self) {
+        let instances = self.instances();
+        // The threads need time, so all get the request first.
+        instances.iter().for_each(|one| one.leave());
+        instances.iter().for_each(|one| one.abandon());
     }
 
-    /// Returns an error if an instance other than `number` has `name`.
-    fn require_free(&self, name: &str, number: u8) -> anyhow::Result<()> {
-        let mut others = self.instances().filter(|other| other.number != number);
-        match others.find(|other| other.name == name) {
-            Some(other) => bail!(
+    fn lock(&self) -> MutexGuard<'_, Instances> {
+        lock(&self.instances)
+    }
+}
+
+/// Applies `what` to the backend of `instance`, and waits until the state shows the effect.
+fn change(
+    instance: &Instance,
+    what: impl FnOnce(&dyn Backend) -> anyhow::Result<()>,
+    shows: impl Fn(&State) -> bool,
+) -> anyhow::Result<()> {
+    let number = instance.number;
+    let Some(backend) = instance.backend() else {
+        let what = format!("instance {number} is being started; try again");
+        return refuse(Code::Busy, what);
+    };
+    if let Err(error) = what(backend.as_ref()) {
+        return refuse(Code::Conflict, format!("instance {number}: {error:#}"));
+    }
+    let shown = instance
+        .shared
+        .wait_until(CHANGE_TIME, |view| shows(&view.state));
+    if !shown {
+        bail!("instance {number} is still {}", instance.state());
+    }
+    Ok(())
+}
+
+/// Returns an error if an instance other than `number` has `name`.
+fn require_free(instances: &Instances, name: &str, number: u8) -> anyhow::Result<()> {
+    let mut others = instances.values().filter(|other| other.number != number);
+    match others.find(|other| other.settings().name == name) {
+        Some(other) => {
+            let what = format!(
                 "`{name}` is already the name of instance {}; --name gives another name",
                 other.number
-            ),
-            None => Ok(()),
+            );
+            refuse(Code::Taken, what)
         }
+        None => Ok(()),
     }
+}
 
-    fn instance_mut(&mut self, number: u8) -> anyhow::Result<&mut Instance> {
-        let missing = self.no_such(number);
-        self.instances.get_mut(&number).ok_or(missing)
-    }
-
-    fn no_such(&self, number: u8) -> anyhow::Error {
-        match (
-            self.instances.keys().next(),
-            self.instances.keys().next_back(),
-        ) {
-            (Some(first), Some(last)) if first != last => {
-                anyhow!("there is no instance {number}; instances count from {first} to {last}")
-            }
-            (Some(only), _) => anyhow!("there is no instance {number}; the only one is {only}"),
-            _ => anyhow!("there is no instance {number}; kmload starts one"),
+fn no_such(instances: &Instances, key: &str) -> Fault {
+    let (first, last) = (instances.keys().next(), instances.keys().next_back());
+    let what = match (first, last) {
+        (Some(first), Some(last)) if first != last => {
+            format!("there is no instance {key}; instances count from {first} to {last}")
         }
-    }
+        (Some(only), _) => format!("there is no instance {key}; the only one is {only}"),
+        _ => format!("there is no instance {key}; kmload starts one"),
+    };
+    Fault::new(Code::NoSuchInstance, what)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

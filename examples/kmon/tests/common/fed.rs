@@ -1,15 +1,17 @@
 //! A KMON that reads commands from a pipe.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{Home, becomes_true, start_in};
+use super::{Home, becomes_true, kill_servers, start_in};
 
 /// A KMON that reads commands from a pipe.
 pub(crate) struct Fed {
+    run_dir: PathBuf,
     child: Child,
     commands: Option<ChildStdin>,
     printed: Arc<Mutex<Vec<u8>>>,
@@ -21,11 +23,15 @@ pub(crate) struct Fed {
 impl Fed {
     /// Starts KMON.
     pub(crate) fn start_in(home: &Home, arguments: &[&str]) -> Self {
-        let mut child = start_in(home, arguments);
+        Self::new(home, start_in(home, arguments))
+    }
+
+    fn new(home: &Home, mut child: Child) -> Self {
         let (printed, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), &printed);
         collect(child.stderr.take().unwrap(), &errors);
         Self {
+            run_dir: home.run_dir(),
             commands: child.stdin.take(),
             child,
             printed,
@@ -109,14 +115,11 @@ impl Fed {
         assert!(seen, "no {text:?} in {:?}", self.errors());
     }
 
-    /// Kills KMON.
+    /// Kills this client, and then its server.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        kill_servers(&self.run_dir);
     }
 
     /// Runs the command that ends KMON, and returns the exit status.

@@ -10,6 +10,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -85,6 +86,26 @@ impl Home {
         self.path().join("run")
     }
 
+    /// Returns the process of the server.
+    pub(crate) fn server(&self) -> String {
+        let pid = std::fs::read_to_string(self.run_dir().join("lock"));
+        pid.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Returns true if a server answers.
+    pub(crate) fn has_server(&self) -> bool {
+        UnixStream::connect(self.run_dir().join("kmon.sock")).is_ok()
+    }
+
+    /// Ends the server by `name`, and waits for its end.
+    pub(crate) fn signal_server(&self, name: &str) {
+        let pid = self.server();
+        signal(name, &pid);
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let ended = becomes_true(|| state().is_empty() || state().contains(") Z "));
+        assert!(ended, "the server does not end");
+    }
+
     /// Returns the first processes of the recorded instances, running or not.
     pub(crate) fn recorded(&self) -> Vec<i32> {
         let Ok(files) = std::fs::read_dir(self.run_dir()) else {
@@ -112,25 +133,49 @@ impl Home {
             .to_string()
     }
 
-    /// Returns the processes of machines and their servers, recorded or not: their command lines
-    /// name files in the run directory.
-    fn machines(&self) -> Vec<String> {
-        let run_dir = self.run_dir();
-        let names_it = |pid: &String| {
-            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            has(&command, run_dir.as_os_str().as_bytes())
-        };
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
-        let pids = names.filter(|name| name.parse::<u32>().is_ok());
-        pids.filter(names_it).collect()
+    /// Returns the processes whose command lines name the run directory: servers, machines and
+    /// their servers of doorbells, recorded or not.
+    fn processes(&self) -> Vec<String> {
+        processes_with(&self.run_dir())
     }
+}
+
+/// Returns the processes whose command lines contain `path`.
+fn processes_with(path: &Path) -> Vec<String> {
+    let names_it = |pid: &String| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        has(&command, path.as_os_str().as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = names.filter(|name| name.parse::<u32>().is_ok());
+    pids.filter(names_it).collect()
+}
+
+/// Kills the servers that clients have started in `run_dir`, also one that is still starting.
+fn kill_servers(run_dir: &Path) {
+    let servers = || {
+        let is_server = |pid: &String| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            has(&command, b"\0--auto\0")
+        };
+        let all = processes_with(run_dir).into_iter();
+        all.filter(is_server).collect::<Vec<_>>()
+    };
+    let gone = becomes_true(|| {
+        let servers = servers();
+        for pid in &servers {
+            let _ = Command::new("kill").args(["-KILL", pid]).status();
+        }
+        servers.is_empty()
+    });
+    assert!(gone, "the server does not end");
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
         let running = self.running().into_iter().map(|pid| pid.to_string());
-        for pid in running.chain(self.machines()) {
+        for pid in running.chain(self.processes()) {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();
         }
     }
@@ -151,6 +196,13 @@ fn is_instance(pid: i32) -> bool {
 
 fn has(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// Runs one command in `home`, and returns its output.
+pub(crate) fn one_shot(home: &Home, arguments: &[&str]) -> Output {
+    let mut kmon = kmon_in(home);
+    kmon.args(arguments).stdin(Stdio::null());
+    kmon.output().unwrap()
 }
 
 /// Creates a home with plain shells.
@@ -210,7 +262,8 @@ pub(crate) fn run_script_in(home: &Home, arguments: &[&str], script: &str) -> Ou
 /// Starts KMON with pipes.
 fn start_in(home: &Home, arguments: &[&str]) -> Child {
     let mut kmon = kmon_in(home);
-    if !arguments.contains(&"--guestd") {
+    // A server that runs has its guestd.
+    if !arguments.contains(&"--guestd") && !home.has_server() {
         kmon.arg("--guestd").arg(guestd());
     }
     kmon.args(arguments)

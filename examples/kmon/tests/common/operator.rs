@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
-use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, kmon_through};
+use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, kill_servers, kmon_through};
 
 const PROMPT: &str = "KMON# ";
 
@@ -19,6 +19,8 @@ pub(crate) struct Operator {
     terminal: OwnedFd,
     screen: Arc<Mutex<vt100::Parser>>,
     printed: Arc<Mutex<Vec<u8>>>,
+    /// The terminal shows nothing more.
+    stopped: Arc<Mutex<bool>>,
     child: Child,
     /// The prompt of the shells in the instances.
     shell_prompt: &'static str,
@@ -43,9 +45,10 @@ impl Operator {
         // `setsid --ctty` makes it the controlling terminal of KMON.
         let mut kmon = kmon_through(&["setsid", "--ctty"], &home);
         let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        if !home.has_server() {
+            kmon.arg("--guestd").arg(guestd());
+        }
         let child = kmon
-            .arg("--guestd")
-            .arg(guestd())
             .args(arguments)
             .stdin(end())
             .stdout(end())
@@ -57,6 +60,7 @@ impl Operator {
             terminal: pair.slave,
             screen: Arc::new(Mutex::new(vt100::Parser::new(40, 150, 0))),
             printed: Arc::default(),
+            stopped: Arc::default(),
             child,
             shell_prompt: SHELL_PROMPT,
             home,
@@ -75,13 +79,22 @@ impl Operator {
     fn watch(&self) {
         let mut output = self.keys.try_clone().unwrap();
         let (screen, printed) = (Arc::clone(&self.screen), Arc::clone(&self.printed));
+        let stopped = Arc::clone(&self.stopped);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(len @ 1..) = output.read(&mut bytes) {
+                while *stopped.lock().unwrap() {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
                 screen.lock().unwrap().process(&bytes[..len]);
                 printed.lock().unwrap().extend_from_slice(&bytes[..len]);
             }
         });
+    }
+
+    /// Stops showing what KMON prints, or continues. Meanwhile KMON's writes block.
+    pub(crate) fn stop_reading(&self, stop: bool) {
+        *self.stopped.lock().unwrap() = stop;
     }
 
     /// Presses keys.
@@ -196,10 +209,11 @@ impl Operator {
         words.nth(1).unwrap().to_owned()
     }
 
-    /// Kills KMON.
+    /// Kills this client, and then the server.
     pub(crate) fn kill(mut self) -> Arc<Home> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        kill_servers(&self.home.run_dir());
         Arc::clone(&self.home)
     }
 
@@ -218,9 +232,9 @@ impl Operator {
         status.unwrap().code()
     }
 
-    /// Quits and returns the exit status.
+    /// Ends everything, and returns the exit status.
     pub(crate) fn quit(self) -> i32 {
-        self.leave("quit")
+        self.leave("quit --all")
     }
 
     /// Runs the command that ends KMON, and returns the exit status.

@@ -24,6 +24,7 @@ fn each_byte_of_a_guests_output_is_kept_once_across_deaths_of_kmon() {
         kmon.see_log(2, &format!("number-{}", last + 1000));
     }
     assert_eq!(kmon.leave("quit --keep"), Some(0));
+    home.signal_server("-TERM");
     let mut kmon = Fed::start_in(&home, &[]);
     kmon.see_state(2, "running");
     kmon.exec(2, "touch /tmp/stop");
