@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::unistd::geteuid;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::BackendRecord;
@@ -192,6 +192,9 @@ impl RunDir {
             door,
             door_log,
         } = self.files(number);
+        // The logs stay mapped until this server ends, but they need no memory any more.
+        free_blocks(&log);
+        free_blocks(&kernel);
         let all = [record, log, kernel, qmp, pid, door, door_log];
         for file in all.iter().chain(&half) {
             // The file may not exist.
@@ -251,6 +254,17 @@ pub(crate) fn socket_in(path: &Path) -> PathBuf {
 /// Returns how the server of the directory `path` was started; `None` if it has ended cleanly.
 pub(crate) fn start_record(path: &Path) -> Option<StartRecord> {
     serde_json::from_slice(&fs::read(path.join(START)).ok()?).ok()
+}
+
+/// Frees the blocks of a file, which then contains zeros. Mappings of it stay valid.
+fn free_blocks(file: &Path) {
+    let Ok(file) = OpenOptions::new().write(true).open(file) else {
+        return;
+    };
+    let len = file.metadata().map_or(0, |about| about.len());
+    let holes = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Where the file system cannot do it, the blocks are freed later.
+    let _ = rustix::fs::fallocate(&file, holes, 0, len.max(1));
 }
 
 /// Writes a file that only this user can read.

@@ -27,7 +27,7 @@ pub(crate) fn many(cli: &Cli) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::install()?;
     restore_terminal_on_exit()?;
     let directory = locate(cli.server.run_dir.as_deref())?;
-    let joined = join_or_start(&directory, &cli.server, &interrupt)?;
+    let mut joined = join_or_start(&directory, &cli.server, &interrupt)?;
     let mut editor = match &terminal {
         Some(terminal) => Some(Editor::new(terminal)?),
         None => None,
@@ -36,9 +36,18 @@ pub(crate) fn many(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(editor) => editor.notices(),
         None => NoticePrinter::to_stderr(),
     };
-    let client = Arc::new(Client::new(directory, interrupt).with_revival());
+    let client = Client::new(directory.clone(), interrupt.clone()).with_revival();
+    let client = Arc::new(client);
+    let follow = |started| follow_notices(Arc::clone(&client), Arc::clone(&printer), started);
+    let followed = match follow(joined != Joined::Running) {
+        // The server has ended since, because it was not needed.
+        Err(_) if !client.has_server() => {
+            joined = join_or_start(&directory, &cli.server, &interrupt)?;
+            follow(joined != Joined::Running)?
+        }
+        followed => followed?,
+    };
     let owns_server = joined != Joined::Running;
-    let followed = follow_notices(Arc::clone(&client), Arc::clone(&printer), owns_server)?;
     let escape = cli.escape.or(config.escape).unwrap_or_default();
     let session = Session::new(client, printer, escape.0);
     match (terminal, editor) {

@@ -417,11 +417,13 @@ fn a_server_of_a_service_manager_reports_that_it_is_ready_and_ends_on_request() 
     let socket = home.path().join("notify");
     let notify = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     notify.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    let mut server = common::kmon_in(&home);
-    server
-        .args(["serve", "--instances", "1", "--guestd"])
-        .arg(common::guestd());
-    let mut server = server.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+    let serve = |home: &Home| {
+        let mut server = common::kmon_in(home);
+        server.args(["serve", "--instances", "1", "--guestd"]);
+        server.arg(common::guestd());
+        server
+    };
+    let mut server = serve(&home).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
     let told = || {
         let mut bytes = [0; 100];
         let len = notify.recv(&mut bytes).unwrap();
@@ -432,8 +434,26 @@ fn a_server_of_a_service_manager_reports_that_it_is_ready_and_ends_on_request() 
     // A second server is refused.
     let output = one_shot(&home, &["serve"]);
     assert!(stderr(&output).contains(&format!("another KMON (process {})", server.id())));
+    // A console continues with the next server.
+    let home = Arc::new(home);
+    let mut operator = Operator::start_in(Arc::clone(&home), &[]);
+    operator.console(2);
+    operator.shell("kept=yes");
+    operator.see_last_line(SHELL_PROMPT);
     signal("-TERM", &server.id().to_string());
     assert_eq!(told(), "STOPPING=1");
     assert!(server.wait().unwrap().success());
     assert_eq!(home.running().len(), 1);
+    let mut server = serve(&home);
+    let mut server = server.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+    assert_eq!(told(), "READY=1");
+    operator.see("the server had ended; continuing with another one]");
+    operator.press("echo $kept-$((1+1))\r");
+    operator.see("yes-2");
+    operator.press("\x1d");
+    operator.see("continuing with the instances of an earlier KMON: 2");
+    assert_eq!(operator.quit(), 0);
+    assert_eq!(told(), "STOPPING=1");
+    assert!(server.wait().unwrap().success());
+    assert!(home.running().is_empty());
 }

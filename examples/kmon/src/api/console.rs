@@ -64,7 +64,8 @@ pub(crate) enum FromClient {
     Shown(u64),
     /// The size of the terminal has changed. Ignored unless the client writes.
     Resize { rows: u16, columns: u16 },
-    /// Skip the output that waits, and what is printed until it pauses.
+    /// Skip the output that waits, and what is printed until it pauses. Ignored unless the client
+    /// writes.
     Skip(bool),
     /// Report whether the instance waits for input, after the output before that.
     Idle(bool),

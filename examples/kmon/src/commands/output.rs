@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
 use super::line::{LogArgs, WatchArgs};
 use super::print::print;
 use super::session::Session;
@@ -146,7 +148,7 @@ impl Watched {
                 Received::Value(_) => {}
                 Received::Nothing if was_over => return Ok(()),
                 Received::Nothing => {}
-                Received::Closed => has_ended = true,
+                Received::Closed => bail!("the connection to the server broke"),
             }
         }
     }

@@ -31,6 +31,8 @@ const MAX_TYPED: u64 = 64 * 1024;
 const FLOOD: usize = 16 * 1024;
 /// How long a console waits for the next server, and for its instance there.
 const RECONNECT: Duration = Duration::from_secs(30);
+/// How long it waits for a server that a service manager may start again.
+const CLEAN_RESTART: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Runs until the operator leaves or the instance ends.
@@ -268,7 +270,7 @@ impl Session<'_> {
 
     /// Continues with the next server (S4).
     fn reconnect(&mut self) {
-        let deadline = Instant::now() + RECONNECT;
+        let begun = Instant::now();
         self.dropped = None;
         let received = self
             .link
@@ -288,7 +290,7 @@ impl Session<'_> {
                     return;
                 }
                 // Its instances are being found.
-                Err(error) if is_temporary(&error) && Instant::now() < deadline => {
+                Err(error) if begun.elapsed() < patience(&error) => {
                     std::thread::sleep(RETRY);
                 }
                 Err(error) => {
@@ -367,16 +369,16 @@ struct Ready {
     is_woken: bool,
 }
 
-/// Returns true if a server that has just started answers like this.
-fn is_temporary(error: &anyhow::Error) -> bool {
+/// Returns how long a reconnecting console tries again after `error`.
+fn patience(error: &anyhow::Error) -> Duration {
     if error.is::<NoServer>() {
-        return false;
+        return CLEAN_RESTART;
     }
-    let code = error.downcast_ref::<Fault>().map(|fault| fault.code);
-    matches!(
-        code,
-        None | Some(Code::NotRunning | Code::NoSuchInstance | Code::ConsoleInUse | Code::Busy)
-    )
+    match error.downcast_ref::<Fault>().map(|fault| fault.code) {
+        // A server that has just started is still looking for its instances.
+        None | Some(Code::NotRunning | Code::NoSuchInstance | Code::ConsoleInUse) => RECONNECT,
+        Some(_) => Duration::ZERO,
+    }
 }
 
 fn drain(mut woken: &UnixStream) {

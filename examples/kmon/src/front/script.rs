@@ -47,19 +47,25 @@ pub(crate) fn run(
     let is_interrupted = session.interrupt.is_set();
     session.interrupt.clear();
     followed.catch_up(&session.client);
-    match end {
-        Next::Leave => {}
-        Next::QuitAll => session.client.shut_down(Fate::Halt)?,
-        _ if owns_server => session.client.shut_down(Fate::Halt)?,
-        _ => session
-            .loaded
-            .iter()
-            .try_for_each(|&number| halt(&session.client, number))?,
-    }
+    finish(&session, end, owns_server)?;
     Ok(match is_interrupted {
         true => ExitCode::from(130),
         false => ExitCode::from(u8::from(failed)),
     })
+}
+
+/// Ends what the script has started, unless `end` says otherwise.
+fn finish(session: &Session, end: Next, owns_server: bool) -> anyhow::Result<()> {
+    let client = &session.client;
+    match end {
+        Next::Leave => Ok(()),
+        Next::QuitAll => client.shut_down(Fate::Halt),
+        _ if owns_server => client.shut_down(Fate::Halt),
+        _ => {
+            let mut loaded = session.loaded.iter();
+            loaded.try_for_each(|&number| halt(client, number))
+        }
+    }
 }
 
 fn report_failure(error: &anyhow::Error, line: &str, front: &mut Front) {

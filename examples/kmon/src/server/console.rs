@@ -59,6 +59,8 @@ pub(super) async fn serve(
 
 struct Console {
     instance: Arc<Instance>,
+    /// What the client shows counts as seen: it is an operator.
+    is_operator: bool,
     /// Changed by the client's messages.
     shared: Mutex<Shared>,
     woken: Notify,
@@ -107,19 +109,11 @@ impl Console {
             Message::binary(before),
             text(&FromServer::At(stream.position())),
         ];
-        let shared = Shared {
-            stream,
-            writing,
-            queue: VecDeque::new(),
-            queued: 0,
-            handled: 0,
-            answers: Vec::new(),
-            incarnation: instance.outbox.incarnation(),
-            last: Instant::now(),
-        };
+        let incarnation = instance.outbox.incarnation();
         let console = Self {
             instance,
-            shared: Mutex::new(shared),
+            is_operator: peer.role >= Some(Role::Operate),
+            shared: Mutex::new(Shared::new(stream, writing, incarnation)),
             woken: Notify::new(),
             typed: Notify::new(),
         };
@@ -173,18 +167,20 @@ impl Console {
             FromClient::Shown(position) => {
                 shared.stream.note_shown(position);
                 let position = position.min(shared.stream.position());
-                self.instance.shared.lock().log.mark_seen(position);
-                self.instance.shared.announce();
+                if self.is_operator {
+                    self.instance.shared.lock().log.mark_seen(position);
+                    self.instance.shared.announce();
+                }
             }
             FromClient::Resize { rows, columns } if shared.writes() => {
                 self.instance.shared.lock().terminal = Some((rows, columns));
                 self.instance.outbox.put(Order::Resize { rows, columns });
             }
-            FromClient::Resize { .. } => {}
-            FromClient::Skip(_) => {
+            FromClient::Skip(_) if shared.writes() => {
                 let end = self.instance.shared.lock().log.end();
                 shared.stream.skip(end);
             }
+            FromClient::Resize { .. } | FromClient::Skip(_) => {}
             FromClient::Idle(_) => shared.stream.ask_idle(),
         }
         drop(shared);
@@ -308,6 +304,19 @@ impl Console {
 }
 
 impl Shared {
+    fn new(stream: Stream, writing: Option<Writing>, incarnation: Option<u32>) -> Self {
+        Self {
+            stream,
+            writing,
+            queue: VecDeque::new(),
+            queued: 0,
+            handled: 0,
+            answers: Vec::new(),
+            incarnation,
+            last: Instant::now(),
+        }
+    }
+
     fn writes(&self) -> bool {
         let writing = self.writing.as_ref();
         writing.is_some_and(|writing| writing.taken_by().is_none())

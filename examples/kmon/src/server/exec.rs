@@ -79,22 +79,7 @@ struct Exec<'a> {
 
 impl<'a> Exec<'a> {
     fn start(instance: &'a Instance, request: &Request) -> Result<Self, Fault> {
-        let bad = |what: String| Err(Fault::new(Code::BadRequest, what));
-        let timeout_s = request.timeout_s.unwrap_or(0.0);
-        if !(0.0..=MAX_TIMEOUT).contains(&timeout_s) || request.command.is_empty() {
-            return bad(format!(
-                "expected a command, and a time-out of at most {MAX_TIMEOUT} seconds"
-            ));
-        }
-        let words = request.command.iter();
-        let arguments: Vec<_> = words.map(|word| word.clone().into_bytes()).collect();
-        let len = 4 + arguments.iter().map(|word| word.len() + 2).sum::<usize>();
-        let max = CommandSender::MAX_BODY;
-        if len > max {
-            return bad(format!(
-                "the command has {len} bytes, the limit is {max}; put it in a file"
-            ));
-        }
+        let (arguments, timeout_ms) = check(request)?;
         instance.require_running()?;
         // Before the entry exists: if guestd dies later, the entry is marked as lost.
         let incarnation = instance.outbox.incarnation();
@@ -111,10 +96,9 @@ impl<'a> Exec<'a> {
             stopped: Notify::new(),
             over: Notify::new(),
         };
-        let timeout = Duration::from_secs_f64(timeout_s);
         let order = Order::Exec {
             stream,
-            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            timeout_ms,
             arguments,
         };
         if !instance.outbox.put_for(incarnation, order) {
@@ -275,6 +259,29 @@ impl Drop for Exec<'_> {
     fn drop(&mut self) {
         self.instance.shared.lock().execs.remove(&self.stream);
     }
+}
+
+/// Returns the command's words and its time-out in milliseconds.
+fn check(request: &Request) -> Result<(Vec<Vec<u8>>, u32), Fault> {
+    let bad = |what: String| Err(Fault::new(Code::BadRequest, what));
+    let timeout_s = request.timeout_s.unwrap_or(0.0);
+    if !(0.0..=MAX_TIMEOUT).contains(&timeout_s) || request.command.is_empty() {
+        return bad(format!(
+            "expected a command, and a time-out of at most {MAX_TIMEOUT} seconds"
+        ));
+    }
+    let words = request.command.iter();
+    let arguments: Vec<_> = words.map(|word| word.clone().into_bytes()).collect();
+    let len = 4 + arguments.iter().map(|word| word.len() + 2).sum::<usize>();
+    let max = CommandSender::MAX_BODY;
+    if len > max {
+        return bad(format!(
+            "the command has {len} bytes, the limit is {max}; put it in a file"
+        ));
+    }
+    let timeout = Duration::from_secs_f64(timeout_s);
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    Ok((arguments, timeout_ms))
 }
 
 fn ended(ending: Ending, dropped_bytes: u64, skipped_bytes: u64) -> Ended {
