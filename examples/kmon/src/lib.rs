@@ -11,6 +11,7 @@
 //! | `monitor`     | the instances, and how they start and end                |
 //! | `rundir`      | the files that one KMON leaves for the next              |
 //! | `instance`    | one instance: threads, state, output                     |
+//! | `disklog`     | logs on disk                                             |
 //! | `kind`        | the kinds of instances and their settings                |
 //! | `backend`     | starts, watches and ends what an instance consists of    |
 //! | `embedded`    | instances that are processes of this machine             |
@@ -33,6 +34,7 @@ mod cli;
 mod commands;
 mod config;
 mod console;
+mod disklog;
 mod embedded;
 mod front;
 mod instance;

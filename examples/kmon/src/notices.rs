@@ -5,18 +5,20 @@
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::disklog::{Noter, Stamp};
 
 /// Prints one line, which is passed without a newline.
 pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
 
-/// Accepts notices and prints them.
-#[derive(Debug)]
+/// Accepts notices, prints them with their times, and adds them to KMON's own log.
 pub(crate) struct Notices {
     queue: Mutex<Queue>,
+    /// KMON's own log.
+    log: OnceLock<Noter>,
 }
 
-#[derive(Debug)]
 struct Queue {
     lines: Sender<String>,
     /// The lines held back while a console uses the terminal.
@@ -38,7 +40,14 @@ impl Notices {
         let queue = Queue { lines, held: None };
         Arc::new(Self {
             queue: Mutex::new(queue),
+            log: OnceLock::new(),
         })
+    }
+
+    /// Adds the following notices to `log`. Called once.
+    pub(crate) fn log_to(&self, log: Noter) {
+        // Nobody calls it again.
+        let _ = self.log.set(log);
     }
 
     /// Creates notices on standard error.
@@ -51,6 +60,10 @@ impl Notices {
 
     /// Prints `line`, now or when the operator returns to the prompt.
     pub(crate) fn post(&self, line: String) {
+        if let Some(log) = self.log.get() {
+            log.note(&line);
+        }
+        let line = format!("{} {line}", Stamp::now().local_time());
         let mut queue = self.lock();
         match &mut queue.held {
             Some(held) if held.len() < Self::MAX_HELD => held.push(line),
@@ -95,14 +108,15 @@ mod tests {
         let within = |time| lines.recv_timeout(time).ok();
         let next = || within(Duration::from_secs(30));
         notices.post("one".into());
-        assert_eq!(next().as_deref(), Some("one"));
+        let text = |line: Option<String>| line?.split_once(' ').map(|(_, text)| text.to_owned());
+        assert_eq!(text(next()).as_deref(), Some("one"));
         notices.hold();
         notices.post("two".into());
         notices.post("three".into());
         assert_eq!(within(Duration::from_millis(200)), None);
         notices.release();
         assert_eq!(
-            (next().as_deref(), next().as_deref()),
+            (text(next()).as_deref(), text(next()).as_deref()),
             (Some("two"), Some("three"))
         );
     }

@@ -9,20 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use kmon_protocol::LAST_PARTITION;
 use nix::unistd::{AccessFlags, access};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::backend::Programs;
 use crate::cli::Cli;
 use crate::commands::Session;
-use crate::config::{Config, InstanceConfig};
+use crate::config::{Config, InstanceConfig, LogsConfig};
+use crate::disklog::{Bound, DiskLogs, Settings};
 use crate::front;
 use crate::front::editor::Editor;
 use crate::interrupt::Interrupt;
 use crate::kind::Kind;
 use crate::monitor::{Common, FIRST, LogBytes, Monitor, NewInstance};
 use crate::notices::Notices;
-use crate::rundir::RunDir;
+use crate::rundir::{RunDir, state_directory};
 use crate::terminal::{self, Terminal};
 
 /// How many instances are started by default.
@@ -32,6 +33,9 @@ const PERIOD: f64 = 1.0;
 /// Bytes of output kept per instance, and of kernel log.
 const LOG_BYTES: usize = 1024 * 1024;
 const KERNEL_LOG_BYTES: usize = 256 * 1024;
+/// Bytes of a file of a log on disk, and files of a log.
+const FILE_SIZE: u64 = 1024 * 1024;
+const FILE_COUNT: u64 = 8;
 
 /// Runs KMON until its operator quits.
 pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -53,7 +57,9 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
         output: config.log_bytes.unwrap_or(LOG_BYTES),
         kernel: config.kernel_log_bytes.unwrap_or(KERNEL_LOG_BYTES),
     };
+    let disk_logs = disk_logs(cli, &config.logs, &rundir, &notices)?;
     let common = Common {
+        disk_logs,
         programs,
         period: Duration::from_secs_f64(config.period.unwrap_or(PERIOD)),
         logs,
@@ -87,6 +93,36 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         _ => front::script::run(session, none_runs),
     }
+}
+
+/// Starts the logs on disk, unless they are switched off.
+fn disk_logs(
+    cli: &Cli,
+    config: &LogsConfig,
+    rundir: &RunDir,
+    notices: &Arc<Notices>,
+) -> anyhow::Result<Option<DiskLogs>> {
+    if config.enabled == Some(false) {
+        return Ok(None);
+    }
+    // A file that reaches a limit of the process is an error like a full disk. Programs that KMON
+    // starts have the signal's default action.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("SIGXFSZ")?;
+    // The run directory does not outlive a reboot, but all KMONs share the directory for states.
+    let state = state_directory().filter(|_| cli.run_dir.is_none());
+    let default = || state.map_or_else(|| rundir.logs(), |state| state.join("kmon/logs"));
+    let settings = Settings {
+        directory: config.directory.clone().unwrap_or_else(default),
+        bound: Bound {
+            size: config.size.unwrap_or(FILE_SIZE),
+            count: config.count.unwrap_or(FILE_COUNT),
+            compress: config.compress.unwrap_or(false),
+        },
+    };
+    let for_thread = Arc::clone(notices);
+    let logs = DiskLogs::start(settings, move |line| for_thread.post(line))?;
+    notices.log_to(logs.noter());
+    Ok(Some(logs))
 }
 
 /// Returns the programs of which instances consist. Guestd must exist if an instance is of kind

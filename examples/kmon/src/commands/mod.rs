@@ -10,10 +10,12 @@
 //! | [`exec`]     | `kmexec`                                     |
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
+//! | [`disklog`]  | `kmlog` with options for the log on disk     |
 //!
 //! A command prints its result on standard output. It returns its failure as an error, which the
 //! caller shows in one line.
 
+mod disklog;
 mod exec;
 mod help;
 mod line;

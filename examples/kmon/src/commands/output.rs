@@ -15,6 +15,9 @@ use crate::{terminal, text};
 const MAX_LINE: usize = 16 * 1024;
 
 pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
+    if args.disk.is_selected() || args.instance == kmon_protocol::MONITOR {
+        return super::disklog::run(session, args);
+    }
     let instance = session.monitor.instance(args.instance)?;
     let (bytes, dropped) = {
         let view = instance.shared.lock();

@@ -5,7 +5,7 @@
 //! or a slow instance never delays the other side.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::Verdict;
@@ -13,6 +13,7 @@ use kmon_protocol::{Ending, LinkError, Stats};
 
 use super::log::OutputLog;
 use super::state::State;
+use crate::disklog::Ringer;
 
 /// The stream to which a command wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +159,8 @@ impl View {
 pub(crate) struct Shared {
     view: Mutex<View>,
     changed: Condvar,
+    /// Of the output, and of the kernel's log, if they are written to a disk.
+    ringers: OnceLock<[Ringer; 2]>,
 }
 
 impl Shared {
@@ -165,6 +168,27 @@ impl Shared {
         Self {
             view: Mutex::new(View::new(log, kernel_log)),
             changed: Condvar::new(),
+            ringers: OnceLock::new(),
+        }
+    }
+
+    /// Reports new output to `output`, and new lines of the kernel to `kernel`. Called once.
+    pub(crate) fn write_to(&self, output: Ringer, kernel: Ringer) {
+        // Nobody calls it again.
+        let _ = self.ringers.set([output, kernel]);
+    }
+
+    /// Notes that there is new output for the disk.
+    pub(crate) fn note_output(&self) {
+        if let Some([output, _]) = self.ringers.get() {
+            output.ring();
+        }
+    }
+
+    /// Notes that there are new lines of the kernel for the disk.
+    pub(crate) fn note_kernel(&self) {
+        if let Some([_, kernel]) = self.ringers.get() {
+            kernel.ring();
         }
     }
 

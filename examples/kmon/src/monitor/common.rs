@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Programs;
+use crate::disklog::DiskLogs;
 use crate::notices::Notices;
 use crate::rundir::RunDir;
 
@@ -13,6 +14,8 @@ pub(crate) struct Common {
     pub(crate) programs: Programs,
     pub(crate) period: Duration,
     pub(crate) logs: LogBytes,
+    /// `None` if they are switched off.
+    pub(crate) disk_logs: Option<DiskLogs>,
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
     pub(crate) notices: Arc<Notices>,

@@ -11,7 +11,9 @@ use anyhow::{Context, anyhow, bail};
 use kmon_protocol::LAST_PARTITION;
 
 use crate::backend::{Backend, BackendRecord};
+use crate::disklog::{DiskLogs, LogName};
 use crate::instance::log::OutputLog;
+use crate::instance::logged;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
 use crate::interrupt::Interrupt;
@@ -62,6 +64,15 @@ impl Monitor {
 
     pub(crate) fn notices(&self) -> &Notices {
         &self.common.notices
+    }
+
+    /// Returns the logs on disk.
+    ///
+    /// # Errors
+    /// They are switched off.
+    pub(crate) fn disk_logs(&self) -> anyhow::Result<&DiskLogs> {
+        let logs = self.common.disk_logs.as_ref();
+        logs.context("logs on disk are switched off (kmon.toml: [logs] enabled)")
     }
 
     /// Returns instance `number`.
@@ -142,11 +153,21 @@ impl Monitor {
         let log = log.with_context(no_place)?;
         let kernel = OutputLog::open(&rundir.kernel(number), logs.kernel);
         let kernel = kernel.with_context(no_place)?;
+        let shared = Arc::new(Shared::new(log, kernel));
+        if let Some(logs) = &self.common.disk_logs {
+            let owner = format!("instance {number} ({})", record.name);
+            let output = Arc::new(logged::Output(Arc::clone(&shared)));
+            let kernel = Arc::new(logged::Kernel(Arc::clone(&shared)));
+            shared.write_to(
+                logs.add(LogName::Output(number), &owner, output),
+                logs.add(LogName::Kernel(number), &owner, kernel),
+            );
+        }
         let instance = Instance {
             number,
             name: record.name,
             kind: record.kind,
-            shared: Arc::new(Shared::new(log, kernel)),
+            shared,
             outbox: Arc::default(),
             run: None,
         };
@@ -231,8 +252,15 @@ impl Monitor {
                 instance.wait_ended(since + 2 * instance.halt_time());
             });
         self.instances.values_mut().for_each(Instance::end);
+        if let Some(logs) = &self.common.disk_logs {
+            // Before the kept output is removed.
+            logs.flush();
+        }
         for &number in self.instances.keys() {
             self.common.rundir.forget(number);
+            if let Some(logs) = &self.common.disk_logs {
+                logs.forget(number);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A KMON that reads commands from a pipe.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -21,7 +21,16 @@ pub(crate) struct Fed {
 impl Fed {
     /// Starts KMON.
     pub(crate) fn start_in(home: &Home, arguments: &[&str]) -> Self {
-        let mut child = start_in(home, arguments);
+        Self::from_child(start_in(home, arguments))
+    }
+
+    /// Starts `command`, which runs KMON.
+    pub(crate) fn start_with(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::from_child(command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn from_child(mut child: Child) -> Self {
         let (printed, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), &printed);
         collect(child.stderr.take().unwrap(), &errors);
@@ -101,6 +110,13 @@ impl Fed {
     /// Returns all that was printed on standard error.
     pub(crate) fn errors(&self) -> String {
         String::from_utf8_lossy(&self.errors.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until standard output contains `text`.
+    pub(crate) fn see(&self, text: &str) {
+        let has = |printed: &[u8]| String::from_utf8_lossy(printed).contains(text);
+        let seen = becomes_true(|| has(&self.printed.lock().unwrap()));
+        assert!(seen, "no {text:?}; {}", self.errors());
     }
 
     /// Waits until standard error contains `text`.
