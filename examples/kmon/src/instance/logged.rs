@@ -56,3 +56,49 @@ fn read(
 ) -> (u64, Vec<u8>) {
     log(&shared.lock()).read(position, max)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disklog::{Body, Bound, DiskLogs, LogName, Query, Settings};
+
+    #[test]
+    fn output_and_the_kernels_log_are_written_to_logs_of_their_own() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            directory: home.path().join("a/b"),
+            bound: Bound {
+                size: 1 << 20,
+                count: 3,
+                compress: true,
+            },
+        };
+        let logs = DiskLogs::start(settings, |line| panic!("{line}")).unwrap();
+        let shared = Arc::new(Shared::new(
+            OutputLog::in_memory(4096),
+            OutputLog::in_memory(4096),
+        ));
+        let (output, kernel) = (LogName::Output(5), LogName::Kernel(5));
+        shared.write_to(
+            logs.add(output, "instance 5 (a)", Arc::new(Output(shared.clone()))),
+            logs.add(kernel, "instance 5 (a)", Arc::new(Kernel(shared.clone()))),
+        );
+        shared.lock().log.append(b"a console\r\n");
+        shared.lock().kernel_log.append(b"[    0.000000] Linux\n");
+        let seen = logs.writes();
+        shared.note_output();
+        shared.note_kernel();
+        assert!(logs.wait_written(seen, std::time::Duration::from_secs(60)));
+        assert!(logs.flush());
+        for (name, text) in [(output, "a console"), (kernel, "[    0.000000] Linux")] {
+            let entry = logs
+                .entries(name, Query::default())
+                .next()
+                .unwrap()
+                .unwrap();
+            assert_eq!(entry.body, Body::Line(text.into()));
+        }
+        let file = std::fs::read_to_string(home.path().join("a/b/5.kernel.log")).unwrap();
+        assert!(file.contains(", kernel ") && file.ends_with("Z : [    0.000000] Linux\n"));
+    }
+}
