@@ -125,6 +125,63 @@ fn a_bad_request_gets_an_error_with_a_code() {
             400,
             "bad_request",
         ),
+        ("GET", "/v1/instances/9/lines", "", 404, "no_such_instance"),
+        (
+            "POST",
+            "/v1/instances/2/lines",
+            "",
+            405,
+            "method_not_allowed",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?grep=(",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?since=soon",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?last=100001",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?last=x",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?after=5",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?lines=5",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/notices/lines?kernel=true",
+            "",
+            400,
+            "bad_request",
+        ),
         ("GET", "/v1/instances/2/console", "", 400, "bad_request"),
         ("GET", "/v1/instances/2/exec", "", 400, "bad_request"),
         ("GET", "/v1/events", "", 400, "bad_request"),
@@ -221,6 +278,75 @@ fn a_client_that_sends_slowly_or_vanishes_is_cut_off() {
         "the command has continued without its client"
     );
     assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn readers_of_logs_are_bounded_and_one_that_reads_nothing_delays_nobody() {
+    let (home, mut kmon) = start();
+    kmon.send("kmconsole 2 --settle 0.1\nyes 0123456789 &\nkmexitconsole");
+    let follow = b"GET /v1/instances/2/lines?follow=true HTTP/1.1\r\nhost: kmon\r\n\r\n";
+    let mut readers: Vec<_> = (0..32)
+        .map(|_| {
+            let mut reader = connect(&home);
+            reader.write_all(follow).unwrap();
+            let mut status = [0; 12];
+            reader.read_exact(&mut status).unwrap();
+            assert_eq!(status, *b"HTTP/1.1 200");
+            reader
+        })
+        .collect();
+    let path = "/v1/instances/2/lines";
+    let refused = refusal(&home, "GET", path, "");
+    assert_eq!(refused, (503, "too_many".to_owned()));
+    let begun = Instant::now();
+    assert!(
+        kmon.ask("kmexec 2 -- echo unharmed")
+            .ends_with(b"unharmed\n")
+    );
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    // One that reads again gets whole lines, up to the newest.
+    let mut reader = readers.pop().unwrap();
+    let mut lines = std::io::BufReader::new(&mut reader);
+    let mut line = Vec::new();
+    for _ in 0..50_000 {
+        line.clear();
+        std::io::BufRead::read_until(&mut lines, b'\n', &mut line).unwrap();
+    }
+    drop(reader);
+    drop(readers);
+    let grep = ["log", "2", "--grep", "^0123456789$", "-n", "1"];
+    assert!(becomes_true(|| one_shot(&home, &grep).status.success()));
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn lines_of_a_log_arrive_while_they_are_printed() {
+    let (home, mut kmon) = start();
+    let mut reader = connect(&home);
+    reader
+        .write_all(
+            b"GET /v1/instances/part2/lines?follow=true&grep=%5Efollowed-2%24 HTTP/1.1\r\nhost: kmon\r\n\r\n",
+        )
+        .unwrap();
+    kmon.send("kmconsole 2\necho followed-$((1+1))\nkmexitconsole");
+    let mut answer = Vec::new();
+    let mut bytes = [0; 4096];
+    while !answer.ends_with(b"}\n\r\n") {
+        let len = reader.read(&mut bytes).unwrap();
+        assert!(len > 0);
+        answer.extend_from_slice(&bytes[..len]);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    let line = answer.lines().find(|line| line.starts_with('{')).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["text"], "followed-2");
+    let len = line["end"].as_u64().unwrap() - line["position"].as_u64().unwrap();
+    assert_eq!(len, "followed-2\r\n".len() as u64);
+    // The end of the server ends the answer as a whole.
+    assert_eq!(kmon.leave("quit"), Some(0));
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
 }
 
 /// A part of docs/api.md between two fences.

@@ -4,6 +4,7 @@
 //! |---------------|-------------------------------------------------|
 //! | [`fault`]     | why a request failed                            |
 //! | [`instances`] | the instances, and requests to change them      |
+//! | [`lines`]     | lines of the logs on disk                       |
 //! | [`reading`]   | statistics of instances                         |
 //! | [`system`]    | the machine of the server                       |
 //! | [`console`]   | the messages of a console                       |
@@ -14,6 +15,7 @@ pub(crate) mod console;
 pub(crate) mod exec;
 pub(crate) mod fault;
 pub(crate) mod instances;
+pub(crate) mod lines;
 pub(crate) mod notice;
 pub(crate) mod reading;
 pub(crate) mod system;

@@ -6,9 +6,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use anyhow::{anyhow, bail};
+use regex::Regex;
 
 use crate::cli::one_line;
 use crate::config::InstanceName;
+use crate::disklog::{Query, Stamp};
 use crate::{monitor, text};
 
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ pub(super) enum Command {
     Kmresume(InstanceArgs),
     /// Remove a halted instance with its output; its number can be used again
     Kmrm(InstanceArgs),
-    /// Print an instance's unseen output; it remains unseen
+    /// Print an instance's unseen output, which remains unseen, or lines of its log on disk
     Kmlog(LogArgs),
     /// Print unseen and new output of several instances, until ^C
     Kmwatch(WatchArgs),
@@ -163,15 +165,49 @@ pub(super) struct HaltArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct LogArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
+    /// The instance's number, or 1 for KMON's own notices
+    #[arg(value_name = "N", value_parser = number_or_kmon)]
     pub(super) instance: u8,
-    /// Print all output that is kept, not only unseen output
+    /// Print all output that is kept, not only unseen output; of the log on disk, also what earlier
+    /// instances with this number printed
     #[arg(long)]
     pub(super) all: bool,
     /// Print the log of its kernel, in the format of dmesg
     #[arg(long)]
     pub(super) kernel: bool,
+    #[command(flatten)]
+    pub(super) disk: DiskLogArgs,
+}
+
+/// Each of them selects the log on disk.
+#[derive(Args, Debug)]
+pub(super) struct DiskLogArgs {
+    /// Print lines with their times
+    #[arg(short, long)]
+    pub(super) times: bool,
+    /// Print lines since then: 10m, 2h, 14:30, 2026-11-30, '2026-11-30 14:30'
+    #[arg(long, value_name = "TIME", value_parser = Stamp::parse_since)]
+    pub(super) since: Option<Stamp>,
+    /// Print the lines that match this regular expression
+    #[arg(long, value_name = "TEXT", value_parser = Query::parse_pattern)]
+    pub(super) grep: Option<Regex>,
+    /// Print the last lines only [default with --follow, without --since and --grep: 10]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub(super) lines: Option<u32>,
+    /// Continue with new lines until ^C
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Print one line of JSON for each line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl DiskLogArgs {
+    /// Returns true if the log on disk is selected.
+    pub(super) fn is_selected(&self) -> bool {
+        let selects = self.since.is_some() || self.grep.is_some() || self.lines.is_some();
+        selects || self.times || self.follow || self.json
+    }
 }
 
 #[derive(Args, Debug)]
@@ -199,6 +235,13 @@ fn number(text: &str) -> Result<u8, String> {
         Ok(number) if number >= monitor::FIRST => Ok(number),
         Ok(1) => Err("1 is KMON itself; instances count from 2".into()),
         _ => Err("not an instance number; kmlist lists them".into()),
+    }
+}
+
+fn number_or_kmon(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(kmon_protocol::MONITOR) => Ok(kmon_protocol::MONITOR),
+        _ => number(text),
     }
 }
 
@@ -406,6 +449,9 @@ mod tests {
         assert!(error("kmlist --jsn").contains("--json"));
         assert!(error("kmexec 2").contains("COMMAND"));
         assert!(error("kmexec 2 -- 'x").contains("quote"));
+        assert!(error("kmlog 2 --since soon").contains("expected a duration"));
+        assert!(error("kmlog 2 --grep '('").contains("not a regular expression"));
+        assert!(error("kmlog 2 --lines 100001").contains("--lines"));
     }
 
     #[test]

@@ -10,10 +10,13 @@
 //! | [`exec`]     | `kmexec`                                     |
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`, `kmrm` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
+//! | [`disklog`]  | `kmlog` with options for the log on disk     |
+//! | [`reading`]  | the lines that it prints                     |
 //!
 //! A command prints its result on standard output. It returns its failure as an error, which the
 //! caller shows in one line.
 
+mod disklog;
 mod exec;
 mod help;
 mod line;
@@ -23,6 +26,7 @@ mod output;
 mod power;
 mod print;
 mod rates;
+mod reading;
 mod session;
 mod sysinfo;
 

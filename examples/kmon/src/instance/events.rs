@@ -13,6 +13,8 @@ pub(super) struct News {
     pub(super) lines: Vec<String>,
     /// The following events are from another incarnation of guestd.
     pub(super) restarted: bool,
+    /// There is new output, or some was dropped.
+    pub(super) printed: bool,
     /// Guestd has greeted.
     pub(super) greeted: bool,
     pub(super) broken: Option<LinkError>,

@@ -4,6 +4,7 @@
 //! |------------|---------------------------------------------------------|
 //! | [`log`]    | the bounded log of the instance's output                |
 //! | [`store`]  | the file of that log                                    |
+//! | [`logged`] | what the logs on disk are written from                  |
 //! | [`modes`]  | the terminal modes that output has set                  |
 //! | [`outbox`] | the commands that wait for room in the region           |
 //! | [`state`]  | the states of an instance                               |
@@ -22,6 +23,7 @@ mod events;
 mod flags;
 mod kernel;
 pub(crate) mod log;
+pub(crate) mod logged;
 pub(crate) mod modes;
 pub(crate) mod outbox;
 pub(crate) mod plan;

@@ -5,7 +5,7 @@
 //! or a slow instance never delays the other side.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::Verdict;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::log::OutputLog;
 use super::state::State;
+use crate::disklog::Ringer;
 
 /// The stream to which a command wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +153,8 @@ pub(crate) struct Shared {
     changed: Condvar,
     /// The same as `changed`, for the server's tasks.
     news: watch::Sender<()>,
+    /// Of the output, and of the kernel's log, if they are written to a disk.
+    ringers: OnceLock<[Ringer; 2]>,
 }
 
 impl Shared {
@@ -160,6 +163,27 @@ impl Shared {
             view: Mutex::new(View::new(log, kernel_log)),
             changed: Condvar::new(),
             news: watch::Sender::new(()),
+            ringers: OnceLock::new(),
+        }
+    }
+
+    /// Reports new output to `output`, and new lines of the kernel to `kernel`. Called once.
+    pub(crate) fn write_to(&self, output: Ringer, kernel: Ringer) {
+        // Nobody calls it again.
+        let _ = self.ringers.set([output, kernel]);
+    }
+
+    /// Notes that there is new output for the disk.
+    pub(crate) fn note_output(&self) {
+        if let Some([output, _]) = self.ringers.get() {
+            output.ring();
+        }
+    }
+
+    /// Notes that there are new lines of the kernel for the disk.
+    pub(crate) fn note_kernel(&self) {
+        if let Some([_, kernel]) = self.ringers.get() {
+            kernel.ring();
         }
     }
 

@@ -9,6 +9,7 @@
 //! | [`routes`]    | the paths of the API, and the role that each needs       |
 //! | [`openapi`]   | the description of the API                               |
 //! | [`instances`] | requests about instances                                 |
+//! | [`lines`]     | the lines of a log on disk                               |
 //! | [`general`]   | requests about the server and its machine                |
 //! | [`events`]    | the stream of notices and changes of states              |
 //! | [`console`]   | a console                                                |
@@ -28,6 +29,7 @@ mod events;
 mod exec;
 mod general;
 mod instances;
+mod lines;
 mod listen;
 mod openapi;
 pub(crate) mod report;

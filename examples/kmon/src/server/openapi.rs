@@ -2,8 +2,8 @@
 
 use utoipa::OpenApi;
 
-use super::{console, events, exec, general, instances};
-use crate::api::{console as console_api, exec as exec_api};
+use super::{console, events, exec, general, instances, lines};
+use crate::api::{console as console_api, exec as exec_api, lines as lines_api};
 
 /// The API.
 #[derive(OpenApi)]
@@ -30,6 +30,8 @@ use crate::api::{console as console_api, exec as exec_api};
         instances::resume,
         instances::log,
         instances::seen,
+        lines::of_instance,
+        lines::of_notices,
         console::serve,
         exec::serve,
     ),
@@ -40,6 +42,7 @@ use crate::api::{console as console_api, exec as exec_api};
         exec_api::Request,
         exec_api::Stop,
         exec_api::Last,
+        lines_api::Line,
     ))
 )]
 struct Api;
