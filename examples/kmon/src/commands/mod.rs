@@ -8,6 +8,7 @@
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
+//! | [`files`]    | `kmput`, `kmget`                             |
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //!
@@ -15,6 +16,7 @@
 //! caller shows in one line.
 
 mod exec;
+mod files;
 mod help;
 mod line;
 mod list;
@@ -75,6 +77,8 @@ impl Session {
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
             Command::Kmexec(args) => exec::run(self, args)?,
+            Command::Kmput(args) => files::put(self, &args)?,
+            Command::Kmget(args) => files::get(self, &args)?,
             Command::Kmload(args) => power::load(self, args)?,
             Command::Kmhalt(args) => power::halt(self, &args)?,
             Command::Kmreset(args) => power::reset(self, &args)?,

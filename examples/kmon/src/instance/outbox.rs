@@ -7,6 +7,8 @@
 //!   is added. No other incarnation gets it.
 //! - **O2** While guestd is gone, the outbox accepts only the order to halt, which is for the next
 //!   incarnation.
+//! - **O3** Records of copies wait until there are no other orders, so that they delay no input. They
+//!   have a bound of their own.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use kmon_protocol::Command;
 use kmon_protocol::link::CommandSender;
+use kmon_protocol::transfer::Request;
 
 /// A [`Command`] that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,27 @@ pub(crate) enum Order {
         stream: u32,
     },
     Halt,
+    /// A record of a copy.
+    Transfer(TransferRecord),
+}
+
+/// The record of a [`Command::Transfer`], which can be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TransferRecord(Vec<u8>);
+
+impl TransferRecord {
+    /// Encodes a request. Returns `None` if an instance could not decode it.
+    pub(crate) fn new(stream: u32, request: Request<'_>) -> Option<Self> {
+        let mut record = Vec::new();
+        // The sending thread encodes it again, for an incarnation.
+        Command::Transfer { stream, request }.encode(0, &mut record);
+        Command::decode(&record).is_ok().then_some(Self(record))
+    }
+
+    fn as_command(&self) -> Command<'_> {
+        let decoded = Command::decode(&self.0);
+        decoded.expect("it was decoded when it was made").1
+    }
 }
 
 impl Order {
@@ -57,6 +81,7 @@ impl Order {
             Self::Kill { stream } => Command::Kill { stream: *stream },
             Self::QueryIdle { stream } => Command::QueryIdle { stream: *stream },
             Self::Halt => Command::Halt,
+            Self::Transfer(record) => record.as_command(),
         }
     }
 
@@ -74,7 +99,20 @@ struct Queue {
     incarnation: Option<u32>,
     orders: VecDeque<Order>,
     input_bytes: usize,
+    /// Records of copies; they wait until there are no orders (O3).
+    transfers: VecDeque<TransferRecord>,
+    transfer_bytes: usize,
     discarded: Discarded,
+}
+
+/// The result of [`Outbox::put_transfer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Done,
+    /// There is no room yet.
+    Full,
+    /// The incarnation of guestd is gone.
+    Gone,
 }
 
 /// Orders that were discarded because their incarnation of guestd is gone.
@@ -96,6 +134,9 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Bytes of input that may wait here; the rest of a longer paste waits in the terminal.
     const MAX_INPUT: usize = 256 * 1024;
+
+    /// Bytes of copies that may wait here.
+    const MAX_TRANSFER: usize = 256 * 1024;
 
     /// Returns the incarnation of guestd that orders are for; `None` while guestd is gone.
     pub(crate) fn incarnation(&self) -> Option<u32> {
@@ -154,15 +195,41 @@ impl Outbox {
         true
     }
 
-    /// Takes the oldest order and the incarnation that it is for, after waiting up to `timeout`.
+    /// Adds a record of a copy for `incarnation`, after waiting up to `patience` for room.
+    pub(crate) fn put_transfer(
+        &self,
+        record: &TransferRecord,
+        incarnation: u32,
+        patience: Duration,
+    ) -> Put {
+        let deadline = Instant::now() + patience;
+        let mut queue = self.lock();
+        while queue.transfer_bytes >= Self::MAX_TRANSFER {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Put::Full;
+            }
+            queue = self.wait(queue, left);
+        }
+        if queue.incarnation != Some(incarnation) {
+            return Put::Gone;
+        }
+        queue.transfer_bytes += record.0.len();
+        queue.transfers.push_back(record.clone());
+        drop(queue);
+        self.changed.notify_all();
+        Put::Done
+    }
+
+    /// Takes the oldest order, or a record of a copy, and the incarnation that it is for, after waiting up to `timeout`.
     pub(crate) fn take(&self, timeout: Duration) -> Option<(u32, Order)> {
         let mut queue = self.lock();
-        if queue.orders.is_empty() || queue.incarnation.is_none() {
+        let is_empty = queue.orders.is_empty() && queue.transfers.is_empty();
+        if is_empty || queue.incarnation.is_none() {
             queue = self.wait(queue, timeout);
         }
         let incarnation = queue.incarnation?;
-        let order = queue.orders.pop_front()?;
-        queue.input_bytes -= order.input_len();
+        let order = queue.pop()?;
         drop(queue);
         self.changed.notify_all();
         Some((incarnation, order))
@@ -174,7 +241,7 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// Returns true if no order waits.
+    /// Returns true if no order waits, apart from records of copies.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().orders.is_empty()
     }
@@ -213,6 +280,16 @@ impl Outbox {
 }
 
 impl Queue {
+    fn pop(&mut self) -> Option<Order> {
+        if let Some(order) = self.orders.pop_front() {
+            self.input_bytes -= order.input_len();
+            return Some(order);
+        }
+        let record = self.transfers.pop_front()?;
+        self.transfer_bytes -= record.0.len();
+        Some(Order::Transfer(record))
+    }
+
     fn switch_to(&mut self, incarnation: Option<u32>) {
         if self.incarnation == incarnation {
             return;
@@ -222,6 +299,8 @@ impl Queue {
         let is_command = |order: &&Order| matches!(order, Order::Exec { .. });
         self.discarded.commands += self.orders.iter().filter(is_command).count();
         self.orders.retain(|order| *order == Order::Halt); // O2
+        self.transfers.clear();
+        self.transfer_bytes = 0;
     }
 }
 
@@ -291,6 +370,45 @@ mod tests {
         assert_eq!(outbox.begin(2), Discarded::default());
         assert_eq!(outbox.take(AT_ONCE), Some((2, exec(4))));
         assert_eq!(outbox.take(AT_ONCE), None);
+    }
+
+    fn cancel(stream: u32) -> TransferRecord {
+        TransferRecord::new(stream, Request::Cancel).unwrap()
+    }
+
+    #[test]
+    fn input_passes_the_records_of_copies() {
+        let outbox = outbox();
+        for stream in [1, 2] {
+            assert_eq!(outbox.put_transfer(&cancel(stream), 1, AT_ONCE), Put::Done);
+        }
+        assert!(outbox.put_input(b"key", Some(1), AT_ONCE));
+        let taken: Vec<_> = std::iter::from_fn(|| outbox.take(AT_ONCE)).collect();
+        let copies = [1, 2].map(|stream| (1, Order::Transfer(cancel(stream))));
+        assert_eq!(taken[0], (1, input("key")));
+        assert_eq!(taken[1..], copies);
+    }
+
+    #[test]
+    fn records_of_copies_have_a_bound_and_end_with_their_incarnation() {
+        let outbox = outbox();
+        let bytes = &[0; Request::MAX_DATA];
+        let data = TransferRecord::new(1, Request::Data { offset: 0, bytes }).unwrap();
+        let put = || outbox.put_transfer(&data, 1, AT_ONCE);
+        let count = (0..1000).take_while(|_| put() == Put::Done).count();
+        assert!(count < 100, "{count}");
+        assert_eq!(put(), Put::Full);
+        outbox.suspend();
+        assert_eq!(put(), Put::Gone);
+        outbox.begin(2);
+        assert_eq!(put(), Put::Gone);
+        assert_eq!(outbox.take(AT_ONCE), None);
+    }
+
+    #[test]
+    fn a_path_that_an_instance_cannot_decode_makes_no_record() {
+        let path = &b"a\0b"[..];
+        assert_eq!(TransferRecord::new(1, Request::Get { path }), None);
     }
 
     #[test]
