@@ -85,6 +85,11 @@ impl Order {
         }
     }
 
+    /// Returns true if it belongs to a copy.
+    pub(crate) fn is_transfer(&self) -> bool {
+        matches!(self, Self::Transfer(_))
+    }
+
     fn input_len(&self) -> usize {
         match self {
             Self::Input(bytes) => bytes.len(),
@@ -195,10 +200,10 @@ impl Outbox {
         true
     }
 
-    /// Adds a record of a copy for `incarnation`, after waiting up to `patience` for room.
+    /// Moves records of a copy here, for `incarnation`, after waiting up to `patience` for room.
     pub(crate) fn put_transfer(
         &self,
-        record: &TransferRecord,
+        records: &mut Vec<TransferRecord>,
         incarnation: u32,
         patience: Duration,
     ) -> Put {
@@ -214,8 +219,8 @@ impl Outbox {
         if queue.incarnation != Some(incarnation) {
             return Put::Gone;
         }
-        queue.transfer_bytes += record.0.len();
-        queue.transfers.push_back(record.clone());
+        queue.transfer_bytes += records.iter().map(|record| record.0.len()).sum::<usize>();
+        queue.transfers.extend(records.drain(..));
         drop(queue);
         self.changed.notify_all();
         Put::Done
@@ -380,7 +385,8 @@ mod tests {
     fn input_passes_the_records_of_copies() {
         let outbox = outbox();
         for stream in [1, 2] {
-            assert_eq!(outbox.put_transfer(&cancel(stream), 1, AT_ONCE), Put::Done);
+            let records = &mut vec![cancel(stream)];
+            assert_eq!(outbox.put_transfer(records, 1, AT_ONCE), Put::Done);
         }
         assert!(outbox.put_input(b"key", Some(1), AT_ONCE));
         let taken: Vec<_> = std::iter::from_fn(|| outbox.take(AT_ONCE)).collect();
@@ -394,7 +400,7 @@ mod tests {
         let outbox = outbox();
         let bytes = &[0; Request::MAX_DATA];
         let data = TransferRecord::new(1, Request::Data { offset: 0, bytes }).unwrap();
-        let put = || outbox.put_transfer(&data, 1, AT_ONCE);
+        let put = || outbox.put_transfer(&mut vec![data.clone()], 1, AT_ONCE);
         let count = (0..1000).take_while(|_| put() == Put::Done).count();
         assert!(count < 100, "{count}");
         assert_eq!(put(), Put::Full);

@@ -15,6 +15,8 @@ mod copying;
 mod download;
 mod names;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub(super) use download::get;

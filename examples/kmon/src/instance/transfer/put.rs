@@ -5,6 +5,9 @@ use kmon_protocol::transfer::{Digest, Request};
 use super::error::TransferError;
 use super::stream::{Endpoint, Stream};
 
+/// Bytes that are sent at once: few threads are woken, and the outbox stays short.
+const BATCH: usize = 64 << 10;
+
 /// The file to send.
 pub(crate) struct PutFile<'a> {
     /// Its path in the instance; a relative one begins at the home directory.
@@ -73,9 +76,8 @@ impl<'a> Put<'a> {
                     .wait(|inflight| (inflight.credit > position).then_some(inflight.credit))?;
             }
             let room = usize::try_from(self.credit - self.position).unwrap_or(usize::MAX);
-            let (now, later) = bytes.split_at(bytes.len().min(room).min(Request::MAX_DATA));
-            let offset = self.position;
-            self.stream.send(Request::Data { offset, bytes: now })?;
+            let (now, later) = bytes.split_at(bytes.len().min(room).min(BATCH));
+            self.stream.send_data(self.position, now)?;
             self.position += now.len() as u64;
             bytes = later;
         }

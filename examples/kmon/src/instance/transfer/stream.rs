@@ -80,13 +80,30 @@ impl<'a> Stream<'a> {
 
     /// Sends a request, after waiting for room in the outbox.
     pub(super) fn send(&self, request: Request<'_>) -> Result<(), TransferError> {
-        let Some(record) = TransferRecord::new(self.number, request) else {
+        self.send_all(&mut vec![self.record(request)?])
+    }
+
+    /// Sends the bytes at `offset`.
+    pub(super) fn send_data(&self, mut offset: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        let mut records = Vec::with_capacity(bytes.len() / Request::MAX_DATA + 1);
+        for bytes in bytes.chunks(Request::MAX_DATA) {
+            records.push(self.record(Request::Data { offset, bytes })?);
+            offset += bytes.len() as u64;
+        }
+        self.send_all(&mut records)
+    }
+
+    fn record(&self, request: Request<'_>) -> Result<TransferRecord, TransferError> {
+        TransferRecord::new(self.number, request).ok_or_else(|| {
             let reason = "the path is too long, or has a NUL byte";
-            return Err(TransferError::new(Failure::Other, reason));
-        };
+            TransferError::new(Failure::Other, reason)
+        })
+    }
+
+    fn send_all(&self, records: &mut Vec<TransferRecord>) -> Result<(), TransferError> {
         let outbox = &self.endpoint.outbox;
         loop {
-            match outbox.put_transfer(&record, self.incarnation, POLL_INTERVAL) {
+            match outbox.put_transfer(records, self.incarnation, POLL_INTERVAL) {
                 Put::Done => return Ok(()),
                 Put::Full => self.check()?,
                 Put::Gone => return Err(self.lost()),
@@ -175,7 +192,7 @@ impl Drop for Stream<'_> {
         let Endpoint { shared, outbox, .. } = self.endpoint;
         if self.is_active()
             && let Some(record) = TransferRecord::new(self.number, Request::Cancel)
-            && outbox.put_transfer(&record, self.incarnation, CANCEL_TIME) == Put::Done
+            && outbox.put_transfer(&mut vec![record], self.incarnation, CANCEL_TIME) == Put::Done
         {
             // So that a repeated copy does not meet this one.
             shared.wait_until(CANCEL_TIME, |view| {
