@@ -3,12 +3,13 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Fed, Home, PATIENCE, becomes_true, home, run_script_in, signal};
+use common::{Fed, Home, PATIENCE, home, run_script_in, signal};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -355,35 +356,60 @@ fn a_file_is_copied_while_its_instance_floods_the_console() {
     kmon.leave("quit");
 }
 
-/// Returns how long `command` takes, which prints a line or more.
-fn time(kmon: &mut Fed, command: &str) -> f64 {
+/// Returns how long `command` takes, which prints something, and what it prints.
+fn time(kmon: &mut Fed, command: &str) -> (f64, Vec<u8>) {
     let since = Instant::now();
-    kmon.ask(command);
+    let printed = kmon.ask(command);
+    (since.elapsed().as_secs_f64(), printed)
+}
+
+/// Returns how long it takes to make a file of base64 text.
+fn time_decoding(text: &[u8], to: &Path) -> f64 {
+    let since = Instant::now();
+    let mut decoder = Command::new("base64");
+    let decoder = decoder.arg("-d").stdin(Stdio::piped());
+    let mut decoder = decoder
+        .stdout(fs::File::create(to).unwrap())
+        .spawn()
+        .unwrap();
+    decoder.stdin.take().unwrap().write_all(text).unwrap();
+    assert!(decoder.wait().unwrap().success());
     since.elapsed().as_secs_f64()
 }
 
 /// The best that was possible before: the output of `base64` through `kmexec` in one direction, and
-/// its text in the arguments of `kmexec` in the other.
+/// its text in the arguments of `kmexec` in the other. They check no digest.
 #[test]
 fn a_copy_is_faster_than_base64_through_kmexec() {
-    const LEN: usize = 32 * MIB;
+    const LEN: usize = 64 * MIB;
     const ARGUMENT: usize = 3000;
     const ARGUMENTS: usize = 40;
     let home = home();
-    fs::write(home.path().join("file"), content(LEN)).unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::write(path("file"), content(LEN)).unwrap();
     let here = home.path().display().to_string();
     let mut kmon = Fed::start_in(&home, ONE);
     kmon.daemon_pid(2);
-    let put = time(&mut kmon, &format!("kmput 2 file {here}/copy")) / LEN as f64;
-    let get = time(&mut kmon, &format!("kmget 2 {here}/copy {here}/back")) / LEN as f64;
-    let base64 = time(&mut kmon, &format!("kmexec 2 -- base64 -w 0 {here}/copy")) / LEN as f64;
     let argument = "A".repeat(ARGUMENT / 3 * 4);
     let line = format!("kmexec 2 -- sh -c 'echo {argument} | base64 -d >> {here}/out'\n");
-    let arguments = time(&mut kmon, &line.repeat(ARGUMENTS)) / (ARGUMENT * ARGUMENTS) as f64;
-    assert!(becomes_true(|| fs::metadata(home.path().join("out"))
-        .is_ok_and(|out| out.len() == (ARGUMENT * ARGUMENTS) as u64)));
-    println!("kmput: {:.1} times as fast", arguments / put);
-    println!("kmget: {:.1} times as fast", base64 / get);
-    assert!(arguments / put > 5.0 && base64 / get > 1.0);
+    let mut best = (0_f64, 0_f64);
+    for round in 1..=3 {
+        let (put, _) = time(&mut kmon, &format!("kmput 2 file {here}/copy"));
+        let (get, _) = time(&mut kmon, &format!("kmget 2 {here}/copy {here}/back"));
+        let (base64, text) = time(&mut kmon, &format!("kmexec 2 -- base64 -w 0 {here}/copy"));
+        let base64 = base64 + time_decoding(&text, &path("decoded"));
+        let (arguments, _) = time(&mut kmon, &line.repeat(ARGUMENTS));
+        let arguments = arguments * LEN as f64 / (ARGUMENT * ARGUMENTS) as f64;
+        println!("kmput: {:.0} times as fast", arguments / put);
+        println!("kmget: {:.1} times as fast", base64 / get);
+        best = (best.0.max(arguments / put), best.1.max(base64 / get));
+        assert!(fs::read(path("decoded")).unwrap() == content(LEN));
+        let appended = fs::metadata(path("out")).unwrap().len();
+        assert_eq!(appended, (ARGUMENT * ARGUMENTS * round) as u64);
+        for name in ["copy", "back", "decoded"] {
+            fs::remove_file(path(name)).unwrap();
+        }
+    }
+    assert!(best.0 > 5.0 && best.1 > 2.0, "{best:?}");
     kmon.leave("quit");
 }

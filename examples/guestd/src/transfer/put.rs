@@ -11,7 +11,7 @@ use super::mailbox::{Mailbox, Taken};
 use crate::outlet::Outlet;
 
 /// Bytes that KMON may send before they are written.
-const WINDOW: u64 = 512 << 10;
+const WINDOW: u64 = 2 << 20;
 
 /// What KMON has announced.
 pub(super) struct Wanted {

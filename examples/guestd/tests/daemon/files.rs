@@ -58,7 +58,7 @@ impl Copied {
 }
 
 fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * at >> 9) as u8).collect()
+    (0..len).map(|at| ((at * at) >> 9) as u8).collect()
 }
 
 fn digest(bytes: &[u8]) -> Digest {

@@ -17,7 +17,7 @@ fn digest(bytes: &[u8]) -> Digest {
 }
 
 fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * at >> 7) as u8).collect()
+    (0..len).map(|at| ((at * at) >> 7) as u8).collect()
 }
 
 /// Begins a copy of `bytes`, writes up to `to`, and stops. Returns where it began.

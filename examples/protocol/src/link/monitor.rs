@@ -16,14 +16,11 @@ use super::idle_task::Idle;
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::MemoryTest;
 use super::record_wait::{BackOff, Nudge, Side};
-use super::{COMMAND_BODY, COMMAND_RING, LinkError, Received, Segments, Sent, Waiting};
+use super::{COMMAND_BODY, LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
 use crate::settings::Settings;
 use crate::stats::Stats;
-
-/// Room for several records. A ring has room for at most half of its length at every position.
-const BATCH: usize = COMMAND_RING / 2 - COMMAND_RING / 8;
 
 /// KMON's end.
 pub struct MonitorLink<'m> {
@@ -168,10 +165,11 @@ impl CommandSender<'_> {
         sent
     }
 
-    /// Waits until several records fit, at most `timeout`: a sender that has many to send is woken
-    /// less often.
+    /// Waits until half of the ring is free, at most `timeout`: a sender that has many records to
+    /// send is woken less often.
     pub fn wait_for_batch(&mut self, timeout: Duration) {
-        self.end.wait_for_space(BATCH, timeout);
+        let longest = self.end.max_len();
+        self.end.wait_for_space(longest, timeout);
     }
 
     /// Waits until the longest input fits, at most `timeout`.

@@ -1,6 +1,6 @@
 //! KMON's records of a copy.
 
-use super::fields::{POSITION, data, mode, path};
+use super::fields::{data, mode, path};
 use super::types::Digest;
 use crate::wire::{Malformed, Reader, put_text};
 
@@ -54,9 +54,9 @@ impl<'a> Request<'a> {
     const CREDIT: u16 = 25;
     const CANCEL: u16 = 26;
 
-    /// The most bytes of one [`Request::Data`]. A record of this length is a quarter of the ring: it
-    /// delays input less than a longer one, and wakes the instance less often than a shorter one.
-    pub const MAX_DATA: usize = (8 << 10) - POSITION;
+    /// The most bytes of one [`Request::Data`]. Four such records fit into the ring: they delay input
+    /// less than longer ones, and wake the instance less often than shorter ones.
+    pub const MAX_DATA: usize = (8 << 10) - 64;
 
     /// Returns true if the request begins a copy.
     pub fn begins(&self) -> bool {

@@ -148,7 +148,7 @@ fn guestd() -> PathBuf {
 }
 
 fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * at >> 9) as u8).collect()
+    (0..len).map(|at| ((at * at) >> 9) as u8).collect()
 }
 
 fn file<'a>(path: &'a Path, content: &[u8]) -> PutFile<'a> {

@@ -1,16 +1,20 @@
 //! Receives a file, or the list of a directory, from an instance.
 
+use std::collections::VecDeque;
+
 use kmon_protocol::transfer::{Digest, Failure, FileStatus, Request};
 
 use super::error::TransferError;
 use super::stream::{Endpoint, Stream};
 
 /// Bytes that the instance may send before they are taken.
-const WINDOW: u64 = 512 << 10;
+const WINDOW: u64 = 2 << 20;
 
 /// A file that is being received.
 pub(crate) struct Get<'a> {
     stream: Stream<'a>,
+    /// Data that have arrived.
+    chunks: VecDeque<Vec<u8>>,
     /// Position after the bytes that were taken.
     position: u64,
     /// Position up to which the instance may send.
@@ -51,6 +55,7 @@ impl<'a> Get<'a> {
     ) -> Result<Self, TransferError> {
         Ok(Self {
             stream: Stream::begin(endpoint, request, stop)?,
+            chunks: VecDeque::new(),
             position: 0,
             allowed: 0,
             digest: None,
@@ -90,20 +95,28 @@ impl<'a> Get<'a> {
     /// # Errors
     /// [`TransferError`] if the copy has failed, or is to stop.
     pub(crate) fn read(&mut self) -> Result<Option<Vec<u8>>, TransferError> {
-        if self.digest.is_some() {
-            return Ok(None);
+        if self.chunks.is_empty() && self.digest.is_none() {
+            if self.allowed - self.position <= WINDOW * 3 / 4 {
+                self.allow()?;
+            }
+            self.take_all()?;
         }
-        if self.allowed - self.position <= WINDOW / 2 {
-            self.allow()?;
-        }
-        let (chunk, digest) = self.stream.wait(|inflight| {
-            let chunk = inflight.chunks.pop_front();
-            let digest = inflight.digest.filter(|_| chunk.is_none());
-            (chunk.is_some() || digest.is_some()).then_some((chunk, digest))
-        })?;
-        self.digest = digest;
+        let chunk = self.chunks.pop_front();
         self.position += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         Ok(chunk)
+    }
+
+    /// Waits for data or their end, and takes all that have arrived.
+    fn take_all(&mut self) -> Result<(), TransferError> {
+        let Self { stream, chunks, .. } = self;
+        self.digest = stream.wait(|inflight| {
+            std::mem::swap(chunks, &mut inflight.chunks);
+            match (chunks.is_empty(), inflight.digest) {
+                (false, _) => Some(None),
+                (true, digest) => digest.map(Some),
+            }
+        })?;
+        Ok(())
     }
 
     /// Returns the digest of the whole file, after its last bytes.
