@@ -95,7 +95,7 @@ impl Outlet {
     /// Sends output of `len` bytes, and waits or drops it according to O1.
     pub(crate) fn output(&self, event: &Event<'_>, len: usize) {
         while !self.offer(event, len) {
-            self.wait_for_space();
+            self.wait_for_space(EventSender::wait_for_space);
         }
     }
 
@@ -110,14 +110,14 @@ impl Outlet {
                 Attempt::Sent => return true,
                 Attempt::Broken => return false,
                 Attempt::Full if self.is_peer_silent() => thread::sleep(SILENT_WAIT),
-                Attempt::Full => self.wait_for_space(),
+                Attempt::Full => self.wait_for_space(EventSender::wait_for_copy_space),
             }
         }
         false
     }
 
-    fn wait_for_space(&self) {
-        self.lock().wait_for_space();
+    fn wait_for_space(&self, wait: impl FnOnce(&mut EventSender<'static>, Duration)) {
+        self.lock().wait_for_space(wait);
         // The lock is not fair: without a pause this thread would acquire it again before the
         // thread that the release woke.
         if self.contenders.load(Ordering::Relaxed) > 0 {
@@ -299,9 +299,9 @@ impl Link {
         }
     }
 
-    fn wait_for_space(&mut self) {
+    fn wait_for_space(&mut self, wait: impl FnOnce(&mut EventSender<'static>, Duration)) {
         match &mut self.sender {
-            Some(sender) => sender.wait_for_space(MAX_WAIT),
+            Some(sender) => wait(sender, MAX_WAIT),
             None => thread::sleep(MAX_WAIT),
         }
     }

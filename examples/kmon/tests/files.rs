@@ -339,6 +339,35 @@ fn a_full_disk_is_an_error_that_leaves_nothing_under_the_name() {
 }
 
 #[test]
+fn a_file_beyond_kmons_own_limit_is_an_error_and_kmon_continues() {
+    let home = home();
+    fs::write(home.path().join("big"), content(8 * MIB)).unwrap();
+    // In blocks of 512 bytes; the logs of the instance have less than that.
+    let limited = ["sh", "-c", "ulimit -f 8192; exec \"$0\" \"$@\""];
+    let mut kmon = common::kmon_through(&limited, &home);
+    kmon.arg("--guestd").arg(common::guestd()).args(ONE);
+    kmon.stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut kmon = kmon.spawn().unwrap();
+    let big = home.path().join("big");
+    let script = format!("kmget 2 {} back\nkmexec 2 -- echo alive\n", big.display());
+    kmon.stdin
+        .take()
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
+    let output = kmon.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.starts_with("kmget: back: File too large"),
+        "{errors}"
+    );
+    assert_eq!(output.stdout, b"alive\n", "{errors}");
+    assert!(!home.path().join("back").exists());
+}
+
+#[test]
 fn a_file_is_copied_while_its_instance_floods_the_console() {
     let home = home();
     let bytes = content(16 * MIB);

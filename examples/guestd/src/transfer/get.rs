@@ -11,7 +11,7 @@ use super::sending::Sending;
 use crate::outlet::Outlet;
 
 /// Bytes that are read at once.
-const CHUNK: usize = 16 * Report::MAX_DATA;
+const CHUNK: usize = 4 * Report::MAX_DATA;
 
 /// Sends the file `path`.
 pub(super) fn run(

@@ -69,16 +69,22 @@ impl Mailbox {
         self.lock().allowed = position;
     }
 
-    /// Waits for data, and takes all of them in exchange for `empty`.
+    /// Waits for data, and takes all of them in exchange for `empty`. Those that preceded the end of
+    /// a copy are taken, too: a later copy need not send them again.
     pub(super) fn take(&self, empty: &mut Vec<u8>) -> Result<Taken, FileError> {
         empty.clear();
-        self.wait(|state| {
-            if !state.data.is_empty() {
+        let mut state = self.lock();
+        loop {
+            if !state.data.is_empty() && state.fault.is_none() {
                 std::mem::swap(&mut state.data, empty);
-                return Some(Taken::Data);
+                return Ok(Taken::Data);
             }
-            state.finish.map(Taken::Finish)
-        })
+            state.check()?;
+            if let Some(digest) = state.finish {
+                return Ok(Taken::Finish(digest));
+            }
+            state = self.wait_for_change(state);
+        }
     }
 
     /// Waits until this end may send beyond `position`. Returns up to where.
@@ -93,9 +99,13 @@ impl Mailbox {
             if let Some(taken) = take(&mut state) {
                 return Ok(taken);
             }
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_for_change(state);
         }
+    }
+
+    fn wait_for_change<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait(state);
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,9 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_copy_stops_all_waits() {
+    fn a_cancelled_copy_keeps_its_data_and_stops_all_waits() {
         let mailbox = started();
+        let (offset, bytes) = (10, b"ab");
+        mailbox.deliver(&Request::Data { offset, bytes });
         mailbox.cancel();
+        let mut data = Vec::new();
+        assert_eq!(mailbox.take(&mut data), Ok(Taken::Data));
+        assert_eq!(data, b"ab");
         assert_eq!(failure(&mailbox), Failure::Cancelled);
         let credit = mailbox.wait_for_credit(0).unwrap_err();
         assert_eq!(credit.failure, Failure::Cancelled);

@@ -134,14 +134,17 @@ pub(crate) struct Discarded {
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// There is room for records of copies, or their incarnation is gone.
+    room: Condvar,
 }
 
 impl Outbox {
     /// Bytes of input that may wait here; the rest of a longer paste waits in the terminal.
     const MAX_INPUT: usize = 256 * 1024;
 
-    /// Bytes of copies that may wait here.
-    const MAX_TRANSFER: usize = 256 * 1024;
+    /// Records of copies can be added while fewer bytes of them wait here. A thread adds at most
+    /// 64 KiB at once.
+    const MIN_TRANSFER: usize = 128 * 1024;
 
     /// Returns the incarnation of guestd that orders are for; `None` while guestd is gone.
     pub(crate) fn incarnation(&self) -> Option<u32> {
@@ -209,12 +212,13 @@ impl Outbox {
     ) -> Put {
         let deadline = Instant::now() + patience;
         let mut queue = self.lock();
-        while queue.transfer_bytes >= Self::MAX_TRANSFER {
+        while queue.incarnation == Some(incarnation) && !queue.has_room() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Put::Full;
             }
-            queue = self.wait(queue, left);
+            let waited = self.room.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if queue.incarnation != Some(incarnation) {
             return Put::Gone;
@@ -234,9 +238,16 @@ impl Outbox {
             queue = self.wait(queue, timeout);
         }
         let incarnation = queue.incarnation?;
+        let had_room = queue.has_room();
         let order = queue.pop()?;
+        let has_room = queue.has_room();
         drop(queue);
-        self.changed.notify_all();
+        match order.is_transfer() {
+            // Not for each record: a thread that waits for room can add many.
+            true if had_room || !has_room => {}
+            true => self.room.notify_all(),
+            false => self.changed.notify_all(),
+        }
         Some((incarnation, order))
     }
 
@@ -254,13 +265,13 @@ impl Outbox {
     /// Discards all orders, for a new run of the instance.
     pub(crate) fn clear(&self) {
         *self.lock() = Queue::default();
-        self.changed.notify_all();
+        self.announce();
     }
 
     /// Notes that guestd is gone. Discards the orders for it.
     pub(crate) fn suspend(&self) {
         self.lock().switch_to(None);
-        self.changed.notify_all();
+        self.announce();
     }
 
     /// Notes that guestd runs as incarnation number `incarnation`. Returns what was discarded since
@@ -270,8 +281,13 @@ impl Outbox {
         queue.switch_to(Some(incarnation));
         let discarded = std::mem::take(&mut queue.discarded);
         drop(queue);
-        self.changed.notify_all();
+        self.announce();
         discarded
+    }
+
+    fn announce(&self) {
+        self.changed.notify_all();
+        self.room.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -285,6 +301,11 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Returns true if records of copies can be added.
+    fn has_room(&self) -> bool {
+        self.transfer_bytes < Outbox::MIN_TRANSFER
+    }
+
     fn pop(&mut self) -> Option<Order> {
         if let Some(order) = self.orders.pop_front() {
             self.input_bytes -= order.input_len();

@@ -2,7 +2,7 @@
 
 use super::fields::{POSITION, data, mode};
 use super::types::{Digest, Failure, FileKind, FileStatus};
-use crate::wire::{EVENT_BODY, Malformed, Reader, put_text};
+use crate::wire::{Malformed, Reader, put_text};
 
 /// Length of the longest reason of a failure.
 const MAX_REASON: usize = 1024;
@@ -40,8 +40,11 @@ impl<'a> Report<'a> {
     const DONE: u16 = 22;
     const FAILED: u16 = 23;
 
-    /// The most bytes of one [`Report::Data`].
-    pub const MAX_DATA: usize = EVENT_BODY - POSITION;
+    /// The most bytes of one [`Report::Data`]: with its headers, a quarter of the ring. So few
+    /// records wake KMON, and output finds room among them.
+    pub const MAX_DATA: usize = (64 << 10) - 64;
+    /// Length of the longest body of such a record.
+    pub(crate) const MAX_DATA_BODY: usize = Self::MAX_DATA + POSITION;
 
     pub(crate) fn kind(&self) -> u16 {
         match self {

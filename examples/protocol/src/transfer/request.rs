@@ -54,9 +54,9 @@ impl<'a> Request<'a> {
     const CREDIT: u16 = 25;
     const CANCEL: u16 = 26;
 
-    /// The most bytes of one [`Request::Data`]. Four such records fit into the ring: they delay input
-    /// less than longer ones, and wake the instance less often than shorter ones.
-    pub const MAX_DATA: usize = (8 << 10) - 64;
+    /// The most bytes of one [`Request::Data`]: with its headers, half of the ring. So few records
+    /// wake the instance, and it takes one while the next one is written.
+    pub const MAX_DATA: usize = (16 << 10) - 64;
 
     /// Returns true if the request begins a copy.
     pub fn begins(&self) -> bool {

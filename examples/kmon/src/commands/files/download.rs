@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use kmon_protocol::file::Partial;
 use kmon_protocol::transfer::FileKind;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::copying::{Copying, WholeFile, run, shown};
 use super::names;
@@ -28,6 +29,7 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
     let Some((local, remotes)) = args.paths.split_last() else {
         bail!("name the files, and then where they go");
     };
+    refuse_size_signal();
     run(session, &args.options, |copying| {
         let into = fs::metadata(local).is_ok_and(|found| found.is_dir());
         if !into && (remotes.len() > 1 || local.ends_with('/')) {
@@ -39,6 +41,14 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// A file that reaches this process's limit is an error of the command, not KMON's end.
+fn refuse_size_signal() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    // If this fails, only that limit is not survived.
+    let _ = set.thread_block();
 }
 
 impl Copying<'_> {

@@ -101,6 +101,7 @@ impl<'a> Stream<'a> {
     }
 
     fn send_all(&self, records: &mut Vec<TransferRecord>) -> Result<(), TransferError> {
+        self.check_stop()?;
         let outbox = &self.endpoint.outbox;
         loop {
             match outbox.put_transfer(records, self.incarnation, POLL_INTERVAL) {
@@ -138,10 +139,8 @@ impl<'a> Stream<'a> {
 
     /// Returns an error if the copy is to stop, or if the instance cannot go on with it.
     fn check(&self) -> Result<(), TransferError> {
+        self.check_stop()?;
         let n = self.endpoint.number;
-        if (self.stop)() {
-            return Err(TransferError::new(Failure::Cancelled, "interrupted"));
-        }
         let state = self.endpoint.shared.lock().state.clone();
         let reason = match &state {
             State::Running => return Ok(()),
@@ -154,6 +153,13 @@ impl<'a> Stream<'a> {
             state => format!("instance {n} has ended ({state})"),
         };
         Err(TransferError::new(Failure::Other, reason))
+    }
+
+    fn check_stop(&self) -> Result<(), TransferError> {
+        match (self.stop)() {
+            true => Err(TransferError::new(Failure::Cancelled, "interrupted")),
+            false => Ok(()),
+        }
     }
 
     fn lost(&self) -> TransferError {
