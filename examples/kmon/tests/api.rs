@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Fed, Home, becomes_true, home, one_shot};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn connect(home: &Home) -> UnixStream {
     let stream = UnixStream::connect(home.run_dir().join("kmon.sock")).unwrap();
@@ -184,6 +185,7 @@ fn a_bad_request_gets_an_error_with_a_code() {
         ),
         ("GET", "/v1/instances/2/console", "", 400, "bad_request"),
         ("GET", "/v1/instances/2/exec", "", 400, "bad_request"),
+        ("GET", "/v1/instances/2/files", "", 400, "bad_request"),
         ("GET", "/v1/events", "", 400, "bad_request"),
     ] {
         let found = refusal(&home, method, path, body);
@@ -347,6 +349,120 @@ fn lines_of_a_log_arrive_while_they_are_printed() {
     let mut rest = Vec::new();
     reader.read_to_end(&mut rest).unwrap();
     assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+}
+
+type Socket = tungstenite::WebSocket<UnixStream>;
+
+fn open_files(home: &Home) -> Socket {
+    let url = "ws://kmon/v1/instances/2/files";
+    tungstenite::client(url, connect(home)).unwrap().0
+}
+
+fn send(socket: &mut Socket, message: &Value) {
+    let text = tungstenite::Message::text(message.to_string());
+    socket.send(text).unwrap();
+}
+
+/// Returns the next message: a value, or the number of bytes.
+fn receive(socket: &mut Socket) -> Value {
+    match socket.read().unwrap() {
+        tungstenite::Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        tungstenite::Message::Binary(bytes) => bytes.len().into(),
+        other => Value::String(format!("{other:?}")),
+    }
+}
+
+#[test]
+fn files_are_copied_by_the_messages_of_the_documentation() {
+    let (home, kmon) = start();
+    let path = home.path().join("there");
+    let path = path.to_str().unwrap();
+    let mut socket = open_files(&home);
+    send(&mut socket, &json!({"status": {"path": path}}));
+    assert_eq!(receive(&mut socket)["failed"]["failure"], "not_found");
+    let content = vec![7_u8; 300_000];
+    let digest: String = Sha256::digest(&content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    send(
+        &mut socket,
+        &json!({"put": {"path": path, "size": 300_000, "mode": 0o600, "source": digest}}),
+    );
+    assert_eq!(receive(&mut socket)["held"]["offset"], 0);
+    send(
+        &mut socket,
+        &json!({"start": {"offset": 0, "digest": digest}}),
+    );
+    for piece in content.chunks(60_000) {
+        let piece = tungstenite::Message::binary(piece.to_vec());
+        socket.send(piece).unwrap();
+    }
+    send(&mut socket, &json!({"finish": {"digest": digest}}));
+    for taken in 1..=5 {
+        assert_eq!(receive(&mut socket), json!({"taken": taken * 60_000}));
+    }
+    assert_eq!(receive(&mut socket), json!({"done": true}));
+    assert_eq!(std::fs::read(path).unwrap(), content);
+    send(&mut socket, &json!({"get": {"path": path}}));
+    assert_eq!(receive(&mut socket)["status"]["size"], 300_000);
+    // Nobody has bytes with this digest.
+    send(
+        &mut socket,
+        &json!({"start": {"offset": 5, "digest": digest}}),
+    );
+    assert_eq!(receive(&mut socket), json!({"started": 0}));
+    let mut len = 0;
+    let end = loop {
+        match receive(&mut socket) {
+            Value::Number(bytes) => len += bytes.as_u64().unwrap(),
+            end => break end,
+        }
+    };
+    assert_eq!((len, &end["end"]["digest"]), (300_000, &digest.into()));
+    assert_eq!(receive(&mut socket), json!({"done": true}));
+    drop(socket);
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn a_wrong_message_about_files_ends_the_socket_with_an_error() {
+    let (home, mut kmon) = start();
+    for wrong in [
+        "{",
+        "{\"status\": 1}",
+        "{\"statu\": {\"path\": \"/\"}}",
+        "{\"status\": {\"path\": \"/\", \"more\": 1}}",
+        "{\"finish\": {\"digest\": \"00\"}}",
+        "{\"start\": {\"offset\": 0, \"digest\": \"Z\"}}",
+    ] {
+        let mut socket = open_files(&home);
+        socket.send(tungstenite::Message::text(wrong)).unwrap();
+        let answer = receive(&mut socket);
+        assert_eq!(answer["error"]["code"], "bad_request", "{wrong}: {answer}");
+        assert!(socket.read().is_ok_and(|message| message.is_close()));
+    }
+    // Bytes of no copy, and a client that vanishes in the middle of one.
+    let mut socket = open_files(&home);
+    let bytes = tungstenite::Message::binary(vec![0; 10]);
+    socket.send(bytes).unwrap();
+    assert_eq!(receive(&mut socket)["error"]["code"], "bad_request");
+    let path = home.path().join("there").display().to_string();
+    let source = "00".repeat(32);
+    let put = json!({"put": {"path": path, "size": 100, "mode": 0o600, "source": source}});
+    let mut socket = open_files(&home);
+    send(&mut socket, &put);
+    assert_eq!(receive(&mut socket)["held"]["offset"], 0);
+    drop(socket);
+    // The name is free again.
+    let begun = becomes_true(|| {
+        let mut socket = open_files(&home);
+        send(&mut socket, &put);
+        receive(&mut socket)["held"]["offset"] == 0
+    });
+    assert!(begun);
+    assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");
+    assert_eq!(kmon.leave("quit"), Some(0));
 }
 
 /// A part of docs/api.md between two fences.

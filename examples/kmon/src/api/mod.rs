@@ -9,11 +9,13 @@
 //! | [`system`]    | the machine of the server                       |
 //! | [`console`]   | the messages of a console                       |
 //! | [`exec`]      | the messages of a command                       |
+//! | [`files`]     | the messages of copies of files                 |
 //! | [`notice`]    | notices and changes of states                   |
 
 pub(crate) mod console;
 pub(crate) mod exec;
 pub(crate) mod fault;
+pub(crate) mod files;
 pub(crate) mod instances;
 pub(crate) mod lines;
 pub(crate) mod notice;

@@ -41,6 +41,10 @@ pub(super) enum Command {
     Kmmonitorall(MonitorArgs),
     /// Run one command in an instance, print its output, and fail if it fails
     Kmexec(ExecArgs),
+    /// Copy files to an instance; a copy that was interrupted continues
+    Kmput(PutArgs),
+    /// Copy files from an instance; a copy that was interrupted continues
+    Kmget(GetArgs),
     /// Start a new instance, or start a halted one again
     Kmload(LoadArgs),
     /// End an instance
@@ -128,6 +132,37 @@ pub(super) struct ExecArgs {
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     pub(super) command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PutArgs {
+    #[command(flatten)]
+    pub(super) options: CopyOptions,
+    /// The files on this machine, then the file or directory in the instance
+    #[arg(value_names = ["LOCAL", "REMOTE"], num_args = 2.., required = true)]
+    pub(super) paths: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct GetArgs {
+    #[command(flatten)]
+    pub(super) options: CopyOptions,
+    /// The files in the instance, then the file or directory on this machine
+    #[arg(value_names = ["REMOTE", "LOCAL"], num_args = 2.., required = true)]
+    pub(super) paths: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CopyOptions {
+    /// The instance's number
+    #[arg(value_name = "N", value_parser = number)]
+    pub(super) instance: u8,
+    /// Copy directories with their content
+    #[arg(short, long)]
+    pub(super) recursive: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
+//! | [`files`]    | `kmput`, `kmget`                             |
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`, `kmrm` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //! | [`disklog`]  | `kmlog` with options for the log on disk     |
@@ -18,6 +19,7 @@
 
 mod disklog;
 mod exec;
+mod files;
 mod help;
 mod line;
 mod list;
@@ -108,6 +110,8 @@ impl Session {
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
             Command::Kmexec(args) => exec::run(self, args)?,
+            Command::Kmput(args) => files::put(self, &args)?,
+            Command::Kmget(args) => files::get(self, &args)?,
             Command::Kmload(args) => power::load(self, args)?,
             Command::Kmhalt(args) => power::halt(self, &args)?,
             Command::Kmreset(args) => power::reset(self, &args)?,

@@ -17,6 +17,7 @@
 //! | [`kernel`] | the lines of the instance's kernel                      |
 //! | [`sending`] | the sending thread                                     |
 //! | [`trial`]  | when to test what works across the memory               |
+//! | [`transfer`] | copies files to and from the instance                |
 //! | [`watch`]  | the state of the receiving thread between its steps     |
 
 mod events;
@@ -33,5 +34,6 @@ mod sending;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod store;
+pub(crate) mod transfer;
 mod trial;
 mod watch;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::log::OutputLog;
 use super::state::State;
+use super::transfer::Inflight;
 use crate::disklog::Ringer;
 
 /// The stream to which a command wrote.
@@ -72,6 +73,10 @@ pub(crate) struct View {
     /// Rows and columns of its terminal.
     pub(crate) terminal: Option<(u16, u16)>,
     pub(crate) execs: HashMap<u32, ExecOutput>,
+    /// The copies of files in progress.
+    pub(crate) transfers: HashMap<u32, Inflight>,
+    /// The current guestd can copy files.
+    pub(crate) copies_files: bool,
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
     next_stream: u32,
@@ -96,12 +101,14 @@ impl View {
             attached: false,
             terminal: None,
             execs: HashMap::new(),
+            transfers: HashMap::new(),
+            copies_files: false,
             idle: None,
             next_stream: 1,
         }
     }
 
-    /// Returns a number that no recent exec or query of this incarnation of KMON has used.
+    /// Returns a number that no recent exec, copy or query of this incarnation of KMON has used.
     pub(crate) fn new_stream(&mut self) -> u32 {
         let stream = self.next_stream;
         let count = (1 << Self::STREAM_BITS) - 1;
@@ -121,6 +128,7 @@ impl View {
         self.printed = false;
         self.memory = None;
         self.execs.clear();
+        self.transfers.clear();
         self.idle = None;
     }
 
@@ -134,6 +142,7 @@ impl View {
         let unfinished = |exec: &&mut ExecOutput| exec.ending.is_none();
         let execs = self.execs.values_mut();
         execs.filter(unfinished).for_each(|exec| exec.lost = true);
+        self.transfers.values_mut().for_each(Inflight::lose);
         self.idle = None;
         self.printed = false;
         self.memory = None;

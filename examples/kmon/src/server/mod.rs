@@ -16,6 +16,7 @@
 //! | [`writers`]   | which client writes to which console                     |
 //! | [`stream`]    | the output of a console                                  |
 //! | [`exec`]      | one command in an instance                               |
+//! | [`files`]     | copies of files                                          |
 //! | [`socket`]    | WebSockets, within bounds                                |
 //! | [`request`]   | reads requests, and answers failures                     |
 //! | [`rows`]      | instances as the API shows them                          |
@@ -27,6 +28,7 @@ mod access;
 mod console;
 mod events;
 mod exec;
+mod files;
 mod general;
 mod instances;
 mod lines;

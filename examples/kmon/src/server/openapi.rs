@@ -2,8 +2,10 @@
 
 use utoipa::OpenApi;
 
-use super::{console, events, exec, general, instances, lines};
-use crate::api::{console as console_api, exec as exec_api, lines as lines_api};
+use super::{console, events, exec, files, general, instances, lines};
+use crate::api::{
+    console as console_api, exec as exec_api, files as files_api, lines as lines_api,
+};
 
 /// The API.
 #[derive(OpenApi)]
@@ -34,6 +36,7 @@ use crate::api::{console as console_api, exec as exec_api, lines as lines_api};
         lines::of_notices,
         console::serve,
         exec::serve,
+        files::serve,
     ),
     components(schemas(
         console_api::Open,
@@ -42,6 +45,8 @@ use crate::api::{console as console_api, exec as exec_api, lines as lines_api};
         exec_api::Request,
         exec_api::Stop,
         exec_api::Last,
+        files_api::Request,
+        files_api::Answer,
         lines_api::Line,
     ))
 )]

@@ -13,7 +13,7 @@ use super::access::{Peer, Role};
 use super::listen::Connection;
 use super::request::Refused;
 use super::state::Server;
-use super::{console, events, exec, general, instances, lines};
+use super::{console, events, exec, files, general, instances, lines};
 use crate::api::fault::Code;
 
 /// Returns all paths.
@@ -37,7 +37,8 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
         .route("/v1/instances/{instance}/pause", post(instances::pause))
         .route("/v1/instances/{instance}/resume", post(instances::resume))
         .route("/v1/instances/{instance}/seen", post(instances::seen))
-        .route("/v1/instances/{instance}/exec", get(exec::serve));
+        .route("/v1/instances/{instance}/exec", get(exec::serve))
+        .route("/v1/instances/{instance}/files", get(files::serve));
     let administer = Router::new()
         .route("/v1/instances", post(instances::create))
         .route("/v1/instances/{instance}", delete(instances::remove))
