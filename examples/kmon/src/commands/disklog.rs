@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::{Context, bail};
 use kmon_protocol::MONITOR;
 
-use super::line::LogArgs;
+use super::arguments::LogArgs;
 use super::print::print_json;
 use super::reading::Reading;
 use super::session::Session;

@@ -3,6 +3,7 @@
 //! | module       | commands                                     |
 //! |--------------|----------------------------------------------|
 //! | [`line`]     | parses a command line                        |
+//! | [`arguments`] | the commands and their arguments            |
 //! | [`help`]     | `help`                                       |
 //! | [`list`]     | `kmlist`                                     |
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
@@ -17,6 +18,7 @@
 //! A command prints its result on standard output. It returns its failure as an error, which the
 //! caller shows in one line.
 
+mod arguments;
 mod disklog;
 mod exec;
 mod files;
@@ -39,7 +41,8 @@ use anyhow::{Context, bail};
 use crate::api::console::{Mode, Start};
 use crate::console::{self, Wanted};
 use crate::script::Front;
-use line::{Command, ConsoleArgs, Parsed};
+use arguments::{Command, ConsoleArgs};
+use line::Parsed;
 use print::print;
 
 pub(crate) use exec::CommandFailed;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::line::{LogArgs, WatchArgs};
+use super::arguments::{LogArgs, WatchArgs};
 use super::print::print;
 use super::session::Session;
 use crate::api::Done;

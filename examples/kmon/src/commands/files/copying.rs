@@ -10,7 +10,7 @@ use kmon_protocol::transfer::{Digest, Failure};
 
 use super::remote::Remote;
 use super::summary::{CopiedFile, Summary, hex};
-use crate::commands::line::CopyOptions;
+use crate::commands::arguments::CopyOptions;
 use crate::commands::session::Session;
 use crate::instance::transfer::TransferError;
 use crate::text;

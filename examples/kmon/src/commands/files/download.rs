@@ -16,7 +16,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::copying::{Copying, Progress, WholeFile, run, shown};
 use super::names;
-use crate::commands::line::GetArgs;
+use crate::commands::arguments::GetArgs;
 use crate::commands::session::Session;
 use crate::instance::transfer::TransferError;
 

@@ -11,7 +11,7 @@ use kmon_protocol::transfer::{Failure, FileKind};
 
 use super::copying::{CHUNK, Copying, Progress, WholeFile, run, shown};
 use super::names;
-use crate::commands::line::PutArgs;
+use crate::commands::arguments::PutArgs;
 use crate::commands::session::Session;
 use crate::instance::transfer::TransferError;
 

@@ -2,14 +2,20 @@
 //!
 //! A thread carries the client's requests out with `instance::transfer`, whose calls wait. Two tasks
 //! pass messages between the thread and the socket, in queues with bounds.
+//!
+//! | module    | one purpose                                                 |
+//! |-----------|-------------------------------------------------------------|
+//! | `session` | what the thread and the tasks share                         |
+//! | `work`    | carries the requests out                                    |
 
+mod session;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{Path, State};
@@ -26,6 +32,7 @@ use crate::api::fault::{Code, Failure, Fault};
 use crate::api::files::{Answer, MAX_PIECE, Request, WINDOW};
 use crate::instance::transfer::Endpoint;
 use crate::monitor::Instance;
+use session::{Sent, Session};
 use work::Work;
 
 /// Answers that wait for the client.
@@ -47,23 +54,6 @@ pub(super) async fn serve(
     open(&server, upgrade, async move |socket| {
         copy(&instance, end, socket).await;
     })
-}
-
-/// A message of the client.
-enum Sent {
-    Request(Request),
-    Bytes(Vec<u8>),
-    /// It is not as the API describes it.
-    Wrong(Fault),
-}
-
-/// What the thread and the tasks share.
-#[derive(Default)]
-struct Session {
-    /// Bytes of messages that the thread has not taken.
-    queued: AtomicU64,
-    /// The copy is to end.
-    stop: AtomicBool,
 }
 
 async fn copy(

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use axum::extract::ws::Message;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
-use super::super::socket::text;
-use super::{Sent, Session};
+use super::session::{Sent, Session};
 use crate::api::fault::{Code, Fault};
 use crate::api::files::{Answer, Bytes, Entry, Failed, Held, Hex, PutFile, Request, Whole};
 use crate::instance::transfer::{Endpoint, Get, Put, PutFile as EnginePutFile, TransferError};
+use crate::server::socket::text;
 
 /// Entries of a directory in one answer.
 const ENTRIES: usize = 1000;
