@@ -21,8 +21,8 @@
 //! | `rings` in `ring`     | `rings` in `arm`       | the notification      |
 //! | `armed` in `arm`      | `armed` in `ring`      | by the fences         |
 
-use crate::layout::{self, LINE};
-use crate::mem::{OutOfWindow, Window, Word};
+use crate::layout::Bell;
+use crate::mem::{Block, OutOfWindow, Window, Word};
 use crate::primitive::{
     fence, AtomicU32,
     Ordering::{Relaxed, SeqCst},
@@ -49,17 +49,19 @@ impl Doorbell for Silent {
     fn ring(&self, _: &AtomicU32) {}
 }
 
-fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
-    (
-        line.word(offset_of!(layout::Bell, armed)),
-        line.word(offset_of!(layout::Bell, rings)),
-    )
+#[inline(always)]
+fn armed(bell: Block<'_, Bell>) -> Word<'_> {
+    bell.word(offset_of!(Bell, armed))
+}
+
+#[inline(always)]
+fn rings(bell: Block<'_, Bell>) -> Word<'_> {
+    bell.word(offset_of!(Bell, rings))
 }
 
 /// The side that rings.
 pub struct Ringer<'m> {
-    armed: Word<'m>,
-    rings: Word<'m>,
+    bell: Block<'m, Bell>,
     /// The last value that we stored: our own word is never read back.
     count: u32,
 }
@@ -71,15 +73,15 @@ impl<'m> Ringer<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, rings) = words(&line.sub(0, LINE)?);
+        Ok(Self::new(Block::new(line)?))
+    }
+
+    /// Returns the ringing side of `bell`.
+    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
         // relaxed: only an earlier ringer stored it. If the value is old, we can repeat a number
         // that the sleeper has seen, and it sleeps until its re-check.
-        let count = rings.load(Relaxed);
-        Ok(Self {
-            armed,
-            rings,
-            count,
-        })
+        let count = rings(bell).load(Relaxed);
+        Self { bell, count }
     }
 
     /// Rings `doorbell` if the sleeper is armed. Call it after publishing work (D3).
@@ -91,14 +93,14 @@ impl<'m> Ringer<'m> {
         // loom: loom_wait
         fence(SeqCst);
         // relaxed: after the fence.
-        if self.armed.load(Relaxed) == 0 {
+        if armed(self.bell).load(Relaxed) == 0 {
             return false;
         }
         self.count = self.count.wrapping_add(1);
         // relaxed: another store published the work; a sleeper that reads this checks
         // again, and that check has its own ordering.
-        self.rings.store(self.count, Relaxed);
-        doorbell.ring(self.rings.as_atomic());
+        rings(self.bell).store(self.count, Relaxed);
+        doorbell.ring(rings(self.bell).as_atomic());
         true
     }
 }
@@ -106,8 +108,7 @@ impl<'m> Ringer<'m> {
 /// The side that sleeps.
 #[derive(Clone, Copy)]
 pub struct Sleeper<'m> {
-    armed: Word<'m>,
-    rings: Word<'m>,
+    bell: Block<'m, Bell>,
 }
 
 impl<'m> Sleeper<'m> {
@@ -117,8 +118,12 @@ impl<'m> Sleeper<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, rings) = words(&line.sub(0, LINE)?);
-        Ok(Self { armed, rings })
+        Ok(Self::new(Block::new(line)?))
+    }
+
+    /// Returns the sleeping side of `bell`.
+    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
+        Self { bell }
     }
 
     /// Waits until `check` returns `Some`. Returns `None` if the deadline of `wait` passes first.
@@ -138,10 +143,10 @@ impl<'m> Sleeper<'m> {
                     let seen = self.arm();
                     let found = check(); // D2
                     if found.is_none() {
-                        wait.sleep(self.rings.as_atomic(), seen.to_le());
+                        wait.sleep(rings(self.bell).as_atomic(), seen.to_le());
                     }
                     // relaxed: a ringer that still sees 1 rings once more than needed.
-                    self.armed.store(0, Relaxed);
+                    armed(self.bell).store(0, Relaxed);
                     if found.is_some() {
                         return found;
                     }
@@ -153,9 +158,9 @@ impl<'m> Sleeper<'m> {
     fn arm(&self) -> u32 {
         // relaxed: the fence orders it before the store of a ringer that sees `armed`; if the
         // ringer's fence comes first, the check finds the work.
-        let seen = self.rings.load(Relaxed);
+        let seen = rings(self.bell).load(Relaxed);
         // relaxed: the fence orders it before the check.
-        self.armed.store(1, Relaxed);
+        armed(self.bell).store(1, Relaxed);
         // Pairs with the fence in `Ringer::ring`: orders the store of `armed` before the check.
         // loom: loom_wait
         fence(SeqCst);

@@ -15,7 +15,7 @@ use super::memory::{Ring, SMALL};
 use super::record::Record;
 use super::resume::Start;
 use crate::claim::{Claim, OnRestart};
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::layout::RingControl;
 use crate::pace::Pace;
 use crate::primitive::Ordering::Relaxed;
@@ -38,16 +38,13 @@ impl<'m> Consumer<'m> {
             peeked: start.position,
             epoch,
             peer,
-            position_word: ring.position(),
-            head_word: ring.head(),
-            peer_epoch: ring.producer_epoch(),
             on_restart,
             // relaxed: stored before `position` and `head`, which were loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
             terminal: None,
-            records: ring.sleeper(offset_of!(RingControl, records)),
-            space: ring.ringer(offset_of!(RingControl, space)),
+            records: Sleeper::new(ring.control.part(offset_of!(RingControl, records))),
+            space: Ringer::new(ring.control.part(offset_of!(RingControl, space))),
         };
         if SMALL && start.position != start.stored.head {
             consumer.store_head(); // The claim was checked just now.
@@ -203,7 +200,7 @@ impl<'m> Consumer<'m> {
     fn is_unchanged(&self) -> bool {
         // relaxed: no other load depends on it.
         self.ring.data.load_pair(self.head, Relaxed)[0] == 0
-            && self.peer_epoch.load(Relaxed) == self.peer
+            && self.ring.producer_epoch().load(Relaxed) == self.peer
             && self.claim.is_ours()
             && self.stored_head == self.head
             && self.terminal.is_none()

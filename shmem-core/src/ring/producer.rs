@@ -13,7 +13,6 @@ use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};
-use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::wait::Wait;
 
@@ -42,9 +41,6 @@ pub struct Producer<'m> {
     epoch: u32,
     /// The consumer's epoch, as last loaded from `peer_epoch`.
     peer: u32,
-    /// Two words that every push uses, their bounds checked once.
-    tail_word: Word<'m>,
-    peer_epoch: Word<'m>,
     pub(super) claim: Claim<'m>,
     /// The error that every later call returns.
     terminal: Option<PushError>,
@@ -81,12 +77,10 @@ impl<'m> Producer<'m> {
             fetched: start.position,
             epoch,
             peer,
-            tail_word: ring.tail(),
-            peer_epoch: ring.consumer_epoch(),
             claim,
             terminal: None,
-            records: ring.ringer(offset_of!(RingControl, records)),
-            space: ring.sleeper(offset_of!(RingControl, space)),
+            records: Ringer::new(ring.control.part(offset_of!(RingControl, records))),
+            space: Sleeper::new(ring.control.part(offset_of!(RingControl, space))),
         }
     }
 
@@ -113,7 +107,7 @@ impl<'m> Producer<'m> {
     pub fn note_consumer(&mut self) -> Result<u32, PushError> {
         // relaxed: it orders nothing; if a new consumer claims the end meanwhile, the record
         // carries the old stamp.
-        let peer = self.peer_epoch.load(Relaxed);
+        let peer = self.ring.consumer_epoch().load(Relaxed);
         if peer != self.peer || !self.claim.is_ours() {
             self.note_restart(peer)?;
         }
@@ -192,7 +186,7 @@ impl<'m> Producer<'m> {
         // relaxed: as in `note_consumer`.
         let fits = len <= left as usize
             && stride(len) <= left
-            && self.peer_epoch.load(Relaxed) == self.peer
+            && self.ring.consumer_epoch().load(Relaxed) == self.peer
             && self.claim.is_ours();
         fits.then(|| Place {
             padding: tail,
@@ -393,7 +387,7 @@ impl<'m> Producer<'m> {
         self.stored_tail = self.tail;
         // Pairs with the load in `Positions::load`: the header there is zero.
         // loom: loom_ring
-        self.tail_word.store(self.tail, Release);
+        self.ring.tail().store(self.tail, Release);
     }
 
     /// Stores `tail`, if it lags.

@@ -128,7 +128,7 @@ impl Consumer<'_> {
             let found = data.load_pair(head, Acquire);
             // relaxed: after the header's Acquire, as in `search`.
             let is_expected = found == words
-                && self.peer_epoch.load(Relaxed) == self.peer
+                && self.ring.producer_epoch().load(Relaxed) == self.peer
                 && self.claim.is_ours();
             if is_expected {
                 let position = head;
@@ -160,7 +160,7 @@ impl Consumer<'_> {
         }
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
         // record, `next_slow` loads it again.
-        let peer = self.peer_epoch.load(Relaxed);
+        let peer = self.ring.producer_epoch().load(Relaxed);
         if let Err(error) = self.check_owned() {
             return Err(NotFound::Terminal(error));
         }

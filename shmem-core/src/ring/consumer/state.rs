@@ -5,7 +5,6 @@ use super::super::memory::{Ring, SMALL};
 use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::Corrupt;
-use crate::mem::Word;
 use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, Release};
 
@@ -37,10 +36,6 @@ pub struct Consumer<'m> {
     pub(super) epoch: u32,
     /// The last known epoch of the producer; 0 if there was none.
     pub(super) peer: u32,
-    /// Words that every pop uses, their bounds checked once.
-    pub(super) position_word: Word<'m>,
-    pub(super) head_word: Word<'m>,
-    pub(super) peer_epoch: Word<'m>,
     pub(super) on_restart: OnRestart,
     pub(super) discarded: u32,
     pub(super) claim: Claim<'m>,
@@ -112,7 +107,7 @@ impl Consumer<'_> {
         self.peeked = end;
         // relaxed: only a successor loads it, after this end has stopped. `discard` has a
         // fence of its own for its count.
-        self.position_word.store(end, Relaxed);
+        self.ring.position().store(end, Relaxed);
         if SMALL || end.wrapping_sub(self.stored_head) >= self.ring.data.len() / 8 {
             self.store_head();
         }
@@ -136,7 +131,7 @@ impl Consumer<'_> {
         // Pairs with the load in `Producer::load_head`: we have finished reading the bytes
         // that the producer may now overwrite.
         // loom: loom_ring
-        self.head_word.store(self.head, Release);
+        self.ring.head().store(self.head, Release);
     }
 }
 
