@@ -83,17 +83,17 @@ impl<'m> Consumer<'m> {
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.next()?;
         let payload = Ring::payload(found.position);
-        if !SMALL && found.len == record.len() {
+        if !SMALL && found.len() == record.len() {
             // A copy whose length the compiler knows in the caller needs no loop.
             self.ring.data.read(payload, record);
         } else {
-            let Some(bytes) = record.get_mut(..found.len) else {
+            let Some(bytes) = record.get_mut(..found.len()) else {
                 return Err(PopError::TooLong { len: found.len });
             };
             self.ring.data.read(payload, bytes);
         }
         self.advance(found.end())?;
-        Ok(found.len)
+        Ok(found.len())
     }
 
     /// Returns the next record in place. It stays the next one until [`Consumer::release`].
@@ -273,8 +273,8 @@ impl<'m> Consumer<'m> {
             payload: self
                 .ring
                 .data
-                .window(Ring::payload(found.position), found.len),
-            len: found.len,
+                .window(Ring::payload(found.position), found.len()),
+            len: found.len(),
         }
     }
 }

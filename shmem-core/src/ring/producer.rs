@@ -212,6 +212,7 @@ impl<'m> Producer<'m> {
     fn search(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
         let max = self.ring.max_record();
         if len > max {
+            let max = max as u32; // At most half of 2^30.
             return Err(PushError::TooLong { max });
         }
         self.note_consumer()?;

@@ -16,7 +16,8 @@ use crate::primitive::{
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) position: u32,
-    pub(super) len: usize,
+    /// Bytes of the record.
+    pub(super) len: u32,
 }
 
 /// Why a search found no record to return.
@@ -165,7 +166,10 @@ impl Consumer<'_> {
             return Err(NotFound::Terminal(error));
         }
         let found = match header {
-            Header::Record(len) => Some(Found { position, len }),
+            Header::Record(len) => Some(Found {
+                position,
+                len: len as u32,
+            }),
             _ => None,
         };
         let stamp = found.map(|_| words[1]);
@@ -173,7 +177,7 @@ impl Consumer<'_> {
             (Ok(Class::Deliver), Some(found)) => {
                 let ours = epoch::stamp(self.peer, self.epoch);
                 if !SMALL && words[1] == ours && peer == self.peer {
-                    let (len, stride) = (found.len, stride(found.len));
+                    let (len, stride) = (found.len, stride(found.len()));
                     self.expected = Expected { words, len, stride };
                 }
                 Ok(found)
@@ -209,7 +213,12 @@ impl Consumer<'_> {
 
 impl Found {
     #[inline(always)]
+    pub(super) fn len(self) -> usize {
+        self.len as usize
+    }
+
+    #[inline(always)]
     pub(super) fn end(self) -> u32 {
-        self.position.wrapping_add(stride(self.len))
+        self.position.wrapping_add(stride(self.len()))
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Expected {
     /// The header.
     pub(super) words: [u32; 2],
     /// Bytes of the record.
-    pub(super) len: usize,
+    pub(super) len: u32,
     /// Bytes to the next record; more than any ring has if nothing is expected.
     pub(super) stride: u32,
 }
