@@ -218,8 +218,8 @@ where
 #[cold]
 #[inline(never)]
 fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
-    error.write(fault.into());
-    fault.status
+    error.write(shmr_error::NONE).set(fault);
+    fault.status()
 }
 
 /// Returns the value of an open handle, for calls that do not write its error.

@@ -413,7 +413,7 @@ pub unsafe extern "C" fn shmr_session_wait(
             // SAFETY: the caller's.
             unsafe { fill(wait, Waiter::new(&joined.platform, timeout)) }
         }
-        Err(fault) => fault.status,
+        Err(fault) => fault.status(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The word of a fault, as a number.
 //!
-//! A fault with a string in it would take four registers; with a number it takes two.
+//! A fault with a string in it would take four registers; with numbers it takes two.
 
 use shmem_core::ControlWord;
 
@@ -110,6 +110,15 @@ static ALL: [u8; strings::len(&NAMES)] = strings::join(&NAMES);
 
 impl Word {
     pub(crate) const NONE: Self = Self(0);
+
+    /// Returns the word with this number.
+    pub(crate) fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 
     /// Returns its name, and everything after the name in memory: the name ends before a 0.
     pub(crate) fn name(self) -> &'static [u8] {
