@@ -209,7 +209,7 @@ impl<'m> Consumer<'m> {
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=DISCARDS {
             match self.find_cold() {
-                Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
+                Err(NotFound::Stale(end)) if self.discard(end).is_ok() => {}
                 Err(NotFound::Empty) => return self.sync_head().is_ok(),
                 _ => return false,
             }

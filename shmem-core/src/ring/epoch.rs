@@ -46,10 +46,15 @@ pub(super) fn of_consumer(stamp: u32) -> u32 {
 
 /// Checks the epoch `value` of `word` against E2; `known` is the epoch known before.
 pub(super) fn check(word: ControlWord, value: u32, known: u32) -> Result<u32, Corrupt> {
-    if value > LAST || (value == 0 && known != 0) {
-        return Err(Corrupt { word, value });
+    match is_valid(value, known) {
+        true => Ok(value),
+        false => Err(Corrupt { word, value }),
     }
-    Ok(value)
+}
+
+/// Returns true if `value` is an epoch (E2); `known` is the epoch known before.
+pub(super) fn is_valid(value: u32, known: u32) -> bool {
+    value <= LAST && (value != 0 || known == 0)
 }
 
 /// The words of an end.

@@ -286,15 +286,16 @@ impl<'m> Walk<'m> {
             // Pairs with the store in `Producer::publish_header`: after padding there is a record.
             // loom: loom_inspect
             let [word, stamp] = self.ring.data.load_pair(position, Acquire);
-            match Header::decode(word, &self.ring, position)? {
+            match Header::decode(word, &self.ring, position) {
+                Some(Header::Nothing) if !padded => return Ok(None),
                 // R5: padding is published with the record after it.
-                Header::Nothing if padded => return Err(Header::corrupt(word)),
-                Header::Nothing => return Ok(None),
-                Header::Padding(len) => {
+                Some(Header::Nothing) | None => return Err(Header::corrupt(word)),
+                Some(Header::Padding(len)) => {
                     padded = true;
                     self.position = position.wrapping_add(len);
                 }
-                Header::Record(len) => {
+                Some(Header::Record(len)) => {
+                    let len = len as usize;
                     self.position = position.wrapping_add(stride(len));
                     return Ok(Some(self.pending(position, len, stamp)));
                 }

@@ -6,7 +6,7 @@ use super::super::header::{stride, Header};
 use super::super::memory::SMALL;
 use super::classify::{classify, Class, ConsumerView};
 use super::state::{Consumer, Expected, DISCARDS};
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release},
@@ -24,8 +24,8 @@ pub(super) struct Found {
 #[derive(Clone, Copy)]
 pub(super) enum NotFound {
     Empty,
-    /// The next record must be discarded.
-    Stale(Found),
+    /// The next record must be discarded; it ends at this position.
+    Stale(u32),
     /// The producer has a new epoch, and all records of the one before are consumed.
     ProducerRestarted(u32),
     /// The producer has a new epoch and no record is visible: search again.
@@ -51,8 +51,8 @@ impl Consumer<'_> {
             let restarted_by = match not_found {
                 NotFound::Empty => return Err(self.sync_and_report_empty()),
                 NotFound::Terminal(error) => return Err(error),
-                NotFound::Stale(found) => {
-                    self.discard(found)?;
+                NotFound::Stale(end) => {
+                    self.discard(end)?;
                     None
                 }
                 NotFound::ProducerRestarted(peer) => Some(peer),
@@ -61,8 +61,8 @@ impl Consumer<'_> {
                     // earlier producers are visible.
                     // loom: loom_ring
                     let peer = self.ring.producer_epoch().load(Acquire);
-                    if let Err(corrupt) = self.classify(None, peer) {
-                        return Err(self.fail(corrupt));
+                    if !epoch::is_valid(peer, self.peer) {
+                        return Err(self.fail(invalid_epoch(peer)));
                     }
                     matches!(self.find_cold(), Err(NotFound::RestartedEmpty)).then_some(peer)
                 }
@@ -103,8 +103,8 @@ impl Consumer<'_> {
         self.find(self.head)
     }
 
-    /// Counts and then releases the record at `head`.
-    pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
+    /// Counts and then releases the record at `head`, which ends at `end`.
+    pub(super) fn discard(&mut self, end: u32) -> Result<(), PopError> {
         self.check_owned()?;
         self.discarded = self.discarded.wrapping_add(1);
         // relaxed: the fence after it publishes it.
@@ -113,7 +113,7 @@ impl Consumer<'_> {
         // record sees it counted.
         // loom: loom_ring
         fence(Release);
-        self.advance(found.end())
+        self.advance(end)
     }
 
     /// Finds the record at or after `head`.
@@ -146,19 +146,26 @@ impl Consumer<'_> {
             return Err(NotFound::Terminal(error));
         }
         let mut position = head;
-        let (mut header, mut words) = self.header(position)?;
-        if !SMALL && header == Header::Nothing && self.pace.pause(head, self.expected.stride) {
-            (header, words) = self.header(position)?;
-            self.pace.note_result(header != Header::Nothing);
-        }
-        if let Header::Padding(padding) = header {
-            // R5: after padding, a record lies at the start of the data.
-            position = head.wrapping_add(padding);
-            (header, words) = self.header(position)?;
-            if header == Header::Nothing {
-                return Err(NotFound::Terminal(self.fail(Header::corrupt(0))));
+        let (header, words) = loop {
+            let (mut header, mut words) = self.header(position)?;
+            let is_first = position == head;
+            if !SMALL
+                && header == Header::Nothing
+                && is_first
+                && self.pace.pause(head, self.expected.stride)
+            {
+                (header, words) = self.header(position)?;
+                self.pace.note_result(header != Header::Nothing);
             }
-        }
+            match header {
+                // R5: after padding, a record lies at the start of the data.
+                Header::Padding(padding) => position = position.wrapping_add(padding),
+                Header::Nothing if !is_first => {
+                    return Err(NotFound::Terminal(self.fail(Header::corrupt(0))))
+                }
+                _ => break (header, words),
+            }
+        };
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
         // record, `next_slow` loads it again.
         let peer = self.ring.producer_epoch().load(Relaxed);
@@ -166,15 +173,17 @@ impl Consumer<'_> {
             return Err(NotFound::Terminal(error));
         }
         let found = match header {
-            Header::Record(len) => Some(Found {
-                position,
-                len: len as u32,
-            }),
+            Header::Record(len) => Some(Found { position, len }),
             _ => None,
         };
         let stamp = found.map(|_| words[1]);
-        match (self.classify(stamp, peer), found) {
-            (Ok(Class::Deliver), Some(found)) => {
+        let known = ConsumerView {
+            epoch: self.epoch,
+            peer: self.peer,
+            on_restart: self.on_restart,
+        };
+        match (classify(stamp, peer, known), found) {
+            (Some(Class::Deliver), Some(found)) => {
                 let ours = epoch::stamp(self.peer, self.epoch);
                 if !SMALL && words[1] == ours && peer == self.peer {
                     let (len, stride) = (found.len, stride(found.len()));
@@ -182,21 +191,12 @@ impl Consumer<'_> {
                 }
                 Ok(found)
             }
-            (Ok(Class::Stale), Some(found)) => Err(NotFound::Stale(found)),
-            (Ok(Class::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
-            (Ok(Class::RestartedEmpty), _) => Err(NotFound::RestartedEmpty),
-            (Ok(_), _) => Err(NotFound::Empty),
-            (Err(corrupt), _) => Err(NotFound::Terminal(self.fail(corrupt))),
+            (Some(Class::Stale), Some(found)) => Err(NotFound::Stale(found.end())),
+            (Some(Class::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
+            (Some(Class::RestartedEmpty), _) => Err(NotFound::RestartedEmpty),
+            (Some(_), _) => Err(NotFound::Empty),
+            (None, _) => Err(NotFound::Terminal(self.fail(invalid_epoch(peer)))),
         }
-    }
-
-    fn classify(&self, stamp: Option<u32>, peer: u32) -> Result<Class, Corrupt> {
-        let known = ConsumerView {
-            epoch: self.epoch,
-            peer: self.peer,
-            on_restart: self.on_restart,
-        };
-        classify(stamp, peer, known)
     }
 
     #[inline(always)]
@@ -205,9 +205,17 @@ impl Consumer<'_> {
         // loom: loom_ring
         let words = self.ring.data.load_pair(position, Acquire);
         match Header::decode(words[0], &self.ring, position) {
-            Ok(header) => Ok((header, words)),
-            Err(corrupt) => Err(NotFound::Terminal(self.fail(corrupt))),
+            Some(header) => Ok((header, words)),
+            None => Err(NotFound::Terminal(self.fail(Header::corrupt(words[0])))),
         }
+    }
+}
+
+/// Returns the error for an epoch that no honest producer stores.
+fn invalid_epoch(value: u32) -> Corrupt {
+    Corrupt {
+        word: ControlWord::ProducerEpoch,
+        value,
     }
 }
 
