@@ -124,40 +124,42 @@ impl<'m> End<'m> {
         incarnation: Incarnation,
         find_start: impl Fn() -> Result<S, Corrupt>,
     ) -> Result<Acquired<'m, S>, ClaimError> {
-        // The claim of a corrupt ring stays unchanged.
-        find_start().map_err(ClaimError::Corrupt)?;
-        // relaxed: this incarnation stored that value, and only its partition claims this end.
-        let reclaimed = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
             value: incarnation.word(),
         };
-        let mut attempt = 1;
+        let mut reclaimed = false;
+        let mut attempt = 0;
         loop {
-            // relaxed: the fence orders it before the second `find_start` (C1).
-            claim.word.store(claim.value, Relaxed);
-            // C1: orders the store of the claim before the loads of `find_start`. The holder
-            // before orders its stores before its check of the claim in the same way.
-            // loom: loom_evicted
-            fence(SeqCst);
             let start = find_start().map_err(|corrupt| {
-                claim.release();
+                // Before the first attempt, the claim of a corrupt ring stays unchanged.
+                if attempt != 0 {
+                    claim.release();
+                }
                 ClaimError::Corrupt(corrupt)
             })?;
-            // relaxed: the fence orders it; the holder of the claim needs no more.
+            // relaxed: after a claim the fence orders it; the holder of the claim needs no more.
+            // Before it, this incarnation stored the value, and only its partition claims this end.
             let found = self.word.load(Relaxed);
-            if found == claim.value {
+            if attempt == 0 {
+                reclaimed = found == incarnation.word() | RELEASED;
+            } else if found == claim.value {
                 return Ok(Acquired {
                     claim,
                     reclaimed,
                     start,
                 });
-            }
-            // A late release, by a holder that did not see our claim, is not a claim.
-            if found & RELEASED == 0 || attempt == ATTEMPTS {
+            } else if found & RELEASED == 0 || attempt == ATTEMPTS {
+                // A late release, by a holder that did not see our claim, is not a claim.
                 return Err(claimant(found).map_or_else(|e| e, |by| ClaimError::Claimed { by }));
             }
             attempt += 1;
+            // relaxed: the fence orders it before the next `find_start` (C1).
+            claim.word.store(claim.value, Relaxed);
+            // C1: orders the store of the claim before the loads of `find_start`. The holder
+            // before orders its stores before its check of the claim in the same way.
+            // loom: loom_evicted
+            fence(SeqCst);
         }
     }
 }

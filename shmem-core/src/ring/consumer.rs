@@ -10,11 +10,11 @@ use memoffset::offset_of;
 
 use self::find::{Found, NotFound};
 use self::state::Expected;
+use super::epoch::Acquired;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
-use super::resume::Start;
-use crate::claim::{Claim, OnRestart};
+use crate::claim::OnRestart;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::layout::RingControl;
 use crate::pace::Pace;
@@ -22,14 +22,14 @@ use crate::primitive::Ordering::Relaxed;
 use crate::wait::Wait;
 
 impl<'m> Consumer<'m> {
-    pub(super) fn new(
-        ring: Ring<'m>,
-        (start, peer): (Start, u32),
-        claim: Claim<'m>,
-        epoch: u32,
-        on_restart: OnRestart,
-    ) -> Self {
-        let mut consumer = Self {
+    pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>, on_restart: OnRestart) -> Self {
+        let Acquired {
+            start,
+            peer,
+            claim,
+            epoch,
+        } = acquired;
+        Self {
             ring,
             head: start.position,
             stored_head: start.stored.head,
@@ -45,17 +45,20 @@ impl<'m> Consumer<'m> {
             terminal: None,
             records: Sleeper::new(ring.control.part(offset_of!(RingControl, records))),
             space: Ringer::new(ring.control.part(offset_of!(RingControl, space))),
-        };
-        if SMALL && start.position != start.stored.head {
-            consumer.store_head(); // The claim was checked just now.
         }
-        if on_restart == OnRestart::Keep {
+    }
+
+    /// Stores `head` in small builds, and learns which producer's records are kept.
+    pub(super) fn begin(&mut self) {
+        if SMALL && self.head != self.stored_head {
+            self.store_head(); // The claim was checked just now.
+        }
+        if self.on_restart == OnRestart::Keep {
             // The restart is reported after the records that are kept, not before them.
-            if let Err(NotFound::ProducerRestarted(peer)) = consumer.find_cold() {
-                consumer.note_epoch(peer);
+            if let Err(NotFound::ProducerRestarted(peer)) = self.find_cold() {
+                self.note_epoch(peer);
             }
         }
-        consumer
     }
 
     /// Returns the ring.

@@ -179,7 +179,10 @@ impl<'m> Ring<'m> {
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
         let end = |end: epoch::End<'_>| claim(end.claim.load(), load(end.epoch));
-        let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
+        let (producer, consumer) = (
+            end(self.end(epoch::Side::Producer)),
+            end(self.end(epoch::Side::Consumer)),
+        );
         let first = first_unread(self, given_back, load(self.position()));
         let head = first.unwrap_or(given_back);
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));

@@ -4,11 +4,10 @@ use core::sync::atomic::compiler_fence;
 
 use memoffset::offset_of;
 
-use super::epoch;
+use super::epoch::{self, Acquired};
 use super::error::PushError;
 use super::header::{self, stride};
 use super::memory::{Ring, SMALL};
-use super::resume::Start;
 use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
@@ -62,12 +61,13 @@ pub(super) struct Place {
 }
 
 impl<'m> Producer<'m> {
-    pub(super) fn new(
-        ring: Ring<'m>,
-        (start, peer): (Start, u32),
-        claim: Claim<'m>,
-        epoch: u32,
-    ) -> Self {
+    pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>) -> Self {
+        let Acquired {
+            start,
+            peer,
+            claim,
+            epoch,
+        } = acquired;
         Self {
             ring,
             tail: start.position,
@@ -82,6 +82,11 @@ impl<'m> Producer<'m> {
             records: Ringer::new(ring.control.part(offset_of!(RingControl, records))),
             space: Sleeper::new(ring.control.part(offset_of!(RingControl, space))),
         }
+    }
+
+    /// Limits the lag of `tail` to that of one incarnation, even if several die.
+    pub(super) fn begin(&mut self) {
+        self.sync_tail();
     }
 
     /// Returns the ring.
