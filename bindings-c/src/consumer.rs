@@ -6,7 +6,7 @@ use core::ptr;
 use shmem_core::ring::{Consumer, OnRestart};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes_mut, close, get, handle, open, optional_output, output, with};
+use crate::handle::{bytes_mut, close, get, handle, open_in_place, optional_output, output, with};
 use crate::partition::incarnation;
 use crate::producer::ring;
 use crate::segment::shmr_segment;
@@ -82,13 +82,11 @@ unsafe fn claim(
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
-        open(consumer, || {
+        open_in_place(consumer, |own: *mut Consumer<'static>| {
             let (incarnation, unread) = (self::incarnation(incarnation)?, self::unread(unread)?);
             let ring = self::ring(ring)?;
-            Ok(match take_over {
-                true => ring.take_over_consumer(incarnation, unread)?,
-                false => ring.consumer(incarnation, unread)?,
-            })
+            ring.consumer_in(&mut *own.cast(), incarnation, unread, take_over)?;
+            Ok(())
         })
     }
 }

@@ -98,7 +98,6 @@ impl<'m> End<'m> {
     }
 
     /// Returns `Ok` if `incarnation` may claim the end.
-    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
         // Acquire: pairs with the store in `Claim::release`; the holder before has released
         // the end, and the first `find_start` in `acquire` finds a whole ring.

@@ -1,5 +1,7 @@
 //! Claims and takes over the ends of a ring.
 
+use core::mem::MaybeUninit;
+
 use memoffset::offset_of;
 
 use super::consumer::Consumer;
@@ -93,6 +95,24 @@ impl<'m> Ring<'m> {
         Ok(producer)
     }
 
+    /// As [`Ring::producer`], or as [`Ring::take_over_producer`] if `take_over` is true; makes the
+    /// end in `place`, where a returned one would be copied to.
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn producer_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Producer<'m>>,
+        incarnation: Incarnation,
+        take_over: bool,
+    ) -> Result<&'p mut Producer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Producer, incarnation, take_over)?;
+        let producer = place.write(Producer::new(*self, acquired));
+        producer.begin();
+        Ok(producer)
+    }
+
     fn open_consumer(
         self,
         incarnation: Incarnation,
@@ -101,6 +121,25 @@ impl<'m> Ring<'m> {
     ) -> Result<Consumer<'m>, ClaimError> {
         let acquired = self.acquire(Side::Consumer, incarnation, take_over)?;
         let mut consumer = Consumer::new(self, acquired, on_restart);
+        consumer.begin();
+        Ok(consumer)
+    }
+
+    /// As [`Ring::consumer`], or as [`Ring::take_over_consumer`] if `take_over` is true; makes the
+    /// end in `place`, where a returned one would be copied to.
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn consumer_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Consumer<'m>>,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
+        take_over: bool,
+    ) -> Result<&'p mut Consumer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Consumer, incarnation, take_over)?;
+        let consumer = place.write(Consumer::new(*self, acquired, on_restart));
         consumer.begin();
         Ok(consumer)
     }

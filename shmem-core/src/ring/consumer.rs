@@ -22,6 +22,7 @@ use crate::primitive::Ordering::Relaxed;
 use crate::wait::Wait;
 
 impl<'m> Consumer<'m> {
+    #[inline(always)]
     pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>, on_restart: OnRestart) -> Self {
         let Acquired {
             start,

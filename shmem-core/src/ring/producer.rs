@@ -61,6 +61,7 @@ pub(super) struct Place {
 }
 
 impl<'m> Producer<'m> {
+    #[inline(always)]
     pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>) -> Self {
         let Acquired {
             start,
