@@ -198,12 +198,8 @@ impl shmr_error {
     pub(crate) fn set(&mut self, fault: Fault) {
         self.status = fault.status();
         self.value = fault.value;
-        let word = Word::from_number((fault.cause.get() >> 32) as u32);
-        let name = word.name().iter().take_while(|&&byte| byte != 0);
         // The last byte stays 0.
-        for (to, from) in self.word[..31].iter_mut().zip(name) {
-            *to = *from as c_char;
-        }
+        Word::from_number((fault.cause.get() >> 32) as u32).copy_name(&mut self.word[..31]);
     }
 }
 

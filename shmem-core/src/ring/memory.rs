@@ -36,17 +36,14 @@ impl<'m> Ring<'m> {
     pub fn attach(segment: Window<'m>) -> Result<Self, GeometryError> {
         let error = GeometryError { len: segment.len() };
         let capacity = segment.len().checked_sub(CONTROL).ok_or(error)?;
-        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+        let data = segment.sub(CONTROL, capacity).map_err(|_| error)?;
+        // It checks that the capacity is a power of two.
+        let data = CircularWindow::new(data).ok_or(error)?;
+        if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(error);
         }
-        Ok(Self {
-            control: Block::new(segment).map_err(|_| error)?,
-            data: segment
-                .sub(CONTROL, capacity)
-                .ok()
-                .and_then(CircularWindow::new)
-                .ok_or(error)?,
-        })
+        let control = Block::new(segment).map_err(|_| error)?;
+        Ok(Self { control, data })
     }
 
     /// Returns the bytes of the data area.

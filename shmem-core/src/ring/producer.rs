@@ -264,8 +264,12 @@ impl<'m> Producer<'m> {
         if let Some(error) = self.terminal {
             return Err(error);
         }
-        let checked = epoch::check(ControlWord::ConsumerEpoch, peer, self.peer);
-        checked.map_err(|corrupt| self.fail(PushError::Corrupt(corrupt)))?;
+        if !epoch::is_valid(peer, self.peer) {
+            return Err(self.fail(PushError::Corrupt(Corrupt {
+                word: ControlWord::ConsumerEpoch,
+                value: peer,
+            })));
+        }
         let known = core::mem::replace(&mut self.peer, peer);
         if known == 0 {
             return Ok(()); // E3
@@ -328,7 +332,6 @@ impl<'m> Producer<'m> {
     /// Writes the header of the record of `len` bytes at `place` if there is padding before it.
     /// Returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn write_inner_header(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
         if place.padding != place.position {
@@ -352,7 +355,6 @@ impl<'m> Producer<'m> {
 
     /// Stores the header that makes `place` visible: that of the padding, or of the record.
     #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish_header(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
