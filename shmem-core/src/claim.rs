@@ -29,7 +29,9 @@ const NO_OWNER: u32 = 1 << 8;
 const ATTEMPTS: u32 = 4;
 
 /// How a consumer treats records that were pushed before a restart of either end.
+// A word, because a byte among words makes processors without unaligned access copy by bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum OnRestart {
     /// It keeps them. For results, which are valid for every reader.
     Keep,
