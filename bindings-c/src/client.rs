@@ -56,9 +56,10 @@ pub unsafe extern "C" fn shmr_client_open(
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
-        open_on(client, session, |session| {
+        open_on(client, session, |session, place| {
             let name = c_string(name, Argument::Name)?;
-            Ok(self::options(options)?.client(session, name)?)
+            place.write(self::options(options)?.client(session, name)?);
+            Ok(())
         })
     }
 }

@@ -46,9 +46,10 @@ pub unsafe extern "C" fn shmr_receiver_open(
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
-        open_on(receiver, session, |session| {
+        open_on(receiver, session, |session, place| {
             let unread = self::unread(unread)?;
-            Ok(session.receiver(c_string(name, Argument::Name)?, capacity, unread)?)
+            session.receiver_in(place, c_string(name, Argument::Name)?, capacity, unread)?;
+            Ok(())
         })
     }
 }

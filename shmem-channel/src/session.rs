@@ -1,5 +1,6 @@
 //! One partition's membership of a region.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
 use shmem_core::call::{self, CallLine};
@@ -329,6 +330,22 @@ impl<'m> Session<'m> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
 
+    /// As [`Session::sender`]; makes the sender in `place`, where a returned one would be copied to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sender`].
+    pub fn sender_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Sender<'m>>,
+        name: impl AsRef<[u8]>,
+        capacity: usize,
+    ) -> Result<&'p mut Sender<'m>, Error> {
+        let ring = self.ring(name.as_ref(), capacity)?;
+        self.check()?;
+        Sender::open_in(place, &self.member, ring)
+    }
+
     /// Opens the sending end of `ring`, which the caller found in this session's region.
     ///
     /// # Errors
@@ -362,6 +379,24 @@ impl<'m> Session<'m> {
         unread: OnRestart,
     ) -> Result<Receiver<'m>, Error> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
+    }
+
+    /// As [`Session::receiver`]; makes the receiver in `place`, where a returned one would be copied
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sender`].
+    pub fn receiver_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Receiver<'m>>,
+        name: impl AsRef<[u8]>,
+        capacity: usize,
+        unread: OnRestart,
+    ) -> Result<&'p mut Receiver<'m>, Error> {
+        let ring = self.ring(name.as_ref(), capacity)?;
+        self.check()?;
+        Receiver::open_in(place, &self.member, ring, unread)
     }
 }
 
