@@ -108,13 +108,9 @@ impl<'m> End<'m> {
         if value == 0 {
             return Ok(());
         }
-        let by = claimant(value)?;
-        // A later incarnation of our partition has evicted us, even if it has released the end.
-        // An earlier one is gone since ours began.
-        let is_free = value & RELEASED != 0 || incarnation.follows(by);
-        match is_free && !by.follows(incarnation) {
-            true => Ok(()),
-            false => Err(ClaimError::Claimed { by }),
+        match Incarnation::from_word(value) {
+            Some(by) if is_free(value, by, incarnation) => Ok(()),
+            _ => Err(refused(value)),
         }
     }
 
@@ -152,7 +148,7 @@ impl<'m> End<'m> {
                 });
             } else if found & RELEASED == 0 || attempt == ATTEMPTS {
                 // A late release, by a holder that did not see our claim, is not a claim.
-                return Err(claimant(found).map_or_else(|e| e, |by| ClaimError::Claimed { by }));
+                return Err(refused(found));
             }
             attempt += 1;
             // relaxed: the fence orders it before the next `find_start` (C1).
@@ -165,12 +161,25 @@ impl<'m> End<'m> {
     }
 }
 
-/// Decodes the claim in `value`.
-fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
-    Incarnation::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
-        word: ControlWord::Claim,
-        value,
-    }))
+/// Returns true if `incarnation` may claim an end whose claim is `value`, by the incarnation `by`.
+fn is_free(value: u32, by: Incarnation, incarnation: Incarnation) -> bool {
+    // An earlier incarnation of our partition is gone since ours began. A later one has evicted us,
+    // even if it has released the end.
+    let is_ours = by.partition() == incarnation.partition();
+    let is_released = value & RELEASED != 0;
+    incarnation.follows(by) || (is_released && (!is_ours || by == incarnation))
+}
+
+/// Returns the error for an end whose claim is `value`.
+#[cfg_attr(feature = "small", inline(never))]
+fn refused(value: u32) -> ClaimError {
+    match Incarnation::from_word(value) {
+        Some(by) => ClaimError::Claimed { by },
+        None => ClaimError::Corrupt(Corrupt {
+            word: ControlWord::Claim,
+            value,
+        }),
+    }
 }
 
 /// The claim of an end, on the holder's side.

@@ -48,7 +48,7 @@ pub struct Producer<'m> {
 }
 
 /// Where a record goes, and its stamp.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Place {
     /// Position of the padding before the record; equal to `position` if there is none.
     padding: u32,
@@ -203,19 +203,21 @@ impl<'m> Producer<'m> {
     }
 
     /// Finds a place at or after `tail`; the bytes up to `room` are free.
-    #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
+    #[inline(always)]
     pub(super) fn find(&mut self, len: usize, tail: u32, room: u32) -> Result<Place, PushError> {
         if !SMALL {
             if let Some(place) = self.place_at_tail(len, tail, room) {
                 return Ok(place);
             }
         }
-        self.search(len, tail)
+        let mut place = Place::default();
+        self.search(len, tail, &mut place)?;
+        Ok(place)
     }
 
+    /// As [`Producer::find`], for a record that does not fit before `room`; sets `place`.
     #[inline(never)]
-    fn search(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
+    fn search(&mut self, len: usize, tail: u32, place: &mut Place) -> Result<(), PushError> {
         let max = self.ring.max_record();
         if len > max {
             let max = max as u32; // At most half of 2^30.
@@ -238,7 +240,7 @@ impl<'m> Producer<'m> {
                 return Err(PushError::Full);
             }
         }
-        Ok(Place {
+        *place = Place {
             padding: tail,
             position,
             stamp: epoch::stamp(self.epoch, self.peer),
@@ -246,7 +248,8 @@ impl<'m> Producer<'m> {
                 true => position,
                 false => self.free_until(position, limit, stride(max)),
             },
-        })
+        };
+        Ok(())
     }
 
     /// Returns the position up to which the bytes from `position` are free and contiguous. The

@@ -52,6 +52,7 @@ impl Positions {
     }
 
     /// Checks R2. `tail` may lag by an eighth of the ring and one publication.
+    #[inline(always)]
     pub(super) fn check(self, ring: &Ring<'_>) -> Result<(), Corrupt> {
         let Self { tail, head } = self;
         let limit = ring.data.len() - RECORD_HEADER as u32; // R4
