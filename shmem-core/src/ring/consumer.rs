@@ -9,7 +9,7 @@ pub use self::state::{Consumer, DISCARDS};
 use memoffset::offset_of;
 
 use self::find::{Found, NotFound};
-use self::state::Expected;
+use self::state::Guess;
 use super::epoch::Acquired;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
@@ -17,7 +17,6 @@ use super::record::Record;
 use crate::claim::OnRestart;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::layout::RingControl;
-use crate::pace::Pace;
 use crate::primitive::Ordering::Relaxed;
 use crate::wait::Wait;
 
@@ -34,8 +33,7 @@ impl<'m> Consumer<'m> {
             ring,
             head: start.position,
             stored_head: start.stored.head,
-            expected: Expected::NONE,
-            pace: Pace::new(start.position),
+            guess: core::array::from_fn(|_| Guess::new(start.position)),
             peeked: start.position,
             epoch,
             peer,

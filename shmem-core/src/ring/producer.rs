@@ -305,6 +305,7 @@ impl<'m> Producer<'m> {
 
     /// Loads `head` and checks it.
     #[cold]
+    #[cfg_attr(feature = "small", inline(always))]
     fn load_head(&mut self) -> Result<(), PushError> {
         if let Some(error) = self.terminal {
             return Err(error);

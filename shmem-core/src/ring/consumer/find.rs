@@ -36,7 +36,8 @@ pub(super) enum NotFound {
 
 impl Consumer<'_> {
     /// Finds the next record to return.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
             Ok(found) => Ok(found),
@@ -46,6 +47,7 @@ impl Consumer<'_> {
 
     /// Handles restarts, records to discard, and an empty ring.
     #[cold]
+    #[cfg_attr(feature = "small", inline(always))]
     fn next_slow(&mut self, mut not_found: NotFound) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
             let restarted_by = match not_found {
@@ -120,7 +122,8 @@ impl Consumer<'_> {
     #[inline(always)]
     pub(super) fn find(&mut self, head: u32) -> Result<Found, NotFound> {
         let data = &self.ring.data;
-        let Expected { words, len, stride } = self.expected;
+        let guess = self.guess.first();
+        let Expected { words, len, stride } = guess.map_or(Expected::NONE, |guess| guess.expected);
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
             // Pairs with the store in `Producer::publish_header`: payload and next header are
@@ -149,13 +152,11 @@ impl Consumer<'_> {
         let (header, words) = loop {
             let (mut header, mut words) = self.header(position)?;
             let is_first = position == head;
-            if !SMALL
-                && header == Header::Nothing
-                && is_first
-                && self.pace.pause(head, self.expected.stride)
-            {
+            if !SMALL && header == Header::Nothing && is_first && self.pause(head) {
                 (header, words) = self.header(position)?;
-                self.pace.note_result(header != Header::Nothing);
+                if let Some(guess) = self.guess.first_mut() {
+                    guess.pace.note_result(header != Header::Nothing);
+                }
             }
             match header {
                 // R5: after padding, a record lies at the start of the data.
@@ -187,7 +188,7 @@ impl Consumer<'_> {
                 let ours = epoch::stamp(self.peer, self.epoch);
                 if !SMALL && words[1] == ours && peer == self.peer {
                     let (len, stride) = (found.len, stride(found.len()));
-                    self.expected = Expected { words, len, stride };
+                    self.expect(Expected { words, len, stride });
                 }
                 Ok(found)
             }
@@ -197,6 +198,13 @@ impl Consumer<'_> {
             (Some(_), _) => Err(NotFound::Empty),
             (None, _) => Err(NotFound::Terminal(self.fail(invalid_epoch(peer)))),
         }
+    }
+
+    /// Pauses if more records are likely soon; returns true if it paused.
+    #[inline(always)]
+    fn pause(&mut self, head: u32) -> bool {
+        let guess = self.guess.first_mut();
+        guess.is_some_and(|guess| guess.pace.pause(head, guess.expected.stride))
     }
 
     #[inline(always)]

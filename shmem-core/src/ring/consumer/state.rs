@@ -27,9 +27,8 @@ pub struct Consumer<'m> {
     pub(super) head: u32,
     /// The last `head` that we stored to memory; it lags.
     pub(super) stored_head: u32,
-    /// The header that the next record probably has.
-    pub(super) expected: Expected,
-    pub(super) pace: Pace,
+    /// Missing in small builds.
+    pub(super) guess: [Guess; !SMALL as usize],
     /// The end of the record that was peeked last; `head` if there is none.
     pub(super) peeked: u32,
     /// The epoch of our end.
@@ -43,6 +42,23 @@ pub struct Consumer<'m> {
     pub(super) terminal: Option<PopError>,
     pub(super) records: Sleeper<'m>,
     pub(super) space: Ringer<'m>,
+}
+
+/// What a consumer expects of its producer, so that it is faster if that is true.
+pub(super) struct Guess {
+    /// The header that the next record probably has.
+    pub(super) expected: Expected,
+    pub(super) pace: Pace,
+}
+
+impl Guess {
+    #[inline(always)]
+    pub(super) fn new(position: u32) -> Self {
+        Self {
+            expected: Expected::NONE,
+            pace: Pace::new(position),
+        }
+    }
 }
 
 /// The header of the last record that was for us. The next one is expected to have the same,
@@ -77,11 +93,17 @@ impl Consumer<'_> {
         Err(*self.terminal.get_or_insert(PopError::Evicted))
     }
 
+    /// Sets the header that the next record probably has.
+    #[inline(always)]
+    pub(super) fn expect(&mut self, expected: Expected) {
+        if let Some(guess) = self.guess.first_mut() {
+            guess.expected = expected;
+        }
+    }
+
     /// Forgets the expected header, so that the next record is decoded.
     pub(super) fn clear_expected(&mut self) {
-        if !SMALL {
-            self.expected = Expected::NONE;
-        }
+        self.expect(Expected::NONE);
     }
 
     /// Records permanently that the ring is corrupt, or that this end was taken over: the words
