@@ -4,7 +4,7 @@ use core::mem::size_of;
 
 use memoffset::offset_of;
 
-use shmem_core::mem::Word;
+use shmem_core::mem::{Block, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
@@ -128,13 +128,14 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.row_window(row).word(field)
+        self.row_block(row).word(field)
     }
 
-    /// Returns the window of a whole row, so that its bounds are checked once for all its words.
-    #[inline]
-    pub(crate) fn row_window(&self, row: usize) -> Window<'m> {
-        self.memory().part(self.row_at(row), size_of::<Row>())
+    /// Returns a whole row, so that its bounds are checked once for all its words.
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
+    pub(crate) fn row_block(&self, row: usize) -> Block<'m, Row> {
+        Block::at(self.memory(), self.row_at(row))
     }
 
     #[inline]

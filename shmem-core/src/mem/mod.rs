@@ -9,7 +9,7 @@ mod slots;
 mod window;
 mod word;
 
-pub(crate) use block::Block;
+pub use block::Block;
 pub(crate) use circular::CircularWindow;
 #[cfg(any(feature = "alloc", loom))]
 pub use heap::Heap;
