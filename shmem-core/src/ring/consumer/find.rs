@@ -149,24 +149,21 @@ impl Consumer<'_> {
             return Err(NotFound::Terminal(error));
         }
         let mut position = head;
-        let (header, words) = loop {
-            let (mut header, mut words) = self.header(position)?;
-            let is_first = position == head;
-            if !SMALL && header == Header::Nothing && is_first && self.pause(head) {
-                (header, words) = self.header(position)?;
-                if let Some(guess) = self.guess.first_mut() {
-                    guess.pace.note_result(header != Header::Nothing);
-                }
+        let (mut header, mut words) = self.header(position)?;
+        if !SMALL && header == Header::Nothing && self.pause(head) {
+            (header, words) = self.header(position)?;
+            if let Some(guess) = self.guess.first_mut() {
+                guess.pace.note_result(header != Header::Nothing);
             }
-            match header {
-                // R5: after padding, a record lies at the start of the data.
-                Header::Padding(padding) => position = position.wrapping_add(padding),
-                Header::Nothing if !is_first => {
-                    return Err(NotFound::Terminal(self.fail(Header::corrupt(0))))
-                }
-                _ => break (header, words),
+        }
+        if let Header::Padding(padding) = header {
+            // R5: after padding, a record lies at the start of the data.
+            position = head.wrapping_add(padding);
+            (header, words) = self.header(position)?;
+            if header == Header::Nothing {
+                return Err(NotFound::Terminal(self.fail(Header::corrupt(0))));
             }
-        };
+        }
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
         // record, `next_slow` loads it again.
         let peer = self.ring.producer_epoch().load(Relaxed);
