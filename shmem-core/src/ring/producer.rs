@@ -47,8 +47,9 @@ pub struct Producer<'m> {
     space: Sleeper<'m>,
 }
 
-/// Where a record goes, and its stamp.
+/// Where a record goes, and its stamp. Aligned, so that it is copied by words of eight bytes.
 #[derive(Clone, Copy, Default)]
+#[repr(align(8))]
 pub(super) struct Place {
     /// Position of the padding before the record; equal to `position` if there is none.
     padding: u32,
