@@ -68,17 +68,21 @@ where
     unsafe {
         open_in_place(handle, |own: *mut OnSession<T>| {
             let joined: &'static SessionState = get(session, Argument::Session)?;
-            make(
-                joined.session(),
-                &mut *addr_of_mut!((*own).inner).cast::<MaybeUninit<T>>(),
-            )?;
             // Relaxed: the caller orders opening a handle and leaving the session.
             joined.users.fetch_add(1, Relaxed);
-            addr_of_mut!((*own).user).write(SessionUser {
-                session,
-                incarnation: joined.session().incarnation(),
-            });
-            Ok(())
+            let made = make(
+                joined.session(),
+                &mut *addr_of_mut!((*own).inner).cast::<MaybeUninit<T>>(),
+            );
+            match made {
+                Ok(()) => addr_of_mut!((*own).user).write(SessionUser {
+                    session,
+                    incarnation: joined.session().incarnation(),
+                }),
+                // Release: as in `SessionUser::drop`.
+                Err(_) => drop(joined.users.fetch_sub(1, Release)),
+            }
+            made
         })
     }
 }
