@@ -50,6 +50,11 @@ impl Account {
         })
     }
 
+    /// Returns the user's directory.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// Returns the command that runs the login shell. A `-` before its name makes it read the
     /// profile.
     pub(crate) fn login_shell(&self) -> Command {

@@ -18,6 +18,7 @@
 //! | `console_input` | writes input to the console's terminal                     |
 //! | `pty`      | one pseudo-terminal                                             |
 //! | `exec`     | runs commands separately from the console                       |
+//! | `transfer` | copies files                                                    |
 //! | `account`  | the user, and the environment of its programs                   |
 //! | `children` | starts and reaps processes, including orphans                   |
 //! | `readings` | statistics from `/proc`                                         |
@@ -46,6 +47,7 @@ mod readings;
 mod search;
 mod service;
 mod signals;
+mod transfer;
 mod waker;
 
 use std::ffi::OsStr;

@@ -11,6 +11,8 @@
 //!   other threads to release the lock, at most [`MAX_WAIT`] each. The command loop uses only
 //!   these.
 //! - **O5** While KMON formats the region there is no ring, which counts as a full ring.
+//! - **O6** Data of a copy ([`Outlet::send`]) wait for space as long as the copy goes on. KMON limits
+//!   them, so that they do not fill its memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +29,8 @@ pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 const QUEUE_LIMIT: usize = 1024;
 /// How long a thread waits for space before it releases the lock.
 const MAX_WAIT: Duration = Duration::from_millis(2);
+/// Time between two attempts to send data to a KMON that is silent.
+const SILENT_WAIT: Duration = Duration::from_millis(100);
 /// Time in which a thread that was woken acquires the lock.
 const YIELD_TIME: Duration = Duration::from_micros(100);
 
@@ -91,12 +95,33 @@ impl Outlet {
     /// Sends output of `len` bytes, and waits or drops it according to O1.
     pub(crate) fn output(&self, event: &Event<'_>, len: usize) {
         while !self.offer(event, len) {
-            self.lock().wait_for_space();
-            // The lock is not fair: without a pause this thread would acquire it again before the
-            // thread that the release woke.
-            if self.contenders.load(Ordering::Relaxed) > 0 {
-                thread::sleep(YIELD_TIME);
+            self.wait_for_space(EventSender::wait_for_space);
+        }
+    }
+
+    /// Sends data of a copy, after waiting for space (O6). Returns false if `keep_on` returns false,
+    /// or if no event can be sent any more.
+    pub(crate) fn send(&self, event: &Event<'_>, keep_on: impl Fn() -> bool) -> bool {
+        while keep_on() {
+            let attempt = self.attempt(&mut self.lock(), event);
+            // A thread that posted while this one held the lock could not send.
+            self.flush();
+            match attempt {
+                Attempt::Sent => return true,
+                Attempt::Broken => return false,
+                Attempt::Full if self.is_peer_silent() => thread::sleep(SILENT_WAIT),
+                Attempt::Full => self.wait_for_space(EventSender::wait_for_copy_space),
             }
+        }
+        false
+    }
+
+    fn wait_for_space(&self, wait: impl FnOnce(&mut EventSender<'static>, Duration)) {
+        self.lock().wait_for_space(wait);
+        // The lock is not fair: without a pause this thread would acquire it again before the
+        // thread that the release woke.
+        if self.contenders.load(Ordering::Relaxed) > 0 {
+            thread::sleep(YIELD_TIME);
         }
     }
 
@@ -224,6 +249,7 @@ impl Outlet {
             let hello = Event::Hello {
                 version: VERSION,
                 incarnation: link.incarnation,
+                features: Event::COPIES_FILES,
             };
             let attempt = link.send(&hello);
             if attempt != Attempt::Sent {
@@ -273,9 +299,9 @@ impl Link {
         }
     }
 
-    fn wait_for_space(&mut self) {
+    fn wait_for_space(&mut self, wait: impl FnOnce(&mut EventSender<'static>, Duration)) {
         match &mut self.sender {
-            Some(sender) => sender.wait_for_space(MAX_WAIT),
+            Some(sender) => wait(sender, MAX_WAIT),
             None => thread::sleep(MAX_WAIT),
         }
     }

@@ -1,8 +1,8 @@
 //! The command loop: receives KMON's commands, sends the shell's output, and stores the heartbeat.
 //! Apart from commands, it waits only for the lock of the outlet.
 //!
-//! - **V1** A restarted KMON gets the greeting again, and the commands of its earlier incarnation
-//!   are killed, because no KMON waits for their results. The console's shell continues.
+//! - **V1** A restarted KMON gets the greeting again, and the commands and copies of its earlier
+//!   incarnation are ended, because no KMON waits for their results. The console's shell continues.
 //! - **V2** An evicted daemon sends nothing more, not even a goodbye.
 //! - **V3** When KMON formats the region again, the daemon attaches again and keeps its shell. It
 //!   drops all parts of the old region before that, because their memory may belong to the new one.
@@ -32,6 +32,7 @@ use crate::outlet::Outlet;
 use crate::pty::Size;
 use crate::readings::Publisher;
 use crate::signals::StopSignals;
+use crate::transfer::Transfers;
 
 /// The longest time between two heartbeats if KMON wakes this process: as long as KMON's limit (3
 /// s) allows, so that an idle machine sleeps. A signal may be noticed this late.
@@ -56,6 +57,7 @@ pub(crate) struct Service {
     console: Arc<Console>,
     input: ConsoleInput,
     execs: Arc<Execs>,
+    transfers: Arc<Transfers>,
     publisher: Arc<Publisher>,
     feeder: Arc<Feeder>,
     /// The period of the command line, which overrides KMON's setting.
@@ -100,10 +102,12 @@ impl Service {
         let children = Arc::new(Children::default());
         let console = Console::new(account.clone(), children.clone(), outlet.clone());
         let console = Arc::new(console.context("cannot make an event descriptor")?);
+        let transfers = Transfers::new(account.home().to_owned(), outlet.clone());
         let service = Self {
             attacher,
             stop,
             execs: Arc::new(Execs::new(account, children.clone(), outlet.clone())),
+            transfers: Arc::new(transfers),
             outlet,
             children,
             input: ConsoleInput::new(Arc::clone(&console)),
@@ -189,6 +193,7 @@ impl Service {
         self.feeder.stop();
         self.outlet.detach();
         self.execs.kill_all();
+        self.transfers.cancel_all();
         let Some(link) = self.attacher.attach(&self.stop, || Ok(()))? else {
             return Ok(None);
         };
@@ -205,6 +210,7 @@ impl Service {
 
     fn end(&self) {
         self.execs.kill_all();
+        self.transfers.cancel_all();
         self.console.hang_up();
     }
 
@@ -276,6 +282,7 @@ impl Service {
             console,
             input,
             execs,
+            transfers,
             halted,
             memory_test_until,
             ..
@@ -285,6 +292,7 @@ impl Service {
                 _ if *halted => {}
                 Received::Restarted => {
                     execs.kill_all(); // V1
+                    transfers.cancel_all();
                     *memory_test_until = Instant::now() + MEMORY_TEST_TIME;
                     outlet.greet();
                 }
@@ -300,6 +308,9 @@ impl Service {
                     execs.start(Request::new(stream, timeout_ms, &arguments));
                 }
                 Received::Message(Command::Kill { stream }) => execs.kill(stream),
+                Received::Message(Command::Transfer { stream, request }) => {
+                    transfers.take(stream, &request);
+                }
                 Received::Message(Command::QueryIdle { stream }) => {
                     let idle = input.is_settled() && console.is_idle();
                     outlet.post(Event::Idle { stream, idle });

@@ -31,6 +31,13 @@ impl Interrupt {
         self.0.store(false, Ordering::Relaxed);
     }
 
+    /// Waits for a `^C` in a task.
+    pub(crate) async fn wait(&self) {
+        while !self.is_set() {
+            tokio::time::sleep(Self::POLL_INTERVAL).await;
+        }
+    }
+
     /// Sleeps until `deadline`. Returns false if a `^C` came first.
     pub(crate) fn sleep_until(&self, deadline: Instant) -> bool {
         while !self.is_set() {

@@ -25,6 +25,7 @@
 //! | `instance`    | one instance: threads, state, output                     |
 //! | `notices`     | messages of the server that no request asked for         |
 //! | `rundir`      | the socket, and the files that one server leaves for the next |
+//! | `disklog`     | logs on disk                                             |
 //! | `backend`     | starts, watches and ends what an instance consists of    |
 //! | `embedded`    | instances that are processes of this machine             |
 //! | `kind`        | the kinds of instances and their settings                |
@@ -43,6 +44,7 @@ mod client;
 mod commands;
 mod config;
 mod console;
+mod disklog;
 mod embedded;
 mod front;
 mod instance;

@@ -1,17 +1,17 @@
 //! The server's messages that no request asked for.
 //!
-//! The newest ones are kept for clients. A separate thread prints them, so that the instances'
-//! threads never wait for the server's standard error.
+//! The newest ones are kept for clients, and all are added to KMON's own log on disk. A separate
+//! thread prints them, so that the instances' threads never wait for the server's standard error.
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::api::notice::Notice;
+use crate::disklog::{Noter, Stamp};
 
 /// How many notices are kept.
 const MAX_KEPT: usize = 1000;
@@ -23,6 +23,8 @@ pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
 pub(crate) struct Notices {
     queue: Mutex<Queue>,
     news: watch::Sender<()>,
+    /// KMON's own log.
+    log: OnceLock<Noter>,
 }
 
 struct Queue {
@@ -57,17 +59,26 @@ impl Notices {
         Arc::new(Self {
             queue: Mutex::new(queue),
             news: watch::Sender::new(()),
+            log: OnceLock::new(),
         })
+    }
+
+    /// Adds the following notices to `log`. Called once.
+    pub(crate) fn log_to(&self, log: Noter) {
+        // Nobody calls it again.
+        let _ = self.log.set(log);
     }
 
     /// Adds `line`.
     pub(crate) fn post(&self, line: String) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time_ms = time.map_or(0, |time| time.as_millis() as u64);
+        let time = Stamp::now();
+        if let Some(log) = self.log.get() {
+            log.note(&line);
+        }
         {
             let mut queue = self.lock();
             // The printing thread runs until the program ends.
-            let _ = queue.to_print.send(line.clone());
+            let _ = queue.to_print.send(format!("{} {line}", time.local_time()));
             queue.last += 1;
             let sequence = queue.last;
             if queue.kept.len() == MAX_KEPT {
@@ -75,7 +86,7 @@ impl Notices {
             }
             queue.kept.push_back(Notice {
                 sequence,
-                time_ms,
+                time_ms: time.millis(),
                 line,
             });
         }

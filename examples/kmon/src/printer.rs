@@ -1,12 +1,13 @@
 //! Prints the server's notices for an operator.
 //!
-//! A separate thread prints them, so that no other thread waits for a terminal. While a console
+//! Each is printed with its local time. A separate thread prints them, so that no other thread waits for a terminal. While a console
 //! uses the terminal, notices are held back until the operator returns to the prompt.
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::disklog::Stamp;
 use crate::notices::Printer;
 
 /// Accepts notices and prints them.
@@ -60,8 +61,14 @@ impl NoticePrinter {
         }))
     }
 
-    /// Prints `line`, now or when the operator returns to the prompt.
-    pub(crate) fn post(&self, line: String) {
+    /// Prints `line` with the time now.
+    pub(crate) fn post(&self, line: &str) {
+        self.post_at(Stamp::now(), line);
+    }
+
+    /// Prints `line` with its time, now or when the operator returns to the prompt.
+    pub(crate) fn post_at(&self, time: Stamp, line: &str) {
+        let line = format!("{} {line}", time.local_time());
         let mut queue = self.lock();
         match &mut queue.held {
             Some(held) if held.len() < Self::MAX_HELD => held.push(line),
@@ -113,15 +120,16 @@ mod tests {
         }));
         let within = |time| lines.recv_timeout(time).ok();
         let next = || within(Duration::from_secs(30));
-        notices.post("one".into());
-        assert_eq!(next().as_deref(), Some("one"));
+        notices.post("one");
+        let text = |line: Option<String>| line?.split_once(' ').map(|(_, text)| text.to_owned());
+        assert_eq!(text(next()).as_deref(), Some("one"));
         notices.hold();
-        notices.post("two".into());
-        notices.post("three".into());
+        notices.post("two");
+        notices.post("three");
         assert_eq!(within(Duration::from_millis(200)), None);
         notices.release();
         assert_eq!(
-            (next().as_deref(), next().as_deref()),
+            (text(next()).as_deref(), text(next()).as_deref()),
             (Some("two"), Some("three"))
         );
     }

@@ -13,6 +13,7 @@
 //! | `N.pid`      | the number of QEMU's process                             |
 //! | `N.door`     | the socket of the server of its doorbells                |
 //! | `N.door.log` | the log of that server                                   |
+//! | `logs/`      | logs with times (`disklog`), unless they are elsewhere   |
 //!
 //! - **R1** One server at a time holds the lock, and only that one uses the other files. The kernel
 //!   releases the lock when it ends, however it ends.
@@ -207,6 +208,11 @@ impl RunDir {
         self.path.join(format!("{number}.log"))
     }
 
+    /// Returns the directory for the logs of a KMON with a run directory of its own choice.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
     /// Returns the file of its kernel's log.
     pub(crate) fn kernel(&self, number: u8) -> PathBuf {
         self.path.join(format!("{number}.kernel"))
@@ -279,6 +285,14 @@ fn default_path() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(directory) if !directory.is_empty() => PathBuf::from(directory).join("kmon"),
         _ => format!("/tmp/kmon-{}", geteuid()).into(),
+    }
+}
+
+/// Returns this user's directory for files that outlive a reboot, if there is one.
+pub(crate) fn state_directory() -> Option<PathBuf> {
+    match std::env::var_os("XDG_STATE_HOME") {
+        Some(state) if !state.is_empty() => Some(state.into()),
+        _ => Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")),
     }
 }
 

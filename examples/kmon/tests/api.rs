@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Fed, Home, becomes_true, home, one_shot};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn connect(home: &Home) -> UnixStream {
     let stream = UnixStream::connect(home.run_dir().join("kmon.sock")).unwrap();
@@ -125,8 +126,66 @@ fn a_bad_request_gets_an_error_with_a_code() {
             400,
             "bad_request",
         ),
+        ("GET", "/v1/instances/9/lines", "", 404, "no_such_instance"),
+        (
+            "POST",
+            "/v1/instances/2/lines",
+            "",
+            405,
+            "method_not_allowed",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?grep=(",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?since=soon",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?last=100001",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?last=x",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?after=5",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/instances/2/lines?lines=5",
+            "",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET",
+            "/v1/notices/lines?kernel=true",
+            "",
+            400,
+            "bad_request",
+        ),
         ("GET", "/v1/instances/2/console", "", 400, "bad_request"),
         ("GET", "/v1/instances/2/exec", "", 400, "bad_request"),
+        ("GET", "/v1/instances/2/files", "", 400, "bad_request"),
         ("GET", "/v1/events", "", 400, "bad_request"),
     ] {
         let found = refusal(&home, method, path, body);
@@ -220,6 +279,189 @@ fn a_client_that_sends_slowly_or_vanishes_is_cut_off() {
         mark.exists(),
         "the command has continued without its client"
     );
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn readers_of_logs_are_bounded_and_one_that_reads_nothing_delays_nobody() {
+    let (home, mut kmon) = start();
+    kmon.send("kmconsole 2 --settle 0.1\nyes 0123456789 &\nkmexitconsole");
+    let follow = b"GET /v1/instances/2/lines?follow=true HTTP/1.1\r\nhost: kmon\r\n\r\n";
+    let mut readers: Vec<_> = (0..32)
+        .map(|_| {
+            let mut reader = connect(&home);
+            reader.write_all(follow).unwrap();
+            let mut status = [0; 12];
+            reader.read_exact(&mut status).unwrap();
+            assert_eq!(status, *b"HTTP/1.1 200");
+            reader
+        })
+        .collect();
+    let path = "/v1/instances/2/lines";
+    let refused = refusal(&home, "GET", path, "");
+    assert_eq!(refused, (503, "too_many".to_owned()));
+    let begun = Instant::now();
+    assert!(
+        kmon.ask("kmexec 2 -- echo unharmed")
+            .ends_with(b"unharmed\n")
+    );
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    // One that reads again gets whole lines, up to the newest.
+    let mut reader = readers.pop().unwrap();
+    let mut lines = std::io::BufReader::new(&mut reader);
+    let mut line = Vec::new();
+    for _ in 0..50_000 {
+        line.clear();
+        std::io::BufRead::read_until(&mut lines, b'\n', &mut line).unwrap();
+    }
+    drop(reader);
+    drop(readers);
+    let grep = ["log", "2", "--grep", "^0123456789$", "-n", "1"];
+    assert!(becomes_true(|| one_shot(&home, &grep).status.success()));
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn lines_of_a_log_arrive_while_they_are_printed() {
+    let (home, mut kmon) = start();
+    let mut reader = connect(&home);
+    reader
+        .write_all(
+            b"GET /v1/instances/part2/lines?follow=true&grep=%5Efollowed-2%24 HTTP/1.1\r\nhost: kmon\r\n\r\n",
+        )
+        .unwrap();
+    kmon.send("kmconsole 2\necho followed-$((1+1))\nkmexitconsole");
+    let mut answer = Vec::new();
+    let mut bytes = [0; 4096];
+    while !answer.ends_with(b"}\n\r\n") {
+        let len = reader.read(&mut bytes).unwrap();
+        assert!(len > 0);
+        answer.extend_from_slice(&bytes[..len]);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    let line = answer.lines().find(|line| line.starts_with('{')).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["text"], "followed-2");
+    let len = line["end"].as_u64().unwrap() - line["position"].as_u64().unwrap();
+    assert_eq!(len, "followed-2\r\n".len() as u64);
+    // The end of the server ends the answer as a whole.
+    assert_eq!(kmon.leave("quit"), Some(0));
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+}
+
+type Socket = tungstenite::WebSocket<UnixStream>;
+
+fn open_files(home: &Home) -> Socket {
+    let url = "ws://kmon/v1/instances/2/files";
+    tungstenite::client(url, connect(home)).unwrap().0
+}
+
+fn send(socket: &mut Socket, message: &Value) {
+    let text = tungstenite::Message::text(message.to_string());
+    socket.send(text).unwrap();
+}
+
+/// Returns the next message: a value, or the number of bytes.
+fn receive(socket: &mut Socket) -> Value {
+    match socket.read().unwrap() {
+        tungstenite::Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        tungstenite::Message::Binary(bytes) => bytes.len().into(),
+        other => Value::String(format!("{other:?}")),
+    }
+}
+
+#[test]
+fn files_are_copied_by_the_messages_of_the_documentation() {
+    let (home, kmon) = start();
+    let path = home.path().join("there");
+    let path = path.to_str().unwrap();
+    let mut socket = open_files(&home);
+    send(&mut socket, &json!({"status": {"path": path}}));
+    assert_eq!(receive(&mut socket)["failed"]["failure"], "not_found");
+    let content = vec![7_u8; 300_000];
+    let digest: String = Sha256::digest(&content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    send(
+        &mut socket,
+        &json!({"put": {"path": path, "size": 300_000, "mode": 0o600, "source": digest}}),
+    );
+    assert_eq!(receive(&mut socket)["held"]["offset"], 0);
+    send(
+        &mut socket,
+        &json!({"start": {"offset": 0, "digest": digest}}),
+    );
+    for piece in content.chunks(60_000) {
+        let piece = tungstenite::Message::binary(piece.to_vec());
+        socket.send(piece).unwrap();
+    }
+    send(&mut socket, &json!({"finish": {"digest": digest}}));
+    for taken in 1..=5 {
+        assert_eq!(receive(&mut socket), json!({"taken": taken * 60_000}));
+    }
+    assert_eq!(receive(&mut socket), json!({"done": true}));
+    assert_eq!(std::fs::read(path).unwrap(), content);
+    send(&mut socket, &json!({"get": {"path": path}}));
+    assert_eq!(receive(&mut socket)["status"]["size"], 300_000);
+    // Nobody has bytes with this digest.
+    send(
+        &mut socket,
+        &json!({"start": {"offset": 5, "digest": digest}}),
+    );
+    assert_eq!(receive(&mut socket), json!({"started": 0}));
+    let mut len = 0;
+    let end = loop {
+        match receive(&mut socket) {
+            Value::Number(bytes) => len += bytes.as_u64().unwrap(),
+            end => break end,
+        }
+    };
+    assert_eq!((len, &end["end"]["digest"]), (300_000, &digest.into()));
+    assert_eq!(receive(&mut socket), json!({"done": true}));
+    drop(socket);
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn a_wrong_message_about_files_ends_the_socket_with_an_error() {
+    let (home, mut kmon) = start();
+    for wrong in [
+        "{",
+        "{\"status\": 1}",
+        "{\"statu\": {\"path\": \"/\"}}",
+        "{\"status\": {\"path\": \"/\", \"more\": 1}}",
+        "{\"finish\": {\"digest\": \"00\"}}",
+        "{\"start\": {\"offset\": 0, \"digest\": \"Z\"}}",
+    ] {
+        let mut socket = open_files(&home);
+        socket.send(tungstenite::Message::text(wrong)).unwrap();
+        let answer = receive(&mut socket);
+        assert_eq!(answer["error"]["code"], "bad_request", "{wrong}: {answer}");
+        assert!(socket.read().is_ok_and(|message| message.is_close()));
+    }
+    // Bytes of no copy, and a client that vanishes in the middle of one.
+    let mut socket = open_files(&home);
+    let bytes = tungstenite::Message::binary(vec![0; 10]);
+    socket.send(bytes).unwrap();
+    assert_eq!(receive(&mut socket)["error"]["code"], "bad_request");
+    let path = home.path().join("there").display().to_string();
+    let source = "00".repeat(32);
+    let put = json!({"put": {"path": path, "size": 100, "mode": 0o600, "source": source}});
+    let mut socket = open_files(&home);
+    send(&mut socket, &put);
+    assert_eq!(receive(&mut socket)["held"]["offset"], 0);
+    drop(socket);
+    // The name is free again.
+    let begun = becomes_true(|| {
+        let mut socket = open_files(&home);
+        send(&mut socket, &put);
+        receive(&mut socket)["held"]["offset"] == 0
+    });
+    assert!(begun);
+    assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");
     assert_eq!(kmon.leave("quit"), Some(0));
 }
 

@@ -6,6 +6,8 @@
 //! | module      | one purpose                                              |
 //! |-------------|----------------------------------------------------------|
 //! | [`message`] | the records of the command and the result ring           |
+//! | [`transfer`]| those of them that copy files                            |
+//! | [`file`]    | reads and writes a file that is copied                   |
 //! | [`kernel`]  | the records of the log ring                              |
 //! | [`stats`]   | the statistics that an instance publishes                |
 //! | [`settings`]| the settings that KMON gives an instance                 |
@@ -13,11 +15,13 @@
 
 #[cfg(test)]
 mod c_header;
+pub mod file;
 pub mod kernel;
 pub mod link;
 pub mod message;
 pub mod settings;
 pub mod stats;
+pub mod transfer;
 mod wire;
 
 pub use kernel::KernelLine;

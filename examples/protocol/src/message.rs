@@ -2,8 +2,8 @@
 //!
 //! Every record starts with eight bytes, little-endian: `kind: u16`, `incarnation: u16`, `stream:
 //! u32`; the body follows. `incarnation` is the low half of the number of the instance's
-//! incarnation that a command is for; it is zero in an event. `stream` identifies an `exec` and is
-//! zero for the console. Decoding an unknown kind or an invalid body returns [`Malformed`]; both
+//! incarnation that a command is for; it is zero in an event. `stream` identifies an `exec` or a copy
+//! and is zero for the console. Decoding an unknown kind or an invalid body returns [`Malformed`]; both
 //! ends skip such a record.
 
 use std::mem::offset_of;
@@ -11,6 +11,8 @@ use std::mem::offset_of;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::transfer::{Report, Request};
+pub(crate) use crate::wire::EVENT_BODY;
 pub use crate::wire::Malformed;
 use crate::wire::{Reader, put_text};
 
@@ -22,9 +24,6 @@ struct Header {
     incarnation: U16,
     stream: U32,
 }
-
-/// Length of the longest body of an event that carries bytes.
-pub(crate) const EVENT_BODY: usize = 16 << 10;
 
 /// Length of the header before a record's body.
 pub const HEADER_LEN: usize = size_of::<Header>();
@@ -67,6 +66,8 @@ pub enum Command<'a> {
     QueryIdle { stream: u32 },
     /// End the shell and the daemon.
     Halt,
+    /// Copy a file; see [`transfer`](crate::transfer).
+    Transfer { stream: u32, request: Request<'a> },
 }
 
 impl<'a> Command<'a> {
@@ -104,6 +105,10 @@ impl<'a> Command<'a> {
             Self::Kill { stream } => start(out, Self::KILL, *stream),
             Self::QueryIdle { stream } => start(out, Self::QUERY_IDLE, *stream),
             Self::Halt => start(out, Self::HALT, 0),
+            Self::Transfer { stream, request } => {
+                start(out, request.kind(), *stream);
+                request.encode_body(out);
+            }
         }
         let at = offset_of!(Header, incarnation);
         out[at..at + 2].copy_from_slice(&(incarnation as u16).to_le_bytes());
@@ -145,6 +150,10 @@ impl<'a> Command<'a> {
             Self::KILL => Ok(Self::Kill { stream }),
             Self::QUERY_IDLE => Ok(Self::QueryIdle { stream }),
             Self::HALT => Ok(Self::Halt),
+            Request::FIRST..=Request::LAST => Ok(Self::Transfer {
+                stream,
+                request: Request::decode_body(kind, body)?,
+            }),
             _ => Err(Malformed {
                 what: "command",
                 at: 0,
@@ -170,8 +179,13 @@ pub enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The greeting: the daemon runs as incarnation number `incarnation`. It is the first event of
-    /// each incarnation, and is repeated for each new incarnation of KMON.
-    Hello { version: u16, incarnation: u32 },
+    /// each incarnation, and is repeated for each new incarnation of KMON. `features` has a bit for
+    /// each thing that some daemons of this version cannot do, as [`Event::COPIES_FILES`].
+    Hello {
+        version: u16,
+        incarnation: u32,
+        features: u32,
+    },
     /// Output of the console's terminal.
     Output(&'a [u8]),
     /// Standard output of an `Exec`.
@@ -193,6 +207,8 @@ pub enum Event<'a> {
     Discarded { commands: u32 },
     /// The daemon is about to end.
     Goodbye,
+    /// News of a copy; see [`transfer`](crate::transfer).
+    Transfer { stream: u32, report: Report<'a> },
 }
 
 impl<'a> Event<'a> {
@@ -207,6 +223,9 @@ impl<'a> Event<'a> {
     pub(crate) const GOODBYE: u16 = 9;
     pub(crate) const DISCARDED: u16 = 10;
 
+    /// In [`Event::Hello`]: the daemon accepts [`Command::Transfer`].
+    pub const COPIES_FILES: u32 = 1;
+
     pub(crate) const EXITED: u32 = 0;
     pub(crate) const SIGNALLED: u32 = 1;
     pub(crate) const TIMED_OUT: u32 = 2;
@@ -218,10 +237,12 @@ impl<'a> Event<'a> {
             Self::Hello {
                 version,
                 incarnation,
+                features,
             } => {
                 start(out, Self::HELLO, 0);
                 out.extend_from_slice(&version.to_le_bytes());
                 out.extend_from_slice(&incarnation.to_le_bytes());
+                out.extend_from_slice(&features.to_le_bytes());
             }
             Self::Output(bytes) => {
                 start(out, Self::OUTPUT, 0);
@@ -256,6 +277,10 @@ impl<'a> Event<'a> {
                 out.extend_from_slice(&commands.to_le_bytes());
             }
             Self::Goodbye => start(out, Self::GOODBYE, 0),
+            Self::Transfer { stream, report } => {
+                start(out, report.kind(), *stream);
+                report.encode_body(out);
+            }
         }
     }
 
@@ -269,8 +294,9 @@ impl<'a> Event<'a> {
         match header.kind.get() {
             Self::HELLO => Ok(Self::Hello {
                 version: body.u16()?,
-                // Another version may send less.
+                // Another version may send less, and other daemons of this version.
                 incarnation: body.u32().unwrap_or(0),
+                features: body.u32().unwrap_or(0),
             }),
             Self::OUTPUT => Ok(Self::Output(output(body)?)),
             Self::STDOUT => Ok(Self::Stdout {
@@ -297,6 +323,10 @@ impl<'a> Event<'a> {
                 commands: body.u32()?,
             }),
             Self::GOODBYE => Ok(Self::Goodbye),
+            kind @ Report::FIRST..=Report::LAST => Ok(Self::Transfer {
+                stream,
+                report: Report::decode_body(kind, body)?,
+            }),
             _ => Err(Malformed {
                 what: "event",
                 at: 0,
@@ -374,6 +404,7 @@ mod tests {
             Event::Hello {
                 version: 2,
                 incarnation: 3,
+                features: 1,
             },
             Event::Output(&[0xff; 3]),
             Event::Stdout {

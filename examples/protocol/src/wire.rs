@@ -2,6 +2,11 @@
 
 use core::fmt;
 
+/// Length of the longest body of a command that carries bytes.
+pub(crate) const COMMAND_BODY: usize = 4 << 10;
+/// Length of the longest body of an event that carries bytes.
+pub(crate) const EVENT_BODY: usize = 16 << 10;
+
 /// Bytes that do not follow the protocol, and their position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
@@ -83,7 +88,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    /// Returns true if nothing is left.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)

@@ -3,6 +3,7 @@
 mod console;
 mod deaths;
 mod exec;
+mod files;
 mod kernel;
 mod lifecycle;
 mod monitor;

@@ -14,6 +14,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
 
 use crate::POLLS;
+use crate::files::Copied;
 
 /// A time-out for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +48,7 @@ pub(crate) struct Seen {
     pub(crate) idle: Vec<(u32, bool)>,
     pub(crate) restarts: Vec<i32>,
     pub(crate) dropped: u64,
+    pub(crate) copies: HashMap<u32, Copied>,
 }
 
 impl Seen {
@@ -66,6 +68,9 @@ impl Seen {
             Event::ShellRestarted { status } => self.restarts.push(status),
             Event::Dropped { bytes } => self.dropped = bytes,
             Event::Discarded { commands } => self.discarded += commands,
+            Event::Transfer { stream, report } => {
+                self.copies.entry(stream).or_default().note(report);
+            }
         }
     }
 
@@ -328,9 +333,25 @@ pub(crate) fn guestd<A: AsRef<OsStr>>(
         .args(POLLS.then_some("--poll"))
         .args(arguments)
         .stdin(Stdio::null());
+    inherit(&mut program, memory);
+    program
+}
+
+/// Returns the command that runs `program` through a shell `script`, with `memory`.
+pub(crate) fn through_shell(script: &str, program: &Program, memory: &'static Mapping) -> Program {
+    let mut shell = Program::new("sh");
+    shell
+        .args(["-c", script])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .stdin(Stdio::null());
+    inherit(&mut shell, memory);
+    shell
+}
+
+fn inherit(program: &mut Program, memory: &'static Mapping) {
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { program.pre_exec(move || Ok(fcntl_setfd(memory.as_fd(), FdFlags::empty())?)) };
-    program
 }
 
 fn waiting() -> Waiting {

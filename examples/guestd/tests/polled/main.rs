@@ -8,6 +8,8 @@ mod console;
 mod deaths;
 #[path = "../daemon/exec.rs"]
 mod exec;
+#[path = "../daemon/files.rs"]
+mod files;
 #[path = "../daemon/kernel.rs"]
 mod kernel;
 #[path = "../daemon/lifecycle.rs"]

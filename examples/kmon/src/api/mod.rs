@@ -4,16 +4,20 @@
 //! |---------------|-------------------------------------------------|
 //! | [`fault`]     | why a request failed                            |
 //! | [`instances`] | the instances, and requests to change them      |
+//! | [`lines`]     | lines of the logs on disk                       |
 //! | [`reading`]   | statistics of instances                         |
 //! | [`system`]    | the machine of the server                       |
 //! | [`console`]   | the messages of a console                       |
 //! | [`exec`]      | the messages of a command                       |
+//! | [`files`]     | the messages of copies of files                 |
 //! | [`notice`]    | notices and changes of states                   |
 
 pub(crate) mod console;
 pub(crate) mod exec;
 pub(crate) mod fault;
+pub(crate) mod files;
 pub(crate) mod instances;
+pub(crate) mod lines;
 pub(crate) mod notice;
 pub(crate) mod reading;
 pub(crate) mod system;

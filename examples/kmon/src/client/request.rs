@@ -8,22 +8,31 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
 
+use super::lines::Lines;
 use super::starter;
-use crate::api::fault::Failure;
+use crate::api::fault::{Code, Failure, Fault};
 use crate::api::{Done, Fate, Shutdown};
 use crate::interrupt::Interrupt;
 use crate::rundir::socket_in;
+
+const BROKEN: &str = "the connection to the server broke; kmlist shows the state";
+/// How long a client waits for the next server, and for its instance there.
+const RECONNECT: Duration = Duration::from_secs(30);
+/// How long it waits for a server that a service manager may start again.
+const CLEAN_RESTART: Duration = Duration::from_secs(3);
 
 /// No server runs, and none is started again.
 #[derive(Debug)]
@@ -149,6 +158,15 @@ impl Client {
         })
     }
 
+    /// Returns the lines of a log on disk at `path`.
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<Lines> {
+        let runtime = runtime()?;
+        let answer = self.unless_interrupted(self.send(Method::GET, path, None));
+        let answer = runtime.block_on(answer)?;
+        let is_written = !answer.headers().contains_key("kmon-unwritten");
+        Ok(Lines::new(runtime, answer.into_body(), is_written))
+    }
+
     /// Sends a request. Returns the answer if the request has succeeded.
     ///
     /// # Errors
@@ -159,38 +177,74 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> anyhow::Result<Response<Bytes>> {
+        runtime()?.block_on(self.unless_interrupted(async {
+            let (head, body) = self.send(method, path, body).await?.into_parts();
+            Ok(Response::from_parts(head, collect(body).await?))
+        }))
+    }
+
+    /// Sends a request. Returns the answer, without its body, if the request has succeeded.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Response<Incoming>> {
         let stream = self.connect()?;
         stream.set_nonblocking(true)?;
-        let body = body.unwrap_or_default();
+        let stream = tokio::net::UnixStream::from_std(stream)?;
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, "kmon")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let answer = runtime.block_on(async {
-            tokio::select! {
-                answer = exchange(stream, request) => answer,
-                () = self.interrupted() => bail!("interrupted"),
-            }
-        })?;
-        if answer.status().is_success() {
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.context(BROKEN)?;
+        let status = answer.status();
+        if status.is_success() {
             return Ok(answer);
         }
-        let failure: Result<Failure, _> = serde_json::from_slice(answer.body());
+        let failure: Result<Failure, _> =
+            serde_json::from_slice(&collect(answer.into_body()).await?);
         match failure {
             Ok(failure) => Err(failure.error.into()),
-            Err(_) => bail!("the server refused the request ({})", answer.status()),
+            Err(_) => bail!("the server refused the request ({status})"),
         }
     }
 
-    async fn interrupted(&self) {
-        while !self.interrupt.is_set() {
-            tokio::time::sleep(Interrupt::POLL_INTERVAL).await;
+    /// Waits for `work`, or until `^C` was pressed.
+    async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.interrupt.wait() => bail!("interrupted"),
         }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+async fn collect(body: Incoming) -> anyhow::Result<Bytes> {
+    Ok(body.collect().await.context(BROKEN)?.to_bytes())
+}
+
+/// Returns how long to try to reach the next server after `error`.
+pub(crate) fn patience(error: &anyhow::Error) -> Duration {
+    if error.is::<NoServer>() {
+        return CLEAN_RESTART;
+    }
+    match error.downcast_ref::<Fault>().map(|fault| fault.code) {
+        // A server that has just started is still looking for its instances.
+        None | Some(Code::NotRunning | Code::NoSuchInstance | Code::ConsoleInUse) => RECONNECT,
+        Some(_) => Duration::ZERO,
     }
 }
 
@@ -200,20 +254,6 @@ fn is_without_server(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
-}
-
-async fn exchange(
-    stream: UnixStream,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<Response<Bytes>> {
-    let stream = tokio::net::UnixStream::from_std(stream)?;
-    let broken = "the connection to the server broke; kmlist shows the state";
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let answer = sender.send_request(request).await.context(broken)?;
-    let (head, body) = answer.into_parts();
-    let body = body.collect().await.context(broken)?.to_bytes();
-    Ok(Response::from_parts(head, body))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {

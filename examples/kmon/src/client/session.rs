@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::request::Client;
 use super::socket::{Received, Socket};
 use crate::api::notice::{Event, Notice, Notices};
+use crate::disklog::Stamp;
 use crate::printer::NoticePrinter;
 
 /// How long one wait for an event lasts.
@@ -65,7 +66,7 @@ impl Followed {
                     Ok(socket) => break socket,
                     Err(error) if !std::mem::replace(&mut is_reported, true) => {
                         self.printer
-                            .post(format!("the server has ended: {error:#}"));
+                            .post(&format!("the server has ended: {error:#}"));
                     }
                     Err(_) => {}
                 }
@@ -73,7 +74,7 @@ impl Followed {
             };
             is_reported = false;
             self.printer
-                .post("the server had ended; continuing with another one".into());
+                .post("the server had ended; continuing with another one");
         }
     }
 
@@ -90,7 +91,8 @@ impl Followed {
     fn show(&self, notice: Notice) {
         let before = self.last.fetch_max(notice.sequence, Ordering::Relaxed);
         if before < notice.sequence {
-            self.printer.post(notice.line);
+            let time = i64::try_from(notice.time_ms).unwrap_or(i64::MAX);
+            self.printer.post_at(Stamp::from_millis(time), &notice.line);
         }
     }
 

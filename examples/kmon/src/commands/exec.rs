@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
-use super::line::ExecArgs;
+use super::arguments::ExecArgs;
 use super::print::print_json;
 use super::session::Session;
 use crate::api::exec::{Ended, Last, Request, STDERR, Stop};

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use anyhow::anyhow;
 
-use super::line::{self, HelpArgs};
+use super::arguments::HelpArgs;
+use super::line;
 use super::print::print;
 use crate::text;
 

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
 
 use anyhow::{anyhow, bail};
 
+use super::arguments::Command;
 use crate::cli::one_line;
-use crate::config::InstanceName;
-use crate::{monitor, text};
+use crate::text;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -20,197 +20,6 @@ use crate::{monitor, text};
 struct Line {
     #[command(subcommand)]
     command: Command,
-}
-
-/// One command; its doc comments are its help text.
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Show the commands, or one command's arguments
-    Help(HelpArgs),
-    /// List the instances
-    Kmlist(JsonArgs),
-    /// Show this machine's processors, memory and network interfaces
-    Kmsysinfo(JsonArgs),
-    /// Enter the console of an instance; kmexitconsole or the escape key leaves it
-    Kmconsole(ConsoleArgs),
-    /// Leave a console; typed on a line of its own inside the console
-    Kmexitconsole,
-    /// Show network, memory and processor of every instance, repeatedly until ^C
-    Kmmonitorall(MonitorArgs),
-    /// Run one command in an instance, print its output, and fail if it fails
-    Kmexec(ExecArgs),
-    /// Start a new instance, or start a halted one again
-    Kmload(LoadArgs),
-    /// End an instance
-    Kmhalt(HaltArgs),
-    /// Kill an instance and start it again with a new region
-    Kmreset(ResetArgs),
-    /// Pause an instance's machine
-    Kmpause(InstanceArgs),
-    /// Continue a paused instance
-    Kmresume(InstanceArgs),
-    /// Remove a halted instance with its output; its number can be used again
-    Kmrm(InstanceArgs),
-    /// Print an instance's unseen output; it remains unseen
-    Kmlog(LogArgs),
-    /// Print unseen and new output of several instances, until ^C
-    Kmwatch(WatchArgs),
-    /// Leave the prompt; asks whether running instances are ended, too
-    #[command(visible_alias = "exit")]
-    Quit(QuitArgs),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct HelpArgs {
-    /// The command to explain
-    pub(super) command: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct JsonArgs {
-    /// Print one line of JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct InstanceArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct ConsoleArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Watch without typing
-    #[arg(long)]
-    pub(super) view: bool,
-    /// Take the console from the client that types in it
-    #[arg(long, conflicts_with = "view")]
-    pub(super) force: bool,
-    /// Show all output that is kept first
-    #[arg(long)]
-    pub(super) scrollback: bool,
-    /// In a script: seconds to wait for each line's command to end
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(super) settle: f64,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct MonitorArgs {
-    /// Seconds between two readings
-    #[arg(short, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
-    pub(super) delay: f64,
-    /// Number of readings [default: until ^C]
-    #[arg(short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) count: Option<u32>,
-    /// Print one line of JSON per reading
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct ExecArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Kill the command after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(super) timeout: Option<f64>,
-    /// Print one line of JSON that contains the output
-    #[arg(long)]
-    pub(super) json: bool,
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
-    pub(super) command: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct LoadArgs {
-    /// The number of a halted instance [default: start a new instance]
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: Option<u8>,
-    /// The instance's name
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    pub(super) name: Option<String>,
-    /// Show the kernel's log until the instance runs, without a time limit
-    #[arg(long)]
-    pub(super) watch: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct ResetArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Show the kernel's log until the instance runs, without a time limit
-    #[arg(long)]
-    pub(super) watch: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct HaltArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Kill it without asking it first
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct LogArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Print all output that is kept, not only unseen output
-    #[arg(long)]
-    pub(super) all: bool,
-    /// Print the log of its kernel, in the format of dmesg
-    #[arg(long)]
-    pub(super) kernel: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct WatchArgs {
-    /// The instances' numbers
-    #[arg(value_name = "N", required = true, value_parser = number)]
-    pub(super) instances: Vec<u8>,
-    /// End after this many seconds
-    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
-    pub(super) time: Option<f64>,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct QuitArgs {
-    /// End all instances and the server, without asking
-    #[arg(long)]
-    pub(super) all: bool,
-    /// Leave the instances and the server running, without asking
-    #[arg(long, conflicts_with = "all")]
-    pub(super) keep: bool,
-}
-
-fn number(text: &str) -> Result<u8, String> {
-    match text.parse() {
-        Ok(number) if number >= monitor::FIRST => Ok(number),
-        Ok(1) => Err("1 is KMON itself; instances count from 2".into()),
-        _ => Err("not an instance number; kmlist lists them".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.05..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected seconds from 0.05 to 86400".into()),
-    }
-}
-
-fn name(text: &str) -> Result<String, String> {
-    InstanceName::try_from(text.to_owned()).map(|name| name.0)
 }
 
 /// A command line that cannot be parsed.
@@ -406,6 +215,9 @@ mod tests {
         assert!(error("kmlist --jsn").contains("--json"));
         assert!(error("kmexec 2").contains("COMMAND"));
         assert!(error("kmexec 2 -- 'x").contains("quote"));
+        assert!(error("kmlog 2 --since soon").contains("expected a duration"));
+        assert!(error("kmlog 2 --grep '('").contains("not a regular expression"));
+        assert!(error("kmlog 2 --lines 100001").contains("--lines"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::line::JsonArgs;
+use super::arguments::JsonArgs;
 use super::print::{print, print_json};
 use super::session::Session;
 use crate::api::instances::{List, Row};

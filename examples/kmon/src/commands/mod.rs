@@ -3,18 +3,25 @@
 //! | module       | commands                                     |
 //! |--------------|----------------------------------------------|
 //! | [`line`]     | parses a command line                        |
+//! | [`arguments`] | the commands and their arguments            |
 //! | [`help`]     | `help`                                       |
 //! | [`list`]     | `kmlist`                                     |
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
+//! | [`files`]    | `kmput`, `kmget`                             |
 //! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`, `kmrm` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
+//! | [`disklog`]  | `kmlog` with options for the log on disk     |
+//! | [`reading`]  | the lines that it prints                     |
 //!
 //! A command prints its result on standard output. It returns its failure as an error, which the
 //! caller shows in one line.
 
+mod arguments;
+mod disklog;
 mod exec;
+mod files;
 mod help;
 mod line;
 mod list;
@@ -23,6 +30,7 @@ mod output;
 mod power;
 mod print;
 mod rates;
+mod reading;
 mod session;
 mod sysinfo;
 
@@ -33,7 +41,8 @@ use anyhow::{Context, bail};
 use crate::api::console::{Mode, Start};
 use crate::console::{self, Wanted};
 use crate::script::Front;
-use line::{Command, ConsoleArgs, Parsed};
+use arguments::{Command, ConsoleArgs};
+use line::Parsed;
 use print::print;
 
 pub(crate) use exec::CommandFailed;
@@ -104,6 +113,8 @@ impl Session {
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
             Command::Kmexec(args) => exec::run(self, args)?,
+            Command::Kmput(args) => files::put(self, &args)?,
+            Command::Kmget(args) => files::get(self, &args)?,
             Command::Kmload(args) => power::load(self, args)?,
             Command::Kmhalt(args) => power::halt(self, &args)?,
             Command::Kmreset(args) => power::reset(self, &args)?,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::line::MonitorArgs;
+use super::arguments::MonitorArgs;
 use super::print::{print, print_json};
 use super::rates::{InterfaceRates, cpu_percent, interface_rates, interval, two_digits};
 use super::session::Session;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::line::{LogArgs, WatchArgs};
+use super::arguments::{LogArgs, WatchArgs};
 use super::print::print;
 use super::session::Session;
 use crate::api::Done;
@@ -20,6 +20,9 @@ use crate::{terminal, text};
 const MAX_LINE: usize = 16 * 1024;
 
 pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
+    if args.disk.is_selected() || args.instance == kmon_protocol::MONITOR {
+        return super::disklog::run(session, args);
+    }
     let query = format!("all={}&kernel={}", args.all, args.kernel);
     let mut part = session.client.log(args.instance, &query)?;
     let dropped = part.dropped;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::line::{HaltArgs, InstanceArgs, LoadArgs, ResetArgs};
+use super::arguments::{HaltArgs, InstanceArgs, LoadArgs, ResetArgs};
 use super::output::show_kernel;
 use super::print::print;
 use super::session::Session;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::line::JsonArgs;
+use super::arguments::JsonArgs;
 use super::print::{print, print_json};
 use super::session::Session;
 use crate::api::system::SystemInfo;

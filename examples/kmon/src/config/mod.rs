@@ -20,7 +20,7 @@ use toml::Spanned;
 pub(crate) use instance::InstanceConfig;
 use instance::RawInstance;
 use source::Source;
-use values::{LogBytes, Period};
+use values::{FileCount, FileSize, LogBytes, Period};
 
 pub(crate) use values::{Escape, InstanceName};
 
@@ -39,6 +39,7 @@ pub(crate) struct Config {
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
     pub(crate) access: AccessConfig,
+    pub(crate) logs: LogsConfig,
     pub(crate) instances: Vec<InstanceConfig>,
 }
 
@@ -51,6 +52,18 @@ pub(crate) struct AccessConfig {
     pub(crate) administer: Vec<String>,
 }
 
+/// `[logs]`: the logs on disk.
+#[derive(Debug, Default)]
+pub(crate) struct LogsConfig {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) directory: Option<PathBuf>,
+    /// Bytes of a file.
+    pub(crate) size: Option<u64>,
+    /// Files of a log.
+    pub(crate) count: Option<u64>,
+    pub(crate) compress: Option<bool>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawConfig {
@@ -58,6 +71,8 @@ struct RawConfig {
     kmon: RawKmon,
     #[serde(default)]
     access: AccessConfig,
+    #[serde(default)]
+    logs: RawLogs,
     #[serde(default, rename = "instance")]
     instances: Vec<RawInstance>,
 }
@@ -72,6 +87,37 @@ struct RawKmon {
     log_bytes: Option<LogBytes>,
     kernel_log_bytes: Option<LogBytes>,
     shell: Option<Spanned<PathBuf>>,
+}
+
+/// `[logs]`, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLogs {
+    enabled: Option<bool>,
+    directory: Option<PathBuf>,
+    size: Option<FileSize>,
+    count: Option<FileCount>,
+    compress: Option<Spanned<bool>>,
+}
+
+impl RawLogs {
+    fn check(self, source: &Source) -> anyhow::Result<LogsConfig> {
+        let count = self.count.map(|count| count.0);
+        if let Some(compress) = &self.compress
+            && *compress.get_ref()
+            && count.is_some_and(|count| count < 3)
+        {
+            let what = "needs count = 3 or more: one file is being written, one compressed";
+            return Err(source.error(compress.span(), what));
+        }
+        Ok(LogsConfig {
+            enabled: self.enabled,
+            directory: self.directory.map(|path| source.path(&path)),
+            size: self.size.map(|size| size.0),
+            count,
+            compress: self.compress.map(Spanned::into_inner),
+        })
+    }
 }
 
 impl Config {
@@ -112,6 +158,7 @@ impl Config {
             log_bytes: raw.kmon.log_bytes.map(|bytes| bytes.0),
             kernel_log_bytes: raw.kmon.kernel_log_bytes.map(|bytes| bytes.0),
             access: raw.access,
+            logs: raw.logs.check(source)?,
             instances: instances.collect::<Result<_, _>>()?,
             shell,
         })

@@ -199,3 +199,30 @@ fn values_out_of_range_are_refused() {
         "kmon.toml:2: key kind: unknown variant `cell`; expected",
     );
 }
+
+#[test]
+fn logs_have_a_directory_a_size_and_a_count() {
+    let logs = parse("[logs]\ndirectory = 'here'\nsize = '64K'\ncount = 3\ncompress = true\n");
+    let logs = logs.unwrap().logs;
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("here");
+    assert_eq!(
+        (logs.directory, logs.size, logs.count),
+        (Some(here), Some(65536), Some(3))
+    );
+    for size in ["63K", "1", "M", "17G", "1m", "-1M", "99999999999999999999G"] {
+        let expected = format!("kmon.toml:2: key size: `{size}` is not the size of a log's file");
+        assert_refused(&format!("[logs]\nsize = '{size}'\n"), &expected);
+    }
+    assert_refused(
+        "[logs]\ncount = 1\n",
+        "kmon.toml:2: key count: 1 is out of range; expected",
+    );
+    assert_refused(
+        "[logs]\ncount = 2\ncompress = true\n",
+        "kmon.toml:3: key compress: needs count = 3 or more",
+    );
+    assert_refused(
+        "[logs]\nsizes = 1\n",
+        "kmon.toml:2: key sizes: unknown field",
+    );
+}

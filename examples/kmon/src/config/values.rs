@@ -123,6 +123,50 @@ impl TryFrom<String> for Memory {
     }
 }
 
+/// How many bytes a file of a log has, written as `1M`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct FileSize(pub(crate) u64);
+
+impl TryFrom<String> for FileSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let unit = match text.as_bytes().last() {
+            Some(b'K') => 1 << 10,
+            Some(b'M') => 1 << 20,
+            Some(b'G') => 1 << 30,
+            _ => 0,
+        };
+        let digits = text.get(..text.len().saturating_sub(1));
+        let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+        let bytes = number.and_then(|number| number.checked_mul(unit));
+        match bytes.filter(|bytes| (64 << 10..=16 << 30).contains(bytes)) {
+            Some(bytes) => Ok(Self(bytes)),
+            None => Err(format!(
+                "`{}` is not the size of a log's file, expected one like 1M, from 64K to 16G",
+                text::brief(&text)
+            )),
+        }
+    }
+}
+
+/// How many files a log has.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "u64")]
+pub(crate) struct FileCount(pub(crate) u64);
+
+impl TryFrom<u64> for FileCount {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        if (2..=1000).contains(&count) {
+            return Ok(Self(count));
+        }
+        Err(format!("{count} is out of range, expected 2 to 1000 files"))
+    }
+}
+
 /// How many processors a machine has.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "u32")]

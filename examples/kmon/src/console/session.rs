@@ -20,8 +20,7 @@ use super::display::{Display, Shown};
 use super::keyboard::{Keyboard, PAUSE, Typed};
 use super::link::{Incoming, Link, Wanted, greeting};
 use crate::api::console::{FromClient, FromServer, Mode, Start};
-use crate::api::fault::{Code, Fault};
-use crate::client::{Client, NoServer};
+use crate::client::{Client, patience};
 use crate::instance::modes::Modes;
 use crate::terminal::{self, Terminal};
 
@@ -29,10 +28,7 @@ use crate::terminal::{self, Terminal};
 const MAX_TYPED: u64 = 64 * 1024;
 /// If more output than this waits at a `^C`, it is dropped.
 const FLOOD: usize = 16 * 1024;
-/// How long a console waits for the next server, and for its instance there.
-const RECONNECT: Duration = Duration::from_secs(30);
-/// How long it waits for a server that a service manager may start again.
-const CLEAN_RESTART: Duration = Duration::from_secs(3);
+/// The pause before the next server is looked for again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Runs until the operator leaves or the instance ends.
@@ -367,18 +363,6 @@ struct Ready {
     has_paused: bool,
     has_input: bool,
     is_woken: bool,
-}
-
-/// Returns how long a reconnecting console tries again after `error`.
-fn patience(error: &anyhow::Error) -> Duration {
-    if error.is::<NoServer>() {
-        return CLEAN_RESTART;
-    }
-    match error.downcast_ref::<Fault>().map(|fault| fault.code) {
-        // A server that has just started is still looking for its instances.
-        None | Some(Code::NotRunning | Code::NoSuchInstance | Code::ConsoleInUse) => RECONNECT,
-        Some(_) => Duration::ZERO,
-    }
 }
 
 fn drain(mut woken: &UnixStream) {

@@ -15,6 +15,7 @@ use rustyline::{
 use super::gate::Gate;
 use crate::commands;
 use crate::printer::NoticePrinter;
+use crate::rundir::state_directory;
 use crate::terminal::{self, Terminal};
 
 /// The result of editing one line.
@@ -114,11 +115,7 @@ impl Editor {
 
 /// Returns `$XDG_STATE_HOME/kmon/history`, after creating its directory.
 fn history_file() -> Option<PathBuf> {
-    let state = match std::env::var_os("XDG_STATE_HOME") {
-        Some(state) => PathBuf::from(state),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".local/state"),
-    };
-    let directory = state.join("kmon");
+    let directory = state_directory()?.join("kmon");
     fs::create_dir_all(&directory).ok()?;
     Some(directory.join("history"))
 }

@@ -13,6 +13,8 @@ pub(super) struct News {
     pub(super) lines: Vec<String>,
     /// The following events are from another incarnation of guestd.
     pub(super) restarted: bool,
+    /// There is new output, or some was dropped.
+    pub(super) printed: bool,
     /// Guestd has greeted.
     pub(super) greeted: bool,
     pub(super) broken: Option<LinkError>,
@@ -31,7 +33,14 @@ pub(super) fn note_event(
             let what = format!("guestd uses version {version} of the protocol, KMON uses version {VERSION}");
             news.broken = Some(LinkError::Broken(what));
         }
-        Event::Hello { incarnation, .. } => greet(incarnation, view, outbox, watch, news),
+        Event::Hello {
+            incarnation,
+            features,
+            ..
+        } => {
+            view.copies_files = features & Event::COPIES_FILES != 0;
+            greet(incarnation, view, outbox, watch, news);
+        }
         Event::Goodbye => watch.goodbye = true,
         Event::ShellRestarted { status } if watch.shells.note() => news.lines.push(format!(
             "'s shell ends immediately (status {status}); the key shell in kmon.toml can name another"
@@ -111,6 +120,11 @@ pub(super) fn take_event(view: &mut View, event: Event<'_>, patient: bool) {
         Event::Ended { stream, ending } => {
             if let Some(exec) = view.execs.get_mut(&stream) {
                 exec.ending = Some(ending);
+            }
+        }
+        Event::Transfer { stream, report } => {
+            if let Some(inflight) = view.transfers.get_mut(&stream) {
+                inflight.note(report);
             }
         }
         Event::Idle { stream, idle } => view.idle = Some((stream, idle)),

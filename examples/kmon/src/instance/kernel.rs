@@ -62,6 +62,7 @@ impl<'m> KernelFeed<'m> {
                 return Ok(());
             }
             shared.announce();
+            shared.note_kernel();
         }
         Ok(())
     }

@@ -58,6 +58,11 @@ impl OutputLog {
         log
     }
 
+    /// Returns the number that identifies this output, to which the positions belong.
+    pub(crate) fn id(&self) -> u64 {
+        self.marks.id
+    }
+
     /// Returns the position of the oldest byte that is kept.
     pub(crate) fn start(&self) -> u64 {
         self.marks.start
@@ -93,8 +98,12 @@ impl OutputLog {
     /// Returns how many bytes no operator can see any more: those that are lost here, and those
     /// that all incarnations of guestd have dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        let by_guestd = self.marks.dropped_before.saturating_add(self.marks.dropped);
-        self.marks.lost.saturating_add(by_guestd)
+        self.marks.lost.saturating_add(self.dropped_by_guestd())
+    }
+
+    /// Returns how many bytes all incarnations of guestd have dropped.
+    pub(crate) fn dropped_by_guestd(&self) -> u64 {
+        self.marks.dropped_before.saturating_add(self.marks.dropped)
     }
 
     /// Returns how many commands were discarded at restarts.

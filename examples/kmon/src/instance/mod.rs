@@ -4,6 +4,7 @@
 //! |------------|---------------------------------------------------------|
 //! | [`log`]    | the bounded log of the instance's output                |
 //! | [`store`]  | the file of that log                                    |
+//! | [`logged`] | what the logs on disk are written from                  |
 //! | [`modes`]  | the terminal modes that output has set                  |
 //! | [`outbox`] | the commands that wait for room in the region           |
 //! | [`state`]  | the states of an instance                               |
@@ -16,12 +17,14 @@
 //! | [`kernel`] | the lines of the instance's kernel                      |
 //! | [`sending`] | the sending thread                                     |
 //! | [`trial`]  | when to test what works across the memory               |
+//! | [`transfer`] | copies files to and from the instance                |
 //! | [`watch`]  | the state of the receiving thread between its steps     |
 
 mod events;
 mod flags;
 mod kernel;
 pub(crate) mod log;
+pub(crate) mod logged;
 pub(crate) mod modes;
 pub(crate) mod outbox;
 pub(crate) mod plan;
@@ -31,5 +34,6 @@ mod sending;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod store;
+pub(crate) mod transfer;
 mod trial;
 mod watch;

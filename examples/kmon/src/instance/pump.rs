@@ -114,9 +114,12 @@ impl Pump<'_> {
             let mut view = shared.lock();
             match received {
                 Received::Message(event) => {
+                    let before = (view.log.end(), view.log.dropped_by_guestd());
                     note_event(&event, &mut view, outbox, watch, &mut news);
                     take_event(&mut view, event, watch.backlog.is_none());
                     view.log.commit(at);
+                    let after = (view.log.end(), view.log.dropped_by_guestd());
+                    news.printed |= after != before;
                 }
                 Received::Restarted => {
                     outbox.suspend();
@@ -126,6 +129,9 @@ impl Pump<'_> {
                 }
             }
         });
+        if news.printed {
+            self.shared.note_output();
+        }
         if news.restarted {
             self.lose_guestd();
         }

@@ -155,6 +155,8 @@ fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
         view.kernel_log.new_region();
         view.attached_as(link.incarnation().number());
     }
+    plan.shared.note_output();
+    plan.shared.note_kernel();
     let spawned = backend::start(&launch, &memory, helper)?;
     let recorded = plan.rundir.save(&plan.record(Some(spawned.record()))); // E4
     if let Err(error) = recorded {

@@ -50,6 +50,7 @@ pub(super) fn send_orders(
                 // it.
                 Ok(Sent::Restarted) => {}
                 Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,
+                Ok(Sent::Full) if order.is_transfer() => sender.wait_for_batch(POLL_INTERVAL),
                 Ok(Sent::Full) => sender.wait_for_space(POLL_INTERVAL),
                 Err(error) => return note_broken_region(plan, &error),
             }

@@ -5,7 +5,7 @@
 //! or a slow instance never delays the other side.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::Verdict;
@@ -14,6 +14,8 @@ use tokio::sync::watch;
 
 use super::log::OutputLog;
 use super::state::State;
+use super::transfer::Inflight;
+use crate::disklog::Ringer;
 
 /// The stream to which a command wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,10 @@ pub(crate) struct View {
     /// Rows and columns of its terminal.
     pub(crate) terminal: Option<(u16, u16)>,
     pub(crate) execs: HashMap<u32, ExecOutput>,
+    /// The copies of files in progress.
+    pub(crate) transfers: HashMap<u32, Inflight>,
+    /// The current guestd can copy files.
+    pub(crate) copies_files: bool,
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
     next_stream: u32,
@@ -95,12 +101,14 @@ impl View {
             attached: false,
             terminal: None,
             execs: HashMap::new(),
+            transfers: HashMap::new(),
+            copies_files: false,
             idle: None,
             next_stream: 1,
         }
     }
 
-    /// Returns a number that no recent exec or query of this incarnation of KMON has used.
+    /// Returns a number that no recent exec, copy or query of this incarnation of KMON has used.
     pub(crate) fn new_stream(&mut self) -> u32 {
         let stream = self.next_stream;
         let count = (1 << Self::STREAM_BITS) - 1;
@@ -120,6 +128,7 @@ impl View {
         self.printed = false;
         self.memory = None;
         self.execs.clear();
+        self.transfers.clear();
         self.idle = None;
     }
 
@@ -133,6 +142,7 @@ impl View {
         let unfinished = |exec: &&mut ExecOutput| exec.ending.is_none();
         let execs = self.execs.values_mut();
         execs.filter(unfinished).for_each(|exec| exec.lost = true);
+        self.transfers.values_mut().for_each(Inflight::lose);
         self.idle = None;
         self.printed = false;
         self.memory = None;
@@ -152,6 +162,8 @@ pub(crate) struct Shared {
     changed: Condvar,
     /// The same as `changed`, for the server's tasks.
     news: watch::Sender<()>,
+    /// Of the output, and of the kernel's log, if they are written to a disk.
+    ringers: OnceLock<[Ringer; 2]>,
 }
 
 impl Shared {
@@ -160,6 +172,27 @@ impl Shared {
             view: Mutex::new(View::new(log, kernel_log)),
             changed: Condvar::new(),
             news: watch::Sender::new(()),
+            ringers: OnceLock::new(),
+        }
+    }
+
+    /// Reports new output to `output`, and new lines of the kernel to `kernel`. Called once.
+    pub(crate) fn write_to(&self, output: Ringer, kernel: Ringer) {
+        // Nobody calls it again.
+        let _ = self.ringers.set([output, kernel]);
+    }
+
+    /// Notes that there is new output for the disk.
+    pub(crate) fn note_output(&self) {
+        if let Some([output, _]) = self.ringers.get() {
+            output.ring();
+        }
+    }
+
+    /// Notes that there are new lines of the kernel for the disk.
+    pub(crate) fn note_kernel(&self) {
+        if let Some([_, kernel]) = self.ringers.get() {
+            kernel.ring();
         }
     }
 

@@ -22,16 +22,20 @@ use rustix::io::Errno;
 use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Mapping, Window};
 
+use crate::disklog::new_id;
+
 /// Bytes before the output, which is circular.
 pub(super) const HEADER: usize = 4096;
 /// Room beyond the capacity: for output that a slow console has not shown yet, and for output that
 /// is being appended.
 const SLACK: usize = 256 * 1024;
-const MAGIC: u64 = u64::from_le_bytes(*b"kmonlog1");
+const MAGIC: u64 = u64::from_le_bytes(*b"kmonlog2");
 
 /// The state of a log, apart from the output. Positions count every byte of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
+    /// Identifies this output: its positions are valid in no other one.
+    pub(super) id: u64,
     /// Bytes kept, apart from output that a console has not shown yet.
     pub(super) capacity: u64,
     /// The oldest byte kept.
@@ -58,12 +62,13 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    const WORDS: usize = 12;
+    const WORDS: usize = 13;
 
     fn encode(&self) -> [u8; Self::WORDS * 8] {
         let handled = self.handled.map_or(0, |at| 1 << 32 | u64::from(at));
         let words = [
             MAGIC,
+            self.id,
             self.capacity,
             self.start,
             self.end,
@@ -91,6 +96,7 @@ impl Marks {
         }
         let [
             magic,
+            id,
             capacity,
             start,
             end,
@@ -104,6 +110,7 @@ impl Marks {
             handled,
         ] = words;
         let marks = Self {
+            id,
             capacity,
             start,
             end,
@@ -164,6 +171,7 @@ impl Store {
     ) -> anyhow::Result<(Self, Marks)> {
         let mut store = Self::parts(memory).context("it is too short")?;
         let marks = Marks {
+            id: new_id(),
             capacity: capacity as u64,
             ..Marks::default()
         };

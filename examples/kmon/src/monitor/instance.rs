@@ -42,10 +42,10 @@ pub(crate) struct InstanceSettings {
 }
 
 impl Instance {
-    pub(super) fn new(number: u8, settings: InstanceSettings, shared: Shared) -> Self {
+    pub(super) fn new(number: u8, settings: InstanceSettings, shared: Arc<Shared>) -> Self {
         Self {
             number,
-            shared: Arc::new(shared),
+            shared,
             outbox: Arc::default(),
             settings: Mutex::new(settings),
             run: Mutex::new(None),

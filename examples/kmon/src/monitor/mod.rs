@@ -174,12 +174,13 @@ impl Monitor {
         let log = log.with_context(no_place)?;
         let kernel = OutputLog::open(&rundir.kernel(number), logs.kernel);
         let kernel = kernel.with_context(no_place)?;
+        let shared = Arc::new(Shared::new(log, kernel));
+        self.common.log_to_disk(number, &record.name, &shared);
         let settings = InstanceSettings {
             name: record.name,
             kind: record.kind,
         };
-        let instance = Instance::new(number, settings, Shared::new(log, kernel));
-        let instance = Arc::new(instance);
+        let instance = Arc::new(Instance::new(number, settings, shared));
         instances.insert(number, Arc::clone(&instance));
         Ok(instance)
     }
@@ -250,8 +251,10 @@ impl Monitor {
             return refuse(Code::AlreadyRunning, what);
         }
         instance.end();
+        self.common.flush_logs();
+        // While it still has the number: the next one's files have the same names.
+        self.common.forget(number);
         self.lock().remove(&number);
-        self.common.rundir.forget(number);
         Ok(())
     }
 
@@ -272,10 +275,10 @@ impl Monitor {
         pressed.into_iter().for_each(|one| {
             one.wait_ended(since + 2 * one.halt_time());
         });
-        for instance in &instances {
-            instance.end();
-            self.common.rundir.forget(instance.number);
-        }
+        instances.iter().for_each(|one| one.end());
+        self.common.flush_logs();
+        let numbers = instances.iter().map(|one| one.number);
+        numbers.for_each(|number| self.common.forget(number));
     }
 
     /// Pauses the machine of `instance`.

@@ -22,7 +22,7 @@ use super::state::Server;
 const MAX_CONNECTIONS: usize = 256;
 /// How long the header of a request may take to arrive, and how long a connection may be idle.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// How long a connection may last: longer than the longest request.
+/// How long a connection may last, unless it has a request in progress.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 /// Bytes of the longest header.
 const MAX_HEADER: usize = 16 * 1024;
@@ -42,6 +42,10 @@ impl Connection {
     pub(super) fn begin_request(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    fn is_busy(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -64,8 +68,7 @@ impl Connections {
         if open.len() < MAX_CONNECTIONS {
             return true;
         }
-        let is_idle = |one: &Connection| one.requests.load(Ordering::Relaxed) == 0;
-        let idle = open.iter().find(|(_, (one, _))| is_idle(one));
+        let idle = open.iter().find(|(_, (one, _))| !one.is_busy());
         let Some(id) = idle.map(|(&id, _)| id) else {
             return false;
         };
@@ -115,13 +118,19 @@ async fn serve(stream: UnixStream, server: &Server, router: Router, connection: 
     let peer = server
         .access
         .peer(peer.uid(), peer.gid(), peer.pid().unwrap_or(0));
-    let service = router.layer(Extension(peer)).layer(Extension(connection));
-    let http = http1::Builder::new()
+    let service = router
+        .layer(Extension(peer))
+        .layer(Extension(Arc::clone(&connection)));
+    let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(MAX_HEADER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     // A connection that breaks concerns only its client.
-    let _ = tokio::time::timeout(CONNECTION_TIME, http).await;
+    while tokio::time::timeout(CONNECTION_TIME, &mut http)
+        .await
+        .is_err()
+        && connection.is_busy()
+    {}
 }

@@ -9,12 +9,14 @@
 //! | [`routes`]    | the paths of the API, and the role that each needs       |
 //! | [`openapi`]   | the description of the API                               |
 //! | [`instances`] | requests about instances                                 |
+//! | [`lines`]     | the lines of a log on disk                               |
 //! | [`general`]   | requests about the server and its machine                |
 //! | [`events`]    | the stream of notices and changes of states              |
 //! | [`console`]   | a console                                                |
 //! | [`writers`]   | which client writes to which console                     |
 //! | [`stream`]    | the output of a console                                  |
 //! | [`exec`]      | one command in an instance                               |
+//! | [`files`]     | copies of files                                          |
 //! | [`socket`]    | WebSockets, within bounds                                |
 //! | [`request`]   | reads requests, and answers failures                     |
 //! | [`rows`]      | instances as the API shows them                          |
@@ -26,8 +28,10 @@ mod access;
 mod console;
 mod events;
 mod exec;
+mod files;
 mod general;
 mod instances;
+mod lines;
 mod listen;
 mod openapi;
 pub(crate) mod report;

@@ -2,8 +2,10 @@
 
 use utoipa::OpenApi;
 
-use super::{console, events, exec, general, instances};
-use crate::api::{console as console_api, exec as exec_api};
+use super::{console, events, exec, files, general, instances, lines};
+use crate::api::{
+    console as console_api, exec as exec_api, files as files_api, lines as lines_api,
+};
 
 /// The API.
 #[derive(OpenApi)]
@@ -30,8 +32,11 @@ use crate::api::{console as console_api, exec as exec_api};
         instances::resume,
         instances::log,
         instances::seen,
+        lines::of_instance,
+        lines::of_notices,
         console::serve,
         exec::serve,
+        files::serve,
     ),
     components(schemas(
         console_api::Open,
@@ -40,6 +45,9 @@ use crate::api::{console as console_api, exec as exec_api};
         exec_api::Request,
         exec_api::Stop,
         exec_api::Last,
+        files_api::Request,
+        files_api::Answer,
+        lines_api::Line,
     ))
 )]
 struct Api;

@@ -13,7 +13,7 @@ use super::access::{Peer, Role};
 use super::listen::Connection;
 use super::request::Refused;
 use super::state::Server;
-use super::{console, events, exec, general, instances};
+use super::{console, events, exec, files, general, instances, lines};
 use crate::api::fault::Code;
 
 /// Returns all paths.
@@ -23,10 +23,12 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
         .route("/v1/instances", get(instances::list))
         .route("/v1/instances/{instance}", get(instances::get))
         .route("/v1/instances/{instance}/log", get(instances::log))
+        .route("/v1/instances/{instance}/lines", get(lines::of_instance))
         .route("/v1/instances/{instance}/console", get(console::serve))
         .route("/v1/stats", get(general::stats))
         .route("/v1/system", get(general::system_info))
         .route("/v1/notices", get(general::notices))
+        .route("/v1/notices/lines", get(lines::of_notices))
         .route("/v1/events", get(events::serve));
     let operate = Router::new()
         .route("/v1/instances/{instance}/load", post(instances::load))
@@ -35,7 +37,8 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
         .route("/v1/instances/{instance}/pause", post(instances::pause))
         .route("/v1/instances/{instance}/resume", post(instances::resume))
         .route("/v1/instances/{instance}/seen", post(instances::seen))
-        .route("/v1/instances/{instance}/exec", get(exec::serve));
+        .route("/v1/instances/{instance}/exec", get(exec::serve))
+        .route("/v1/instances/{instance}/files", get(files::serve));
     let administer = Router::new()
         .route("/v1/instances", post(instances::create))
         .route("/v1/instances/{instance}", delete(instances::remove))

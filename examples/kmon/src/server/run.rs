@@ -54,11 +54,11 @@ fn serve(options: &ServerOptions, is_auto: bool) -> anyhow::Result<()> {
     let config = Config::read(options.config.as_deref())?;
     let access = Access::new(&config.access)?;
     let rundir = Arc::new(RunDir::open(options.run_dir.as_deref())?);
-    let common = common(options, &config, Arc::clone(&rundir))?;
-    let wanted = wanted(options, config.instances, common.logs);
     if is_auto {
         log_to(&rundir.path().join("kmon.log"))?;
     }
+    let common = common(options, &config, Arc::clone(&rundir))?;
+    let wanted = wanted(options, config.instances, common.logs);
     let server = Arc::new(Server::new(Monitor::new(common), access));
     let found = server.monitor.find_all()?;
     if !found.is_empty() {
@@ -75,6 +75,7 @@ fn serve(options: &ServerOptions, is_auto: bool) -> anyhow::Result<()> {
     if fate == Fate::Keep {
         server.monitor.leave_all();
     }
+    server.monitor.common().flush_logs();
     runtime.shutdown_background();
     Ok(())
 }

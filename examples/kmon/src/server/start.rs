@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use kmon_protocol::LAST_PARTITION;
 use nix::unistd::{AccessFlags, access};
+use signal_hook::consts::SIGXFSZ;
 
 use crate::backend::Programs;
 use crate::cli::ServerOptions;
-use crate::config::{Config, InstanceConfig};
+use crate::config::{Config, InstanceConfig, LogsConfig};
+use crate::disklog::{Bound, DiskLogs, Settings};
 use crate::kind::Kind;
 use crate::monitor::{Common, FIRST, LogBytes, Monitor, NewInstance};
 use crate::notices::Notices;
-use crate::rundir::RunDir;
+use crate::rundir::{RunDir, locate, state_directory};
 
 /// How many instances are started by default.
 const INSTANCES: usize = 2;
@@ -23,6 +25,9 @@ const PERIOD: f64 = 1.0;
 /// Bytes of output kept per instance, and of kernel log.
 const LOG_BYTES: usize = 1024 * 1024;
 const KERNEL_LOG_BYTES: usize = 256 * 1024;
+/// Bytes of a file of a log on disk, and files of a log.
+const FILE_SIZE: u64 = 1024 * 1024;
+const FILE_COUNT: u64 = 8;
 
 /// Returns the settings that all instances share.
 pub(super) fn common(
@@ -30,7 +35,9 @@ pub(super) fn common(
     config: &Config,
     rundir: Arc<RunDir>,
 ) -> anyhow::Result<Common> {
+    let notices = Notices::to_stderr();
     Ok(Common {
+        disk_logs: disk_logs(&config.logs, &rundir, &notices)?,
         programs: programs(options, config)?,
         period: Duration::from_secs_f64(config.period.unwrap_or(PERIOD)),
         logs: LogBytes {
@@ -38,9 +45,40 @@ pub(super) fn common(
             kernel: config.kernel_log_bytes.unwrap_or(KERNEL_LOG_BYTES),
         },
         shell: config.shell.clone(),
-        notices: Notices::to_stderr(),
+        notices,
         rundir,
     })
+}
+
+/// Starts the logs on disk, unless they are switched off.
+fn disk_logs(
+    config: &LogsConfig,
+    rundir: &RunDir,
+    notices: &Arc<Notices>,
+) -> anyhow::Result<Option<Arc<DiskLogs>>> {
+    if config.enabled == Some(false) {
+        return Ok(None);
+    }
+    // A file that reaches a limit of the process is an error like a full disk. Programs that KMON
+    // starts have the signal's default action.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("SIGXFSZ")?;
+    // The default run directory does not outlive a reboot. Servers with other run directories
+    // cannot share the directory for states.
+    let is_default = locate(None).is_ok_and(|default| default == rundir.path());
+    let state = state_directory().filter(|_| is_default);
+    let default = || state.map_or_else(|| rundir.logs(), |state| state.join("kmon/logs"));
+    let settings = Settings {
+        directory: config.directory.clone().unwrap_or_else(default),
+        bound: Bound {
+            size: config.size.unwrap_or(FILE_SIZE),
+            count: config.count.unwrap_or(FILE_COUNT),
+            compress: config.compress.unwrap_or(false),
+        },
+    };
+    let for_thread = Arc::clone(notices);
+    let logs = DiskLogs::start(settings, move |line| for_thread.post(line))?;
+    notices.log_to(logs.noter());
+    Ok(Some(Arc::new(logs)))
 }
 
 /// Returns the programs of which instances consist. Guestd must exist if an instance is of kind

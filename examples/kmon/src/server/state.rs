@@ -13,6 +13,8 @@ use crate::monitor::Monitor;
 
 /// How many WebSockets are open at most.
 pub(super) const MAX_SOCKETS: usize = 256;
+/// How many logs on disk are read at once.
+pub(super) const MAX_READERS: usize = 32;
 
 /// What requests share.
 pub(super) struct Server {
@@ -21,6 +23,8 @@ pub(super) struct Server {
     pub(super) writers: Writers,
     /// A permit for each WebSocket.
     pub(super) sockets: Arc<Semaphore>,
+    /// A permit for each reader of a log on disk.
+    pub(super) readers: Arc<Semaphore>,
     /// Set when the server is to end.
     pub(super) end: watch::Sender<Option<Fate>>,
     /// Requests in progress.
@@ -39,6 +43,7 @@ impl Server {
             access,
             writers: Writers::default(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
             end: watch::Sender::new(None),
             requests: AtomicUsize::new(0),
             refusals: Mutex::default(),
@@ -58,9 +63,11 @@ impl Server {
         InProgress(Arc::clone(self))
     }
 
-    /// Returns true if a request is in progress or a WebSocket is open.
+    /// Returns true if a request is in progress, a WebSocket is open, or a log is read.
     pub(super) fn has_clients(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0 || self.sockets.available_permits() < MAX_SOCKETS
+        self.requests.load(Ordering::Relaxed) > 0
+            || self.sockets.available_permits() < MAX_SOCKETS
+            || self.readers.available_permits() < MAX_READERS
     }
 }
 

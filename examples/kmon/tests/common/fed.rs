@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -26,6 +26,12 @@ impl Fed {
         Self::new(home, start_in(home, arguments))
     }
 
+    /// Starts `command`, which runs KMON in `home`.
+    pub(crate) fn start_with(home: &Home, command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::new(home, command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     fn new(home: &Home, mut child: Child) -> Self {
         let (printed, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), &printed);
@@ -38,6 +44,11 @@ impl Fed {
             errors,
             taken: 0,
         }
+    }
+
+    /// Returns the process of this client.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a command and does not wait.
@@ -107,6 +118,17 @@ impl Fed {
     /// Returns all that was printed on standard error.
     pub(crate) fn errors(&self) -> String {
         String::from_utf8_lossy(&self.errors.lock().unwrap()).into_owned()
+    }
+
+    /// Returns all that was printed on standard output.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.printed.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until standard output contains `text`.
+    pub(crate) fn see(&self, text: &str) {
+        let seen = becomes_true(|| self.printed().contains(text));
+        assert!(seen, "no {text:?}; {}", self.errors());
     }
 
     /// Waits until standard error contains `text`.

@@ -19,6 +19,7 @@ use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::transfer::Report;
 
 /// An instance's end.
 pub struct DaemonLink<'m> {
@@ -147,7 +148,13 @@ impl EventSender<'_> {
         Ok(sent == Sent::Whole)
     }
 
-    /// Waits until the longest event fits, at most `timeout`.
+    /// Waits until the longest record of a copy fits, at most `timeout`.
+    pub fn wait_for_copy_space(&mut self, timeout: Duration) {
+        self.end
+            .wait_for_space(HEADER_LEN + Report::MAX_DATA_BODY, timeout);
+    }
+
+    /// Waits until the longest other event fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
         self.end
             .wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);

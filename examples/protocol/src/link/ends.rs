@@ -199,6 +199,11 @@ impl Sender<'_> {
         }
     }
 
+    /// Returns the bytes of the longest record.
+    pub(super) fn max_len(&self) -> usize {
+        self.end.max_len()
+    }
+
     /// Waits for room for a record of `len` bytes.
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
         // A corrupt ring counts as having room: the next `send` reports the error.

@@ -52,6 +52,8 @@ pub use kernel::{KernelReceiver, KernelSender};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
 pub use shmem_sync::litmus::{Finding, Verdict};
 
+pub(crate) use crate::wire::COMMAND_BODY;
+
 use crate::LAST_PARTITION;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -66,9 +68,6 @@ pub(crate) const GEOMETRY: Geometry = Geometry {
     partitions: LAST_PARTITION as usize,
     block_size: 128,
 };
-
-/// Length of the longest body of a command that carries bytes.
-pub(crate) const COMMAND_BODY: usize = 4 << 10;
 
 /// The longest time between two heartbeats of an instance that is not rung.
 pub const BEAT: Duration = Duration::from_millis(200);

@@ -165,6 +165,13 @@ impl CommandSender<'_> {
         sent
     }
 
+    /// Waits until half of the ring is free, at most `timeout`: a sender that has many records to
+    /// send is woken less often.
+    pub fn wait_for_batch(&mut self, timeout: Duration) {
+        let longest = self.end.max_len();
+        self.end.wait_for_space(longest, timeout);
+    }
+
     /// Waits until the longest input fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
         self.end

@@ -87,6 +87,7 @@ fn guestd(memory: &'static Mapping) -> (EventSender<'static>, impl FnMut()) {
     let greeting = Event::Hello {
         version: VERSION,
         incarnation,
+        features: 0,
     };
     assert_eq!(events.send(&greeting), Ok(true));
     (events, move || commands.beat().unwrap())
