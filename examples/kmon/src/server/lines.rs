@@ -181,6 +181,9 @@ impl Lines {
             if !bytes.is_empty() {
                 return Some((Ok(bytes.into()), self));
             }
+            if is_last {
+                return None;
+            }
             tokio::select! {
                 _ = self.news.changed() => {}
                 _ = self.end.wait_for(Option::is_some) => return None,
