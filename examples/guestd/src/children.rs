@@ -17,6 +17,8 @@ use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::waker::Waker;
+
 /// Orphans reaped at once, which bounds the command loop's work.
 const MAX_ORPHANS: usize = 64;
 
@@ -114,6 +116,16 @@ impl OwnChild {
         (self.child.stdout.take(), self.child.stderr.take())
     }
 
+    /// Waits until the process has ended, without reaping it, or until `stopped` is woken.
+    pub(crate) fn wait(&self, stopped: &Waker, timeout: Option<Duration>) -> Waited {
+        let descriptors = [self.exit.as_fd(), stopped.as_fd()];
+        match first_readable(descriptors, timeout) {
+            Some(0) => Waited::Ended,
+            Some(_) => Waited::Stopped,
+            None => Waited::TimedOut,
+        }
+    }
+
     /// Waits until the process has ended, without reaping it. Returns false at the time-out.
     pub(crate) fn ended_within(&self, timeout: Option<Duration>) -> bool {
         is_readable(self.exit.as_fd(), timeout)
@@ -127,17 +139,34 @@ impl OwnChild {
     }
 }
 
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    Ended,
+    Stopped,
+    TimedOut,
+}
+
 /// Waits until `descriptor` is readable. Returns false at the time-out.
 pub(crate) fn is_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+    first_readable([descriptor], timeout).is_some()
+}
+
+/// Waits until one of `descriptors` is readable. Returns the index of the first one that is, and
+/// `None` at the time-out.
+fn first_readable<const N: usize>(
+    descriptors: [BorrowedFd<'_>; N],
+    timeout: Option<Duration>,
+) -> Option<usize> {
     let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
     loop {
         let left =
             deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
-        let mut list = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        let mut list = descriptors.map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
         match poll(&mut list, left.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => {}
-            Ok(0) | Err(_) => return false,
-            Ok(_) => return true,
+            Ok(0) | Err(_) => return None,
+            Ok(_) => return list.iter().position(|one| !one.revents().is_empty()),
         }
     }
 }

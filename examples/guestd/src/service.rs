@@ -307,7 +307,7 @@ impl Service {
                 }) => {
                     execs.start(Request::new(stream, timeout_ms, &arguments));
                 }
-                Received::Message(Command::Kill { stream }) => execs.kill(stream),
+                Received::Message(Command::Kill { stream }) => execs.stop(stream),
                 Received::Message(Command::Transfer { stream, request }) => {
                     transfers.take(stream, &request);
                 }

@@ -27,6 +27,16 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Returns true if there was a `^C`, and forgets it.
+    pub(crate) fn take(&self) -> bool {
+        self.is_set() && self.0.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes it as if `^C` had been pressed now.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }

@@ -56,11 +56,12 @@ pub enum Command<'a> {
     /// Run a program separately from the console; `arguments` starts with the program.
     Exec {
         stream: u32,
-        /// Milliseconds after which its process group is killed; 0 means never.
+        /// Milliseconds after which its process group is ended, as by `Kill`; 0 means never.
         timeout_ms: u32,
         arguments: Vec<&'a [u8]>,
     },
-    /// Kill the process group of an `Exec`.
+    /// End the process group of an `Exec`: it gets SIGTERM, and SIGKILL after a grace period of 2 s,
+    /// or when this is received a second time.
     Kill { stream: u32 },
     /// Ask whether the console's shell waits for a command; [`Event::Idle`] answers.
     QueryIdle { stream: u32 },

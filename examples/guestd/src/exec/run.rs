@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,15 +15,17 @@ use nix::unistd::{getpid, getppid};
 use super::image::Image;
 use super::pipes::Pipes;
 use super::table::{Execs, Request};
-use crate::children::{OwnChild, reason};
+use crate::children::{OwnChild, Waited, reason};
+use crate::waker::Waker;
 
 /// Time between SIGTERM and SIGKILL for a group.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a command, sends its output, and returns how it ended.
 pub(super) fn run(execs: &Execs, request: &Request) -> Ending {
-    match start(execs, request) {
-        Ok(child) => follow(execs, request, child),
+    let started = Waker::new().and_then(|stopped| Ok((start(execs, request)?, stopped)));
+    match started {
+        Ok((child, stopped)) => follow(execs, request, child, Arc::new(stopped)),
         Err(error) => {
             let program = request.arguments.first().map(|program| program.display());
             let program = program
@@ -58,8 +61,8 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
     execs.children.start(&mut command)
 }
 
-fn follow(execs: &Execs, request: &Request, mut child: OwnChild) -> Ending {
-    execs.set_group(request.stream, child.pid());
+fn follow(execs: &Execs, request: &Request, mut child: OwnChild, stopped: Arc<Waker>) -> Ending {
+    execs.set_group(request.stream, child.pid(), Arc::clone(&stopped));
     let pipes = Pipes::new(&mut child);
     thread::scope(|scope| {
         let reader = thread::Builder::new().name(format!("pipes-{}", request.stream));
@@ -68,26 +71,28 @@ fn follow(execs: &Execs, request: &Request, mut child: OwnChild) -> Ending {
             crate::log("cannot start a thread for a command's output: command killed");
             execs.kill(request.stream);
         }
-        await_end(execs, request, child)
+        await_end(execs, request, child, &stopped)
     })
 }
 
-/// Waits for the end of the command, and ends it at its time-out.
-fn await_end(execs: &Execs, request: &Request, child: OwnChild) -> Ending {
-    let in_time = child.ended_within(request.timeout);
-    if !in_time {
+/// Waits for the end of the command. At its time-out, or when it is stopped, it and its group get
+/// SIGTERM, and later SIGKILL.
+fn await_end(execs: &Execs, request: &Request, child: OwnChild, stopped: &Waker) -> Ending {
+    let waited = child.wait(stopped, request.timeout);
+    if waited != Waited::Ended {
         let group = child.pid();
-        let _ = killpg(group, Signal::SIGTERM);
+        if waited == Waited::TimedOut {
+            let _ = killpg(group, Signal::SIGTERM);
+        }
         child.ended_within(Some(GRACE));
         // Not reaped yet, so the number is still that of this group.
         let _ = killpg(group, Signal::SIGKILL);
     }
     execs.forget_group(request.stream);
     let status = child.reap();
-    if in_time {
-        ending(status)
-    } else {
-        Ending::TimedOut
+    match waited {
+        Waited::TimedOut => Ending::TimedOut,
+        Waited::Ended | Waited::Stopped => ending(status),
     }
 }
 

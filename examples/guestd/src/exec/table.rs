@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::account::Account;
 use crate::children::Children;
 use crate::outlet::Outlet;
+use crate::waker::Waker;
 
 /// A command that KMON requests.
 pub(crate) struct Request {
@@ -46,9 +47,24 @@ pub(crate) struct Execs {
 
 #[derive(Default)]
 pub(super) struct Entry {
-    group: Option<Pid>,
-    /// A kill was requested before the group was known.
-    kill: bool,
+    running: Option<Running>,
+    stop: Option<Stop>,
+}
+
+/// A command whose process exists and is not reaped yet.
+struct Running {
+    group: Pid,
+    /// Wakes the command's thread, which waits for its end.
+    stopped: Arc<Waker>,
+}
+
+/// How a command is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGTERM; its thread sends SIGKILL after a grace period.
+    Ask,
+    /// SIGKILL.
+    Kill,
 }
 
 impl Execs {
@@ -61,24 +77,37 @@ impl Execs {
         }
     }
 
-    /// Kills a command with its group. Does nothing if the command has ended.
-    pub(crate) fn kill(&self, stream: u32) {
+    /// Asks a command and its group to end, with a grace period; the second time, kills them. Does
+    /// nothing if the command has ended.
+    pub(crate) fn stop(&self, stream: u32) {
         if let Some(entry) = self.table().get_mut(&stream) {
-            entry.kill();
+            let stop = match entry.stop {
+                None => Stop::Ask,
+                Some(_) => Stop::Kill,
+            };
+            entry.stop(stop);
+        }
+    }
+
+    /// Kills a command with its group. Does nothing if the command has ended.
+    pub(super) fn kill(&self, stream: u32) {
+        if let Some(entry) = self.table().get_mut(&stream) {
+            entry.stop(Stop::Kill);
         }
     }
 
     /// Kills all commands.
     pub(crate) fn kill_all(&self) {
-        self.table().values_mut().for_each(Entry::kill);
+        let mut table = self.table();
+        table.values_mut().for_each(|entry| entry.stop(Stop::Kill));
     }
 
-    /// Notes that the command runs as the leader of `group`.
-    pub(super) fn set_group(&self, stream: u32, group: Pid) {
+    /// Notes that the command runs as the leader of `group`, and that `stopped` wakes its thread.
+    pub(super) fn set_group(&self, stream: u32, group: Pid, stopped: Arc<Waker>) {
         if let Some(entry) = self.table().get_mut(&stream) {
-            entry.group = Some(group);
-            if entry.kill {
-                entry.kill();
+            entry.running = Some(Running { group, stopped });
+            if let Some(stop) = entry.stop {
+                entry.stop(stop);
             }
         }
     }
@@ -86,7 +115,7 @@ impl Execs {
     /// Notes that the command will be reaped (E2).
     pub(super) fn forget_group(&self, stream: u32) {
         if let Some(entry) = self.table().get_mut(&stream) {
-            entry.group = None;
+            entry.running = None;
         }
     }
 
@@ -102,10 +131,15 @@ impl Execs {
 }
 
 impl Entry {
-    fn kill(&mut self) {
-        self.kill = true;
-        if let Some(group) = self.group {
-            let _ = killpg(group, Signal::SIGKILL);
+    fn stop(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+        if let Some(running) = &self.running {
+            let signal = match stop {
+                Stop::Ask => Signal::SIGTERM,
+                Stop::Kill => Signal::SIGKILL,
+            };
+            let _ = killpg(running.group, signal);
+            running.stopped.wake();
         }
     }
 }

@@ -36,7 +36,38 @@ fn output_arrives_while_the_command_runs() {
     instance.until("early output", |seen| seen.run(1).out == b"early\n");
     assert_eq!(instance.seen.runs[&1].ending, None);
     instance.send(Command::Kill { stream: 1 });
-    assert_eq!(instance.ended(1).ending, Some(Ending::Signalled(9)));
+    assert_eq!(instance.ended(1).ending, Some(Ending::Signalled(15)));
+}
+
+#[test]
+fn a_command_that_is_stopped_can_clean_up() {
+    let mut instance = Instance::start();
+    let line = "trap 'echo cleaned; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    instance.exec(1, 0, &["sh", "-c", line]);
+    instance.until("its trap", |seen| seen.run(1).out == b"ready\n");
+    instance.send(Command::Kill { stream: 1 });
+    let ended = instance.ended(1);
+    assert_eq!(ended.ending, Some(Ending::Exited(3)));
+    assert_eq!(ended.out, b"ready\ncleaned\n");
+}
+
+#[test]
+fn a_command_that_ignores_sigterm_is_killed_later_or_by_the_second_stop() {
+    let mut instance = Instance::start();
+    let line = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    for (stream, is_repeated) in [(1, false), (2, true)] {
+        instance.exec(stream, 0, &["sh", "-c", line]);
+        instance.until("its trap", |seen| seen.run(stream).out == b"ready\n");
+        let begun = std::time::Instant::now();
+        instance.send(Command::Kill { stream });
+        if is_repeated {
+            instance.send(Command::Kill { stream });
+        }
+        assert_eq!(instance.ended(stream).ending, Some(Ending::Signalled(9)));
+        // Only the first one has the grace period.
+        let waited = begun.elapsed() >= std::time::Duration::from_millis(1900);
+        assert!(is_repeated || waited);
+    }
 }
 
 #[test]

@@ -18,12 +18,13 @@ pub(crate) const STDERR: u8 = 2;
 pub(crate) struct Request {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
-    /// The command is killed after this many seconds.
+    /// The command gets SIGTERM after this many seconds, and SIGKILL 2 s later.
     #[serde(default)]
     pub(crate) timeout_s: Option<f64>,
 }
 
-/// A later message of the client: the command is killed, and its remaining output is dropped.
+/// A later message of the client. The command gets SIGTERM, and SIGKILL 2 s later or when the
+/// message comes again. Its remaining output is dropped.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stop {

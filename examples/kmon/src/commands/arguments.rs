@@ -1,11 +1,13 @@
 //! The commands and their arguments.
 
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
 use regex::Regex;
 
+use super::selection::{Key, Selection};
 use crate::config::InstanceName;
 use crate::disklog::{Query, Stamp};
-use crate::monitor;
 
 /// One command; its doc comments are its help text.
 #[derive(Debug, Subcommand)]
@@ -22,25 +24,25 @@ pub(super) enum Command {
     Kmexitconsole,
     /// Show network, memory and processor of every instance, repeatedly until ^C
     Kmmonitorall(MonitorArgs),
-    /// Run one command in an instance, print its output, and fail if it fails
+    /// Run one command in instances, print its output, and fail if it fails
     Kmexec(ExecArgs),
-    /// Copy files to an instance; a copy that was interrupted continues
+    /// Copy files to instances; a copy that was interrupted continues
     Kmput(PutArgs),
-    /// Copy files from an instance; a copy that was interrupted continues
+    /// Copy files from instances; a copy that was interrupted continues
     Kmget(GetArgs),
-    /// Start a new instance, or start a halted one again
+    /// Start a new instance, or start halted ones again
     Kmload(LoadArgs),
-    /// End an instance
+    /// End instances
     Kmhalt(HaltArgs),
-    /// Kill an instance and start it again with a new region
+    /// Kill instances and start them again, each with a new region
     Kmreset(ResetArgs),
-    /// Pause an instance's machine
-    Kmpause(InstanceArgs),
-    /// Continue a paused instance
-    Kmresume(InstanceArgs),
-    /// Remove a halted instance with its output; its number can be used again
-    Kmrm(InstanceArgs),
-    /// Print an instance's unseen output, which remains unseen, or lines of its log on disk
+    /// Pause the machines of instances
+    Kmpause(InstancesArgs),
+    /// Continue paused instances
+    Kmresume(InstancesArgs),
+    /// Remove halted instances with their output; their numbers can be used again
+    Kmrm(InstancesArgs),
+    /// Print unseen output of instances, which remains unseen, or lines of their logs on disk
     Kmlog(LogArgs),
     /// Print unseen and new output of several instances, until ^C
     Kmwatch(WatchArgs),
@@ -63,17 +65,17 @@ pub(super) struct JsonArgs {
 }
 
 #[derive(Args, Debug)]
-pub(super) struct InstanceArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
+pub(super) struct InstancesArgs {
+    /// The instances: numbers, names, ranges such as 2-5, or all, also separated by commas
+    #[arg(value_name = "N", required = true, value_parser = Selection::from_str)]
+    pub(super) instances: Vec<Selection>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct ConsoleArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
+    /// The instance's number or name
+    #[arg(value_name = "N", value_parser = Key::from_str)]
+    pub(super) instance: Key,
     /// Watch without typing
     #[arg(long)]
     pub(super) view: bool,
@@ -103,10 +105,10 @@ pub(super) struct MonitorArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct ExecArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
-    /// Kill the command after this many seconds
+    /// The instances: a number, a name, a range, all, or several of them separated by commas
+    #[arg(value_name = "N", value_parser = Selection::from_str)]
+    pub(super) instances: Selection,
+    /// End the command after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<f64>,
     /// Print one line of JSON that contains the output
@@ -137,9 +139,9 @@ pub(super) struct GetArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct CopyOptions {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
+    /// The instances: a number, a name, a range, all, or several of them separated by commas
+    #[arg(value_name = "N", value_parser = Selection::from_str)]
+    pub(super) instances: Selection,
     /// Copy directories with their content
     #[arg(short, long)]
     pub(super) recursive: bool,
@@ -150,9 +152,9 @@ pub(super) struct CopyOptions {
 
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
-    /// The number of a halted instance [default: start a new instance]
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: Option<u8>,
+    /// Halted instances: numbers, names, ranges such as 2-5, or all [default: start a new instance]
+    #[arg(value_name = "N", value_parser = Selection::from_str)]
+    pub(super) instances: Vec<Selection>,
     /// The instance's name
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) name: Option<String>,
@@ -163,9 +165,9 @@ pub(super) struct LoadArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct ResetArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
+    /// The instances: numbers, names, ranges such as 2-5, or all, also separated by commas
+    #[arg(value_name = "N", required = true, value_parser = Selection::from_str)]
+    pub(super) instances: Vec<Selection>,
     /// Show the kernel's log until the instance runs, without a time limit
     #[arg(long)]
     pub(super) watch: bool,
@@ -173,9 +175,9 @@ pub(super) struct ResetArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct HaltArgs {
-    /// The instance's number
-    #[arg(value_name = "N", value_parser = number)]
-    pub(super) instance: u8,
+    /// The instances: numbers, names, ranges such as 2-5, or all, also separated by commas
+    #[arg(value_name = "N", required = true, value_parser = Selection::from_str)]
+    pub(super) instances: Vec<Selection>,
     /// Kill it without asking it first
     #[arg(long)]
     pub(super) force: bool,
@@ -183,9 +185,10 @@ pub(super) struct HaltArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct LogArgs {
-    /// The instance's number, or 1 for KMON's own notices
-    #[arg(value_name = "N", value_parser = number_or_kmon)]
-    pub(super) instance: u8,
+    /// The instances: a number, a name, a range, all, or several of them separated by commas; or 1
+    /// for KMON's own notices
+    #[arg(value_name = "N", value_parser = Logs::from_str)]
+    pub(super) instances: Logs,
     /// Print all output that is kept, not only unseen output; of the log on disk, also what earlier
     /// instances with this number printed
     #[arg(long)]
@@ -230,9 +233,9 @@ impl DiskLogArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct WatchArgs {
-    /// The instances' numbers
-    #[arg(value_name = "N", required = true, value_parser = number)]
-    pub(super) instances: Vec<u8>,
+    /// The instances: numbers, names, ranges such as 2-5, or all, also separated by commas
+    #[arg(value_name = "N", required = true, value_parser = Selection::from_str)]
+    pub(super) instances: Vec<Selection>,
     /// End after this many seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(super) time: Option<f64>,
@@ -248,18 +251,22 @@ pub(super) struct QuitArgs {
     pub(super) keep: bool,
 }
 
-fn number(text: &str) -> Result<u8, String> {
-    match text.parse() {
-        Ok(number) if number >= monitor::FIRST => Ok(number),
-        Ok(1) => Err("1 is KMON itself; instances count from 2".into()),
-        _ => Err("not an instance number; kmlist lists them".into()),
-    }
+/// Whose log is meant.
+#[derive(Clone, Debug)]
+pub(super) enum Logs {
+    /// KMON's own notices.
+    Kmon,
+    Instances(Selection),
 }
 
-fn number_or_kmon(text: &str) -> Result<u8, String> {
-    match text.parse() {
-        Ok(kmon_protocol::MONITOR) => Ok(kmon_protocol::MONITOR),
-        _ => number(text),
+impl FromStr for Logs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(kmon_protocol::MONITOR) => Ok(Self::Kmon),
+            _ => Ok(Self::Instances(text.parse()?)),
+        }
     }
 }
 

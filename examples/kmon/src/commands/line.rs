@@ -163,8 +163,8 @@ pub(crate) fn options(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns true if command `name` takes instance numbers.
-pub(crate) fn takes_number(name: &str) -> bool {
+/// Returns true if command `name` takes instances.
+pub(crate) fn takes_instances(name: &str) -> bool {
     let line = Line::command();
     let command = line
         .get_subcommands()
@@ -207,9 +207,13 @@ mod tests {
             "{}",
             error("kmconsole")
         );
-        assert!(error("kmconsole two").contains("not an instance number"));
+        assert!(error("kmconsole two!").contains("not the number or name"));
         assert!(error("kmconsole 1").contains("1 is KMON itself"));
-        assert!(error("kmconsole 256").contains("not an instance number"));
+        assert!(error("kmconsole 256").contains("not the number or name"));
+        assert!(error("kmhalt 2 1").contains("1 is KMON itself"));
+        assert!(error("kmwatch 5-2").contains("lower to the higher"));
+        assert!(error("kmexec 2,, true").contains("not the number or name"));
+        assert!(error("kmlog 0").contains("not the number or name"));
         assert!(error("kmmonitorall -d 0").contains("expected seconds"));
         assert!(error("kmmonitorall -n 0").contains("see kmmonitorall --help"));
         assert!(error("kmlist --jsn").contains("--json"));

@@ -4,6 +4,8 @@
 //! |--------------|----------------------------------------------|
 //! | [`line`]     | parses a command line                        |
 //! | [`arguments`] | the commands and their arguments            |
+//! | [`several`]  | runs a command for several instances         |
+//! | [`selection`] | which instances a command acts on           |
 //! | [`help`]     | `help`                                       |
 //! | [`list`]     | `kmlist`                                     |
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
@@ -31,7 +33,9 @@ mod power;
 mod print;
 mod rates;
 mod reading;
+mod selection;
 mod session;
+mod several;
 mod sysinfo;
 
 use std::time::Duration;
@@ -45,9 +49,9 @@ use arguments::{Command, ConsoleArgs};
 use line::Parsed;
 use print::print;
 
-pub(crate) use exec::CommandFailed;
-pub(crate) use line::{UsageError, names, one_shots, options, takes_number};
+pub(crate) use line::{UsageError, names, one_shots, options, takes_instances};
 pub(crate) use session::Session;
+pub(crate) use several::CommandFailed;
 
 /// What the client does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +116,10 @@ impl Session {
             Command::Kmconsole(args) => self.console(&args, front)?,
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
-            Command::Kmexec(args) => exec::run(self, args)?,
+            Command::Kmexec(args) => exec::run(self, &args)?,
             Command::Kmput(args) => files::put(self, &args)?,
             Command::Kmget(args) => files::get(self, &args)?,
-            Command::Kmload(args) => power::load(self, args)?,
+            Command::Kmload(args) => power::load(self, &args)?,
             Command::Kmhalt(args) => power::halt(self, &args)?,
             Command::Kmreset(args) => power::reset(self, &args)?,
             Command::Kmpause(args) => power::pause(self, &args)?,
@@ -132,7 +136,7 @@ impl Session {
 
     fn console(&mut self, args: &ConsoleArgs, front: &mut Front) -> anyhow::Result<()> {
         let wanted = Wanted {
-            number: args.instance,
+            number: self.number(&args.instance)?,
             mode: if args.view { Mode::View } else { Mode::Write },
             force: args.force,
             from: if args.scrollback {

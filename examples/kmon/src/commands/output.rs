@@ -1,17 +1,19 @@
 //! `kmlog`, `kmwatch`: print the output of instances.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::arguments::{LogArgs, WatchArgs};
+use super::arguments::{LogArgs, Logs, WatchArgs};
+use super::disklog;
 use super::print::print;
+use super::selection::Target;
 use super::session::Session;
+use super::several::each;
 use crate::api::Done;
 use crate::api::console::{FromClient, FromServer, Mode, Open, Start};
-use crate::api::instances::{Row, Seen};
+use crate::api::instances::Seen;
 use crate::client::{Received, Socket};
 use crate::interrupt::Interrupt;
 use crate::{terminal, text};
@@ -20,31 +22,46 @@ use crate::{terminal, text};
 const MAX_LINE: usize = 16 * 1024;
 
 pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
-    if args.disk.is_selected() || args.instance == kmon_protocol::MONITOR {
-        return super::disklog::run(session, args);
+    let Logs::Instances(instances) = &args.instances else {
+        return disklog::of_kmon(session, args);
+    };
+    let targets = session.choose(std::slice::from_ref(instances), |_| true)?;
+    if args.disk.is_selected() {
+        return disklog::of_instances(session, args, &targets);
     }
+    each(&targets, 1, |target| print_unseen(session, args, target))
+}
+
+fn print_unseen(session: &Session, args: &LogArgs, target: &Target) -> anyhow::Result<()> {
+    let n = target.number;
     let query = format!("all={}&kernel={}", args.all, args.kernel);
-    let mut part = session.client.log(args.instance, &query)?;
+    let mut part = session.client.log(n, &query)?;
     let dropped = part.dropped;
     let mut bytes = Vec::new();
     while !part.bytes.is_empty() {
         bytes.append(&mut part.bytes);
         let query = format!("from={}&kernel={}", part.next, args.kernel);
-        part = session.client.log(args.instance, &query)?;
+        part = session.client.log(n, &query)?;
     }
-    if std::io::stdout().is_terminal() {
+    let is_labelled = target.label.is_some();
+    if is_labelled || std::io::stdout().is_terminal() {
         let text = text::without_escapes(&bytes);
-        if !text.is_empty() {
-            print(&text)?;
+        match is_labelled {
+            true => text
+                .lines()
+                .try_for_each(|line| print(&format!("{n}| {line}")))?,
+            false if text.is_empty() => {}
+            false => print(&text)?,
         }
     } else {
         terminal::write_stdout(&bytes)?;
     }
     if dropped > 0 {
+        let label = target.label.as_deref().unwrap_or("kmlog");
         // Without standard error there is no way to report this.
         let _ = writeln!(
             std::io::stderr(),
-            "kmlog: {dropped} earlier bytes were dropped"
+            "{label}: {dropped} earlier bytes were dropped"
         );
     }
     Ok(())
@@ -72,9 +89,8 @@ pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
         .time
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let mut watched = Vec::new();
-    for &number in BTreeSet::from_iter(&args.instances) {
-        let row: Row = session.client.get(&format!("/v1/instances/{number}"))?;
-        watched.push(Watched::open(session, row.number)?);
+    for target in session.choose(&args.instances, |_| true)? {
+        watched.push(Watched::open(session, target.number)?);
     }
     let is_over = || session.interrupt.is_set() || end.is_some_and(|end| Instant::now() >= end);
     let shown = std::thread::scope(|scope| {

@@ -27,15 +27,15 @@ pub(crate) enum Edited {
     End,
 }
 
-/// The numbers of the instances, for completion.
-pub(crate) type Numbers = Arc<Mutex<Vec<u8>>>;
+/// The numbers and names of the instances, for completion.
+pub(crate) type Instances = Arc<Mutex<Vec<String>>>;
 
 /// The line editor and its history file.
 pub(crate) struct Editor {
     lines: rustyline::Editor<Completion, DefaultHistory>,
     gate: Option<Gate>,
     history: Option<PathBuf>,
-    numbers: Numbers,
+    instances: Instances,
 }
 
 impl Editor {
@@ -53,8 +53,8 @@ impl Editor {
             .context("history")?
             .build();
         let mut lines = rustyline::Editor::with_config(config).context("line editor")?;
-        let numbers = Numbers::default();
-        lines.set_helper(Some(Completion(Arc::clone(&numbers))));
+        let instances = Instances::default();
+        lines.set_helper(Some(Completion(Arc::clone(&instances))));
         let history = history_file();
         if let Some(file) = &history {
             // A history file that does not exist or cannot be read is an empty history.
@@ -64,7 +64,7 @@ impl Editor {
             lines,
             gate,
             history,
-            numbers,
+            instances,
         })
     }
 
@@ -84,9 +84,12 @@ impl Editor {
         &mut self,
         terminal: &mut Terminal,
         prompt: &str,
-        instances: impl Iterator<Item = u8>,
+        instances: impl Iterator<Item = String>,
     ) -> anyhow::Result<Edited> {
-        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = instances.collect();
+        *self
+            .instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = instances.collect();
         let lines = &mut self.lines;
         terminal::remember_undo(terminal::EDITOR_UNDO.to_vec());
         let read = match &self.gate {
@@ -120,9 +123,9 @@ fn history_file() -> Option<PathBuf> {
     Some(directory.join("history"))
 }
 
-/// Completes commands and instance numbers.
+/// Completes commands and instances.
 #[derive(Helper, Highlighter, Hinter, Validator)]
-struct Completion(Numbers);
+struct Completion(Instances);
 
 impl Completer for Completion {
     type Candidate = Pair;
@@ -135,8 +138,8 @@ impl Completer for Completion {
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let line = &line[..position];
         let start = line.rfind(' ').map_or(0, |space| space + 1);
-        let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = candidates(&line[..start], &numbers);
+        let instances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = candidates(&line[..start], &instances);
         let typed = &line[start..];
         let fitting = words.into_iter().filter(|word| word.starts_with(typed));
         let pairs = fitting.map(|word| Pair {
@@ -148,7 +151,7 @@ impl Completer for Completion {
 }
 
 /// Returns the words that may follow `before` on a line.
-fn candidates(before: &str, numbers: &[u8]) -> Vec<String> {
+fn candidates(before: &str, instances: &[String]) -> Vec<String> {
     match before.split_whitespace().next() {
         None => commands::names(),
         Some("help") => commands::names(),
@@ -158,8 +161,9 @@ fn candidates(before: &str, numbers: &[u8]) -> Vec<String> {
         }
         Some(command) => {
             let mut words = commands::options(command);
-            if commands::takes_number(command) {
-                words.extend(numbers.iter().map(u8::to_string));
+            if commands::takes_instances(command) {
+                words.extend(instances.iter().cloned());
+                words.push("all".into());
             }
             words
         }
@@ -171,11 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_completed_first_and_numbers_where_they_belong() {
-        assert!(candidates("", &[2]).contains(&"kmconsole".to_owned()));
-        assert!(candidates("kmconsole ", &[2, 3]).contains(&"3".to_owned()));
-        assert!(candidates("kmlist ", &[2]).contains(&"--json".to_owned()));
-        assert!(!candidates("kmlist ", &[2]).contains(&"2".to_owned()));
-        assert!(candidates("kmexec 2 -- ", &[2]).is_empty());
+    fn commands_are_completed_first_and_instances_where_they_belong() {
+        let instances = ["2", "web"].map(str::to_owned);
+        let are_in = |word: &str, before| candidates(before, &instances).contains(&word.to_owned());
+        assert!(are_in("kmconsole", ""));
+        assert!(are_in("2", "kmconsole ") && are_in("web", "kmconsole "));
+        assert!(are_in("all", "kmhalt "));
+        assert!(are_in("--json", "kmlist ") && !are_in("2", "kmlist "));
+        assert!(candidates("kmexec 2 -- ", &instances).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use signal_hook::consts::SIGHUP;
 use super::editor::{Edited, Editor};
 use super::ends::count_running;
 use crate::api::Fate;
-use crate::api::instances::List;
+use crate::api::instances::{List, Row};
 use crate::commands::{Next, Session};
 use crate::script::Front;
 use crate::terminal::{self, Terminal};
@@ -26,7 +26,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut front = Front::Terminal(terminal);
     while let Front::Terminal(terminal) = &mut front {
-        let line = match editor.edit(terminal, prompt, numbers(&session))? {
+        let line = match editor.edit(terminal, prompt, instances(&session))? {
             Edited::Line(line) => first_line(line, terminal),
             Edited::Cleared => continue,
             Edited::End if terminal.is_gone() => return Ok(ExitCode::from(128 + SIGHUP as u8)),
@@ -68,13 +68,14 @@ fn show_error(error: &anyhow::Error) {
     );
 }
 
-/// Returns the numbers of the instances, for completion.
-fn numbers(session: &Session) -> impl Iterator<Item = u8> {
+/// Returns the numbers and names of the instances, for completion.
+fn instances(session: &Session) -> impl Iterator<Item = String> {
     let list: List = match session.client.has_server() {
         true => session.client.get("/v1/instances").unwrap_or_default(),
         false => List::default(),
     };
-    list.instances.into_iter().map(|one| one.number)
+    let words = |one: Row| [one.number.to_string(), one.name];
+    list.instances.into_iter().flat_map(words)
 }
 
 /// Asks whether running instances are ended, too, and does so.

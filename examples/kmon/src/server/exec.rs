@@ -23,8 +23,9 @@ use crate::instance::shared::{ExecOutput, Stream};
 use crate::instance::state::State as InstanceState;
 use crate::monitor::Instance;
 
-/// How long to wait for the report that a killed command has ended.
-const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for the report that a command has ended that was asked to, which includes the
+/// time that guestd grants it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A command fails when guestd is silent for this long, so that a script does not hang.
 const SILENT: Duration = Duration::from_secs(5);
 /// How often the silence is checked.
@@ -132,8 +133,9 @@ impl<'a> Exec<'a> {
         }
     }
 
+    /// Asks the command to end; the second time, kills it.
     fn stop(&self) {
-        self.kill();
+        self.order_stop();
         self.is_stopped.store(true, Ordering::Relaxed);
         self.stopped.notify_one();
     }
@@ -171,7 +173,7 @@ impl<'a> Exec<'a> {
             }
             if self.is_stopped.load(Ordering::Relaxed) {
                 let since = killed.get_or_insert_with(tokio::time::Instant::now);
-                if since.elapsed() > KILL_TIMEOUT {
+                if since.elapsed() > STOP_TIMEOUT {
                     let what = "interrupted; the instance did not report how the command ended";
                     return Err(Fault::new(Code::Failed, what));
                 }
@@ -234,7 +236,7 @@ impl<'a> Exec<'a> {
             _ if lost => format!("guestd of instance {n} died, and the command was killed"),
             InstanceState::Running => return Ok(()),
             InstanceState::Silent(since) if since.elapsed() > SILENT => {
-                self.kill();
+                self.order_stop();
                 format!("instance {n} is silent; kmreset {n} starts it again")
             }
             InstanceState::Restarting(since) if since.elapsed() > SILENT => {
@@ -249,7 +251,7 @@ impl<'a> Exec<'a> {
         Err(Fault::new(Code::NotRunning, what))
     }
 
-    fn kill(&self) {
+    fn order_stop(&self) {
         let stream = self.stream;
         self.instance.outbox.put(Order::Kill { stream });
     }

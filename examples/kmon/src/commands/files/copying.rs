@@ -4,14 +4,16 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kmon_protocol::transfer::{Digest, Failure};
 
 use super::remote::Remote;
 use super::summary::{CopiedFile, Summary, hex};
 use crate::commands::arguments::CopyOptions;
+use crate::commands::selection::Target;
 use crate::commands::session::Session;
+use crate::commands::several::each;
 use crate::instance::transfer::TransferError;
 use crate::text;
 
@@ -28,25 +30,33 @@ pub(super) struct Copying<'a> {
     pub(super) summary: Summary,
 }
 
-/// Runs the copies of a command, and prints what was copied.
+/// Runs the copies of a command for each instance, and prints what was copied.
 pub(super) fn run(
     session: &Session,
     options: &CopyOptions,
-    copy: impl FnOnce(&mut Copying<'_>) -> anyhow::Result<()>,
+    copy: impl Fn(&mut Copying<'_>, &Target) -> anyhow::Result<()> + Sync,
 ) -> anyhow::Result<()> {
-    let stop = || session.interrupt.is_set();
-    let mut copying = Copying {
-        remote: Remote::open(&session.client, options.instance, &stop)?,
-        stop: &stop,
-        options,
-        summary: Summary::new(options.instance),
-    };
-    let done = copy(&mut copying);
-    if done.is_err() {
-        copying.remote.cancel();
-    }
-    copying.summary.print(options.json, done.as_ref().err())?;
-    done
+    let instances = std::slice::from_ref(&options.instances);
+    let targets = session.choose(instances, |row| row.state == "running")?;
+    // One after the other: each can use all of the disk and the processors.
+    each(&targets, 1, |target| {
+        if session.interrupt.is_set() {
+            bail!("interrupted; nothing was copied");
+        }
+        let stop = || session.interrupt.is_set();
+        let mut copying = Copying {
+            remote: Remote::open(&session.client, target.number, &stop)?,
+            stop: &stop,
+            options,
+            summary: Summary::new(target),
+        };
+        let done = copy(&mut copying, target);
+        if done.is_err() {
+            copying.remote.cancel();
+        }
+        copying.summary.print(options.json, done.as_ref().err())?;
+        done
+    })
 }
 
 impl Copying<'_> {

@@ -30,7 +30,11 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
         bail!("name the files, and then where they go");
     };
     refuse_size_signal();
-    run(session, &args.options, |copying| {
+    run(session, &args.options, |copying, target| {
+        let local = &match &target.label {
+            None => local.clone(),
+            Some(label) => own_directory(local, label)?,
+        };
         let into = fs::metadata(local).is_ok_and(|found| found.is_dir());
         if !into && (remotes.len() > 1 || local.ends_with('/')) {
             bail!("{local} is not a directory");
@@ -41,6 +45,16 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Makes the directory for what is copied from one of several instances: `label` in `local`.
+fn own_directory(local: &str, label: &str) -> anyhow::Result<String> {
+    if !fs::metadata(local).is_ok_and(|found| found.is_dir()) {
+        bail!("files of several instances can only be copied into a directory; {local} is none");
+    }
+    let own = Path::new(local).join(label);
+    make_directory(&own).with_context(|| shown(&own))?;
+    Ok(own.display().to_string())
 }
 
 /// A file that reaches this process's limit is an error of the command, not KMON's end.

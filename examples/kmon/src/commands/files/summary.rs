@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::commands::print::{print, print_json};
+use crate::commands::selection::Target;
 use crate::text;
 
 /// One file that was copied.
@@ -31,20 +32,24 @@ pub(super) struct Summary {
     bytes: u64,
     seconds: f64,
     error: Option<String>,
+    /// The name of the instance, if there are several.
+    #[serde(skip)]
+    label: Option<String>,
     #[serde(skip)]
     since: Instant,
 }
 
 impl Summary {
-    pub(super) fn new(instance: u8) -> Self {
+    pub(super) fn new(target: &Target) -> Self {
         Self {
-            instance,
+            instance: target.number,
             files: Vec::new(),
             directories: 0,
             skipped: Vec::new(),
             bytes: 0,
             seconds: 0.0,
             error: None,
+            label: target.label.clone(),
             since: Instant::now(),
         }
     }
@@ -57,7 +62,10 @@ impl Summary {
         self.error = error.map(|error| format!("{error:#}"));
         match (json, error) {
             (true, _) => print_json(&self),
-            (false, None) => print(&self.line(time)),
+            (false, None) => {
+                let label = self.label.as_ref().map(|label| format!("{label}: "));
+                print(&format!("{}{}", label.unwrap_or_default(), self.line(time)))
+            }
             // The error says it.
             (false, Some(_)) => Ok(()),
         }

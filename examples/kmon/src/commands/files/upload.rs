@@ -23,7 +23,7 @@ pub(crate) fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()> {
         bail!("name the files, and then where they go");
     };
     let remote = remote.as_bytes();
-    run(session, &args.options, |copying| {
+    run(session, &args.options, |copying, _| {
         let into = copying.goes_into(remote, locals.len())?;
         for local in locals {
             let to = names::target(local.as_bytes(), remote, into);
