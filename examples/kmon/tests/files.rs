@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -102,6 +102,45 @@ fn files_arrive_whole_with_their_modes_in_both_directions() {
             assert_eq!(copied["resumed_at"], 0);
         }
         assert!(parts(&path(directory)).is_empty());
+    }
+    assert_eq!(printed.len(), 2);
+}
+
+#[test]
+fn a_gigabyte_is_copied_both_ways_with_its_digest() {
+    const LEN: usize = 1024 * MIB;
+    let home = home();
+    let path = |name: &str| home.path().join(name);
+    let part = content(MIB);
+    let mut file = fs::File::create(path("file")).unwrap();
+    for number in 0..LEN / MIB {
+        // No two parts are the same.
+        file.write_all(&number.to_le_bytes()).unwrap();
+        file.write_all(&part[size_of::<usize>()..]).unwrap();
+    }
+    drop(file);
+    let digest = |name: &str| {
+        let mut hasher = Sha256::new();
+        let mut file = fs::File::open(path(name)).unwrap();
+        let mut chunk = vec![0; MIB];
+        loop {
+            match file.read(&mut chunk).unwrap() {
+                0 => break,
+                len => hasher.update(&chunk[..len]),
+            }
+        }
+        hex(&hasher.finalize())
+    };
+    let expected = digest("file");
+    let here = home.path().display();
+    let script =
+        format!("kmput 2 --json file {here}/copy\nkmget 2 --json {here}/copy {here}/back\n");
+    let printed = values(&run_script_in(&home, ONE, &script));
+    for (copied, name) in printed.iter().zip(["copy", "back"]) {
+        println!("{name}: {} s", copied["seconds"]);
+        assert_eq!(copied["bytes"], LEN, "{copied}");
+        assert_eq!(copied["files"][0]["sha256"], expected);
+        assert_eq!(digest(name), expected);
     }
     assert_eq!(printed.len(), 2);
 }

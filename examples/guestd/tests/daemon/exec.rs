@@ -133,7 +133,7 @@ fn the_thirty_third_concurrent_command_is_refused() {
         instance.send(Command::Kill { stream });
     }
     for stream in 1..=32 {
-        assert_eq!(instance.ended(stream).ending, Some(Ending::Signalled(9)));
+        assert_eq!(instance.ended(stream).ending, Some(Ending::Signalled(15)));
     }
     assert_eq!(instance.run(34, "echo again").out, b"again\n");
 }
