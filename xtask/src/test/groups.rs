@@ -328,8 +328,8 @@ fn kill(_: &Workspace) -> Result<Vec<Step>> {
     // First that it can fail.
     let lines = [
         "cargo xtask kill --self-test",
-        "cargo xtask kill --points 600",
-        "cargo xtask kill --stall --points 300",
+        "cargo xtask kill --points 250",
+        "cargo xtask kill --stall --points 120",
     ];
     Ok(lines
         .map(|line| Step::Check(Invocation::parse(line)))
