@@ -340,7 +340,7 @@ impl From<PushError> for Fault {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Full => Self::new(SHMR_FULL),
-            PushError::TooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
+            PushError::TooLong { max } => Self::with(SHMR_TOO_LONG, max.into()),
             PushError::Restarted => Self::new(SHMR_RESTARTED),
             PushError::Corrupt(corrupt) => corrupt.into(),
             PushError::Evicted => Self::new(SHMR_EVICTED),
@@ -353,7 +353,7 @@ impl From<PopError> for Fault {
     fn from(error: PopError) -> Self {
         match error {
             PopError::Empty => Self::new(SHMR_EMPTY),
-            PopError::TooLong { len } => Self::with(SHMR_TOO_LONG, wide(len)),
+            PopError::TooLong { len } => Self::with(SHMR_TOO_LONG, len.into()),
             PopError::Restarted => Self::new(SHMR_RESTARTED),
             PopError::Corrupt(corrupt) => corrupt.into(),
             PopError::Evicted => Self::new(SHMR_EVICTED),

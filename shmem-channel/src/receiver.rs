@@ -226,6 +226,6 @@ fn convert(member: &Member<'_>, error: PopError) -> Error {
         PopError::Evicted => member.evicted(),
         PopError::Restarted => Error::PeerRestarted,
         PopError::Empty => Error::TimedOut,
-        PopError::TooLong { len } => Error::BufferTooShort { len },
+        PopError::TooLong { len } => Error::BufferTooShort { len: len as usize },
     }
 }

@@ -168,7 +168,7 @@ impl<'m> Sender<'m> {
         }
         match error {
             PushError::Full => Error::Full,
-            PushError::TooLong { max } => Error::MessageTooLong { max },
+            PushError::TooLong { max } => Error::MessageTooLong { max: max as usize },
             PushError::Restarted => Error::PeerRestarted,
             PushError::Corrupt(corrupt) => Error::Corrupt(corrupt),
             PushError::Evicted => self.member.evicted(),
