@@ -108,8 +108,5 @@ impl From<Error> for Fault {
 }
 
 fn bad_message(how: Argument, value: u64) -> Fault {
-    Fault {
-        word: how.into(),
-        ..Fault::with(SHMR_BAD_MESSAGE, value)
-    }
+    Fault::with_word(SHMR_BAD_MESSAGE, value, how.into())
 }

@@ -56,9 +56,10 @@ pub unsafe extern "C" fn shmr_client_open(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open_on(client, session, |session| {
+        open_on(client, session, |session, place| {
             let name = c_string(name, Argument::Name)?;
-            Ok(self::options(options)?.client(session, name)?)
+            place.write(self::options(options)?.client(session, name)?);
+            Ok(())
         })
     }
 }
@@ -312,7 +313,7 @@ pub unsafe extern "C" fn shmr_client_finish_call(
             let out = output(len, Argument::Len)?;
             let answer = bytes_mut(answer, size, Argument::Buffer)?;
             let outcome = finish(own, *call, answer, self::timeout(timeout));
-            let ended = outcome.map_or_else(|fault| fault.status, |_| SHMR_OK);
+            let ended = outcome.map_or_else(|fault| fault.status(), |_| SHMR_OK);
             if let SHMR_OK | SHMR_PEER_GONE | SHMR_ANSWER_LOST | SHMR_BUFFER_TOO_SHORT = ended {
                 *call = shmr_call::NONE;
             }

@@ -6,7 +6,7 @@ use core::ptr;
 use shmem_core::ring::{Consumer, OnRestart};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes_mut, close, get, handle, open, optional_output, output, with};
+use crate::handle::{bytes_mut, close, get, handle, open_in_place, optional_output, output, with};
 use crate::partition::incarnation;
 use crate::producer::ring;
 use crate::segment::shmr_segment;
@@ -83,14 +83,12 @@ unsafe fn claim(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open(consumer, || {
+        open_in_place(consumer, |own: *mut Consumer<'static>| {
             let incarnation = self::incarnation(incarnation)?;
             let on_restart = self::on_restart(on_restart)?;
             let ring = self::ring(ring)?;
-            Ok(match take_over {
-                true => ring.take_over_consumer(incarnation, on_restart)?,
-                false => ring.claim_consumer(incarnation, on_restart)?,
-            })
+            ring.consumer_in(&mut *own.cast(), incarnation, on_restart, take_over)?;
+            Ok(())
         })
     }
 }

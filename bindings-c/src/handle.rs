@@ -111,31 +111,17 @@ pub(crate) unsafe fn open<H: Handle>(
     handle: *mut H,
     make: impl FnOnce() -> Outcome<H::Inner>,
 ) -> shmr_status {
-    if !is_sound(handle) {
-        return shmr_status::SHMR_EINVAL;
-    }
-    if needs_drop::<H::Inner>() {
-        // SAFETY: guaranteed by the caller.
-        if let Some(storage) = unsafe { storage(handle) } {
-            return fail(&mut storage.error, Fault::new(SHMR_OPEN));
-        }
-    }
-    // SAFETY: as in `storage`; what is there is overwritten, not dropped.
-    let storage = unsafe { &mut *handle.cast::<Storage<H::Inner>>() };
-    storage.tag = 0;
-    match make() {
-        Ok(inner) => {
-            storage.error.write(shmr_error::NONE);
-            storage.inner.write(inner);
-            storage.tag = tag(handle, H::TAG);
-            shmr_status::SHMR_OK
-        }
-        Err(fault) => fail(&mut storage.error, fault),
+    // SAFETY: guaranteed by the caller; a whole value is written.
+    unsafe {
+        open_in_place(handle, |inner: *mut H::Inner| {
+            inner.write(make()?);
+            Ok(())
+        })
     }
 }
 
-/// Opens a handle with a value that points to itself: `init` writes the value in its final place.
-/// If `init` fails, nothing of it is dropped.
+/// Opens a handle as [`open`]: `init` writes the value in its final place. If `init` fails, nothing
+/// of it is dropped.
 ///
 /// # Safety
 ///
@@ -144,23 +130,63 @@ pub(crate) unsafe fn open_in_place<H: Handle>(
     handle: *mut H,
     init: impl FnOnce(*mut H::Inner) -> Outcome,
 ) -> shmr_status {
-    if !is_sound(handle) {
+    let storage = handle.cast::<Storage<H::Inner>>();
+    let align = core::mem::align_of::<H>();
+    // SAFETY: guaranteed by the caller; after `begin_open` neither null nor misaligned, and large
+    // enough by `Handle`. What is there is overwritten, not dropped.
+    unsafe {
+        match begin_open(storage.cast(), align, H::TAG, needs_drop::<H::Inner>()) {
+            shmr_status::SHMR_OK => {
+                let made = init(addr_of_mut!((*storage).inner).cast());
+                finish_open(storage.cast(), H::TAG, made)
+            }
+            refused => refused,
+        }
+    }
+}
+
+/// Marks a handle as not open, unless it is open and `keeps` its value.
+///
+/// # Safety
+///
+/// As [`storage`].
+// Here and below one copy for all types, as of `is_open`.
+#[cfg_attr(not(feature = "linux"), inline(never))]
+unsafe fn begin_open(
+    storage: *mut Storage<()>,
+    align: usize,
+    kind: u32,
+    keeps: bool,
+) -> shmr_status {
+    if !is_aligned(storage, align) {
         return shmr_status::SHMR_EINVAL;
     }
-    let storage = handle.cast::<Storage<H::Inner>>();
-    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller guarantees
-    // the rest. What is there is overwritten, not dropped.
+    // SAFETY: neither null nor misaligned; the error and the tag have the same place in all
+    // handles. The caller guarantees the rest.
     unsafe {
-        let error = &mut *addr_of_mut!((*storage).error);
-        if is_open(storage.cast(), core::mem::align_of::<H>(), H::TAG) {
-            return fail(error, Fault::new(SHMR_OPEN));
+        if keeps && is_open(storage, align, kind) {
+            return fail(&mut *addr_of_mut!((*storage).error), Fault::new(SHMR_OPEN));
         }
         addr_of_mut!((*storage).tag).write(0);
-        if let Err(fault) = init(addr_of_mut!((*storage).inner).cast()) {
+    }
+    shmr_status::SHMR_OK
+}
+
+/// Marks a handle as open if its value was made, or stores in it why that failed.
+///
+/// # Safety
+///
+/// After [`begin_open`]; the handle contains a value if it was made.
+#[cfg_attr(not(feature = "linux"), inline(never))]
+unsafe fn finish_open(storage: *mut Storage<()>, kind: u32, made: Outcome) -> shmr_status {
+    // SAFETY: as in `begin_open`.
+    unsafe {
+        let error = &mut *addr_of_mut!((*storage).error);
+        if let Err(fault) = made {
             return fail(error, fault);
         }
         error.write(shmr_error::NONE);
-        addr_of_mut!((*storage).tag).write(tag(handle, H::TAG));
+        addr_of_mut!((*storage).tag).write(tag(storage, kind));
     }
     shmr_status::SHMR_OK
 }
@@ -176,10 +202,11 @@ pub(crate) unsafe fn with<H: Handle>(
     work: impl FnOnce(&mut H::Inner) -> Outcome,
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller.
-    let storage = unsafe { storage(handle) };
-    let Some(storage) = storage else {
+    if !unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) } {
         return shmr_status::SHMR_EINVAL;
-    };
+    }
+    // SAFETY: as in `storage`.
+    let storage = unsafe { &mut *handle.cast::<Storage<H::Inner>>() };
     // SAFETY: a handle with the tag is open, hence initialised (C1).
     let inner = unsafe { storage.inner.assume_init_mut() };
     match work(inner) {
@@ -218,8 +245,8 @@ where
 #[cold]
 #[inline(never)]
 fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
-    error.write(fault.into());
-    fault.status
+    error.write(shmr_error::NONE).set(fault);
+    fault.status()
 }
 
 /// Returns the value of an open handle, for calls that do not write its error.

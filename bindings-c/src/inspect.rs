@@ -73,7 +73,7 @@ unsafe fn write_view<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_
     let place: Outcome<&mut MaybeUninit<T>> = unsafe { output(out, Argument::View) };
     match place.and_then(|place| view().map(|view| place.write(view))) {
         Ok(_) => SHMR_OK,
-        Err(fault) => fault.status,
+        Err(fault) => fault.status(),
     }
 }
 
@@ -104,9 +104,7 @@ pub unsafe extern "C" fn shmr_ring_inspect(
         // SAFETY: guaranteed by the caller.
         let ring = unsafe { ring(segment) }?;
         let found = ring.inspect(limit);
-        let fault = found
-            .corrupt()
-            .map_or(Fault::new(SHMR_OK), |corrupt| corrupt.into());
+        let fault = found.corrupt().map(Fault::from);
         Ok(shmr_ring_view {
             error: fault.into(),
             capacity: ring.capacity(),
@@ -182,13 +180,13 @@ fn view_of(
     waiting: bool,
 ) -> shmr_lock_view {
     let broken = |word, value| Fault::from(Corrupt { word, value });
-    let mut fault = Fault::new(SHMR_OK);
+    let mut fault = None;
     let health = match health {
         Health::Whole => SHMR_HEALTH_WHOLE,
         Health::Suspect => SHMR_HEALTH_SUSPECT,
         Health::Poisoned => SHMR_HEALTH_POISONED,
         Health::Corrupt(value) => {
-            fault = broken(names[1], value);
+            fault = Some(broken(names[1], value));
             SHMR_HEALTH_POISONED
         }
     };
@@ -196,7 +194,7 @@ fn view_of(
         Holder::Nobody => 0,
         Holder::Incarnation(incarnation) => incarnation.word(),
         Holder::Corrupt(value) => {
-            fault = broken(names[0], value);
+            fault = Some(broken(names[0], value));
             0
         }
     };

@@ -5,12 +5,14 @@
 //! - **S2** Each of them checks in every call that the session is open at its address. Each is
 //!   counted in the session until it is closed.
 
+use core::mem::MaybeUninit;
+use core::ptr::addr_of_mut;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use shmem_channel::Session;
 use shmem_core::Incarnation;
 
-use crate::handle::{get, open, with, Handle};
+use crate::handle::{get, open_in_place, with, Handle};
 use crate::session::{shmr_session, SessionState};
 use crate::status::{shmr_status, Fault, Outcome};
 use crate::word::Argument;
@@ -30,22 +32,8 @@ struct SessionUser {
 }
 
 impl SessionUser {
-    /// # Safety
-    ///
-    /// As [`get`], and the session's handle does not move while this is used.
-    unsafe fn new(session: *const shmr_session) -> Outcome<Self> {
-        // SAFETY: guaranteed by the caller.
-        let joined: &'static SessionState = unsafe { get(session, Argument::Session) }?;
-        // Relaxed: the caller orders opening a handle and leaving the session.
-        joined.users.fetch_add(1, Relaxed);
-        Ok(Self {
-            session,
-            incarnation: joined.session().incarnation(),
-        })
-    }
-
     fn session_state(&self) -> Outcome<&'static SessionState> {
-        // SAFETY: as `new` demands.
+        // SAFETY: as `open_on` demands.
         let joined: &'static SessionState = unsafe { get(self.session, Argument::Session) }?;
         match joined.session().incarnation() == self.incarnation {
             true => Ok(joined),
@@ -63,7 +51,7 @@ impl Drop for SessionUser {
     }
 }
 
-/// Opens a handle through a session.
+/// Opens a handle through a session: `make` writes the value in its final place, or fails.
 ///
 /// # Safety
 ///
@@ -71,19 +59,32 @@ impl Drop for SessionUser {
 pub(crate) unsafe fn open_on<H, T>(
     handle: *mut H,
     session: *const shmr_session,
-    make: impl FnOnce(&'static Session<'static>) -> Outcome<T>,
+    make: impl FnOnce(&'static Session<'static>, &mut MaybeUninit<T>) -> Outcome,
 ) -> shmr_status
 where
     H: Handle<Inner = OnSession<T>>,
 {
-    let make = || {
-        // SAFETY: guaranteed by the caller.
-        let user = unsafe { SessionUser::new(session) }?;
-        let inner = make(user.session_state()?.session())?;
-        Ok(OnSession { inner, user })
-    };
-    // SAFETY: guaranteed by the caller.
-    unsafe { open(handle, make) }
+    // SAFETY: guaranteed by the caller. `make` writes a whole value, or fails.
+    unsafe {
+        open_in_place(handle, |own: *mut OnSession<T>| {
+            let joined: &'static SessionState = get(session, Argument::Session)?;
+            // Relaxed: the caller orders opening a handle and leaving the session.
+            joined.users.fetch_add(1, Relaxed);
+            let made = make(
+                joined.session(),
+                &mut *addr_of_mut!((*own).inner).cast::<MaybeUninit<T>>(),
+            );
+            match made {
+                Ok(()) => addr_of_mut!((*own).user).write(SessionUser {
+                    session,
+                    incarnation: joined.session().incarnation(),
+                }),
+                // Release: as in `SessionUser::drop`.
+                Err(_) => drop(joined.users.fetch_sub(1, Release)),
+            }
+            made
+        })
+    }
 }
 
 /// Calls `work` with the value of a handle on a session.

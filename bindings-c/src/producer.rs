@@ -1,13 +1,15 @@
 //! The producing end of a ring.
 
 use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, addr_of_mut};
 
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{Producer, PushError, Ring};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes, close, get, handle, open, optional_output, output, value, with};
+use crate::handle::{
+    bytes, close, get, handle, open_in_place, optional_output, output, value, with,
+};
 use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
@@ -43,15 +45,6 @@ handle!(shmr_producer, b"prod", ProducerState);
 pub struct shmr_slice {
     pub base: *const c_void,
     pub len: usize,
-}
-
-impl ProducerState {
-    fn new(producer: Producer<'static>) -> Self {
-        Self {
-            producer,
-            reserved: None,
-        }
-    }
 }
 
 /// Returns the ring in a segment.
@@ -117,13 +110,13 @@ unsafe fn claim(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open(producer, || {
+        open_in_place(producer, |own: *mut ProducerState| {
             let incarnation = self::incarnation(incarnation)?;
             let ring = self::ring(ring)?;
-            Ok(ProducerState::new(match take_over {
-                true => ring.take_over_producer(incarnation)?,
-                false => ring.claim_producer(incarnation)?,
-            }))
+            addr_of_mut!((*own).reserved).write(None);
+            let producer = &mut *addr_of_mut!((*own).producer).cast();
+            ring.producer_in(producer, incarnation, take_over)?;
+            Ok(())
         })
     }
 }

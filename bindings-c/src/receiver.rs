@@ -46,9 +46,10 @@ pub unsafe extern "C" fn shmr_receiver_open(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open_on(receiver, session, |session| {
+        open_on(receiver, session, |session, place| {
             let on_restart = self::on_restart(on_restart)?;
-            Ok(session.receiver(c_string(name, Argument::Name)?, capacity, on_restart)?)
+            session.receiver_in(place, c_string(name, Argument::Name)?, capacity, on_restart)?;
+            Ok(())
         })
     }
 }

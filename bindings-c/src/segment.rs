@@ -103,26 +103,32 @@ const _: () = assert!(
 );
 
 impl shmr_segment {
-    fn new(window: Window<'static>, segment: Option<Segment<'static>>) -> Self {
-        let mut own = Self {
+    /// Makes a segment of `window` in its place: a returned one would be copied.
+    ///
+    /// # Safety
+    ///
+    /// As [`output`].
+    unsafe fn make<'s>(to: *mut Self, window: Window<'static>) -> Outcome<&'s mut Self> {
+        // SAFETY: guaranteed by the caller.
+        let to = unsafe { output(to, Argument::Segment) }?;
+        let own = to.write(Self {
             base: window.address().as_ptr().cast(),
-            len: segment.map_or(window.len(), |segment| segment.len()),
-            offset: segment.map_or(0, |segment| segment.offset() as u64),
-            id: segment.map_or(0, |segment| segment.id().get()),
-            kind: segment.map_or(SHMR_KIND_RAW, |segment| segment.kind().0),
+            len: window.len(),
+            offset: 0,
+            id: 0,
+            kind: SHMR_KIND_RAW,
             name: [0; 36],
             opaque: [MaybeUninit::new(0); WORDS],
-        };
-        if let Some(segment) = segment {
-            for (to, &from) in own.name.iter_mut().zip(segment.name().bytes()) {
-                *to = from as c_char;
-            }
-        }
-        let found = Contents { window, segment };
+        });
         own.opaque[0].write(SEGMENT);
+        own.set_contents(window, None);
+        Ok(own)
+    }
+
+    fn set_contents(&mut self, window: Window<'static>, segment: Option<Segment<'static>>) {
+        let contents = self.opaque[1..].as_mut_ptr().cast::<Contents>();
         // SAFETY: room for it, as asserted above.
-        unsafe { own.opaque[1..].as_mut_ptr().cast::<Contents>().write(found) };
-        own
+        unsafe { contents.write(Contents { window, segment }) };
     }
 
     /// Returns the registry's segment, if it is in a registry.
@@ -135,7 +141,7 @@ impl shmr_segment {
         if unsafe { self.opaque[0].assume_init() } != SEGMENT {
             return Err(Fault::invalid(Argument::Segment));
         }
-        // SAFETY: written by `new`, which alone writes the first word.
+        // SAFETY: written by `make`, which alone writes the first word.
         Ok(unsafe { *self.opaque[1..].as_ptr().cast::<Contents>() })
     }
 }
@@ -192,8 +198,14 @@ pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
 /// Null, or room for a segment.
 pub(crate) unsafe fn write_segment(out: *mut shmr_segment, segment: Segment<'static>) -> Outcome {
     // SAFETY: guaranteed by the caller.
-    let out = unsafe { output(out, Argument::Segment) }?;
-    out.write(shmr_segment::new(segment.window(), Some(segment)));
+    let out = unsafe { shmr_segment::make(out, segment.window()) }?;
+    out.offset = segment.offset() as u64;
+    out.id = segment.id().get();
+    out.kind = segment.kind().0;
+    for (to, &from) in out.name.iter_mut().zip(segment.name().bytes()) {
+        *to = from as c_char;
+    }
+    out.set_contents(segment.window(), Some(segment));
     Ok(())
 }
 
@@ -215,9 +227,7 @@ pub unsafe extern "C" fn shmr_segment_from_memory(
         // SAFETY: guaranteed by the caller.
         let window = unsafe { window(base, len) }?;
         // SAFETY: guaranteed by the caller.
-        let out: &mut MaybeUninit<shmr_segment> = unsafe { output(segment, Argument::Segment) }?;
-        out.write(shmr_segment::new(window, None));
-        Ok(())
+        unsafe { shmr_segment::make(segment, window) }.map(drop)
     };
     status(make())
 }

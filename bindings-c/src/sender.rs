@@ -41,8 +41,9 @@ pub unsafe extern "C" fn shmr_sender_open(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open_on(sender, session, |session| {
-            Ok(session.sender(c_string(name, Argument::Name)?, capacity)?)
+        open_on(sender, session, |session, place| {
+            session.sender_in(place, c_string(name, Argument::Name)?, capacity)?;
+            Ok(())
         })
     }
 }

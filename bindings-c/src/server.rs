@@ -42,9 +42,10 @@ pub unsafe extern "C" fn shmr_server_open(
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller, here and below.
     unsafe {
-        open_on(server, session, |session| {
+        open_on(server, session, |session, place| {
             let name = c_string(name, Argument::Name)?;
-            Ok(self::options(options)?.server(session, name)?)
+            place.write(self::options(options)?.server(session, name)?);
+            Ok(())
         })
     }
 }

@@ -416,7 +416,7 @@ pub unsafe extern "C" fn shmr_session_wait(
             // SAFETY: guaranteed by the caller.
             unsafe { fill(wait, Waiter::new(&joined.platform, timeout)) }
         }
-        Err(fault) => fault.status,
+        Err(fault) => fault.status(),
     }
 }
 

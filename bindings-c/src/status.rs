@@ -1,6 +1,7 @@
 //! The status of a call, and errors.
 
 use core::ffi::c_char;
+use core::num::NonZeroU64;
 
 use shmem_core::mem::OutOfWindow;
 use shmem_core::region::AttachError as RegionError;
@@ -154,48 +155,62 @@ impl shmr_error {
 }
 
 /// Why a call did not succeed.
+///
+/// Two numbers, of which the first is not 0: so a call returns an [`Outcome`] in two registers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    pub(crate) status: shmr_status,
-    pub(crate) value: u64,
-    pub(crate) word: Word,
+    /// The status in the low half, which is not [`SHMR_OK`], and the word's number in the high one.
+    cause: NonZeroU64,
+    value: u64,
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Fault>;
 
 impl Fault {
+    #[inline(always)]
     pub(crate) fn new(status: shmr_status) -> Self {
         Self::with(status, 0)
     }
 
+    #[inline(always)]
     pub(crate) fn with(status: shmr_status, value: u64) -> Self {
-        Self {
-            status,
-            value,
-            word: Word::NONE,
-        }
+        Self::with_word(status, value, Word::NONE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_word(status: shmr_status, value: u64, word: Word) -> Self {
+        let cause = u64::from(word.number()) << 32 | u64::from(status as u32);
+        let cause = NonZeroU64::new(cause).expect("a fault is not SHMR_OK");
+        Self { cause, value }
+    }
+
+    #[inline(always)]
+    pub(crate) fn status(self) -> shmr_status {
+        // SAFETY: `with_word` alone makes a fault, and takes this half from a status.
+        unsafe { core::mem::transmute(self.cause.get() as u32) }
     }
 
     /// Returns the fault of an unusable argument.
     pub(crate) fn invalid(argument: Argument) -> Self {
-        Self {
-            word: argument.into(),
-            ..Self::new(SHMR_EINVAL)
-        }
+        Self::with_word(SHMR_EINVAL, 0, argument.into())
     }
 }
 
-impl From<Fault> for shmr_error {
-    fn from(fault: Fault) -> Self {
-        let mut error = Self {
-            status: fault.status,
-            value: fault.value,
-            ..Self::NONE
-        };
-        let name = fault.word.name().iter().take_while(|&&byte| byte != 0);
+impl shmr_error {
+    /// Sets what was [`shmr_error::NONE`].
+    pub(crate) fn set(&mut self, fault: Fault) {
+        self.status = fault.status();
+        self.value = fault.value;
         // The last byte stays 0.
-        for (to, from) in error.word[..31].iter_mut().zip(name) {
-            *to = *from as c_char;
+        Word::from_number((fault.cause.get() >> 32) as u32).copy_name(&mut self.word[..31]);
+    }
+}
+
+impl From<Option<Fault>> for shmr_error {
+    fn from(fault: Option<Fault>) -> Self {
+        let mut error = Self::NONE;
+        if let Some(fault) = fault {
+            error.set(fault);
         }
         error
     }
@@ -203,7 +218,7 @@ impl From<Fault> for shmr_error {
 
 /// Returns the status of an outcome, for calls without a handle that could keep the rest.
 pub(crate) fn status(outcome: Outcome) -> shmr_status {
-    outcome.map_or_else(|fault| fault.status, |()| SHMR_OK)
+    outcome.map_or_else(|fault| fault.status(), |()| SHMR_OK)
 }
 
 /// Converts a length to the type of a fault's value.
@@ -214,11 +229,7 @@ pub(crate) fn wide(len: usize) -> u64 {
 impl From<Corrupt> for Fault {
     #[inline(never)]
     fn from(corrupt: Corrupt) -> Self {
-        Self {
-            status: SHMR_CORRUPT,
-            value: corrupt.value.into(),
-            word: corrupt.word.into(),
-        }
+        Self::with_word(SHMR_CORRUPT, corrupt.value.into(), corrupt.word.into())
     }
 }
 
@@ -340,7 +351,7 @@ impl From<PushError> for Fault {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Full => Self::new(SHMR_FULL),
-            PushError::TooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
+            PushError::TooLong { max } => Self::with(SHMR_TOO_LONG, max.into()),
             PushError::Restarted => Self::new(SHMR_RESTARTED),
             PushError::Corrupt(corrupt) => corrupt.into(),
             PushError::Evicted => Self::new(SHMR_EVICTED),
@@ -353,7 +364,7 @@ impl From<PopError> for Fault {
     fn from(error: PopError) -> Self {
         match error {
             PopError::Empty => Self::new(SHMR_EMPTY),
-            PopError::TooLong { len } => Self::with(SHMR_TOO_LONG, wide(len)),
+            PopError::TooLong { len } => Self::with(SHMR_TOO_LONG, len.into()),
             PopError::Restarted => Self::new(SHMR_RESTARTED),
             PopError::Corrupt(corrupt) => corrupt.into(),
             PopError::Evicted => Self::new(SHMR_EVICTED),

@@ -31,9 +31,12 @@ pub(crate) const fn join<const LEN: usize>(strings: &[&str]) -> [u8; LEN] {
 
 /// Returns string `n` of the joined ones, and everything after it; empty if there are fewer.
 pub(crate) fn nth(all: &'static [u8], n: usize) -> &'static [u8] {
-    let mut texts = all.iter();
-    for _ in 0..n {
-        while texts.next().is_some_and(|&byte| byte != 0) {}
-    }
-    texts.as_slice()
+    let mut before = n;
+    let is_found = |&byte: &u8| {
+        let found = before == 0;
+        before = before.wrapping_sub(usize::from(byte == 0));
+        found
+    };
+    let start = all.iter().position(is_found);
+    start.map_or(&[], |start| &all[start..])
 }

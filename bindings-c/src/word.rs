@@ -1,6 +1,8 @@
 //! The word of a fault, as a number.
 //!
-//! A fault with a string in it would take four registers; with a number it takes two.
+//! A fault with a string in it would take four registers; with numbers it takes two.
+
+use core::ffi::c_char;
 
 use shmem_core::ControlWord;
 
@@ -111,9 +113,29 @@ static ALL: [u8; strings::len(&NAMES)] = strings::join(&NAMES);
 impl Word {
     pub(crate) const NONE: Self = Self(0);
 
-    /// Returns its name, and everything after the name in memory: the name ends before a 0.
-    pub(crate) fn name(self) -> &'static [u8] {
-        strings::nth(&ALL, self.0 as usize)
+    /// Returns the word with this number.
+    pub(crate) fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Copies its name to the start of `to`, as far as there is room.
+    pub(crate) fn copy_name(self, to: &mut [c_char]) {
+        let (mut before, mut to) = (self.0, to.iter_mut());
+        for &byte in &ALL {
+            match (before, byte) {
+                (0, 0) => break,
+                (0, _) => match to.next() {
+                    Some(to) => *to = byte as c_char,
+                    None => break,
+                },
+                (_, 0) => before -= 1,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -135,9 +157,12 @@ mod tests {
 
     use super::*;
 
-    fn name(word: impl Into<Word>) -> &'static str {
-        let name = CStr::from_bytes_until_nul(word.into().name()).unwrap();
-        name.to_str().unwrap()
+    fn name(word: impl Into<Word>) -> String {
+        let mut name = [0; 32];
+        word.into().copy_name(&mut name);
+        let name = name.map(|byte| byte as u8);
+        let name = CStr::from_bytes_until_nul(&name).unwrap();
+        name.to_str().unwrap().to_owned()
     }
 
     #[test]

@@ -144,7 +144,10 @@ fn pop(consumer: &mut Consumer<'_>, room: usize, max: usize) -> Option<Corrupt> 
     let result = consumer.pop(&mut record);
     match result {
         Ok(len) => assert!(len <= room && len <= max),
-        Err(PopError::TooLong { len }) => assert!(len > room && len <= max),
+        Err(PopError::TooLong { len }) => {
+            let len = len as usize;
+            assert!(len > room && len <= max);
+        }
         _ => {}
     }
     corrupt(result)

@@ -61,7 +61,7 @@ impl<'m> Member<'m> {
     #[inline]
     pub(crate) fn check_region(&self) -> Result<(), Error> {
         match self.region.is_stale() {
-            true => Err(self.reformatted()),
+            true => self.reformatted(),
             false => Ok(()),
         }
     }
@@ -81,11 +81,11 @@ impl<'m> Member<'m> {
     }
 
     #[cold]
-    fn reformatted(&self) -> Error {
-        match Region::attach(self.region.memory()) {
+    fn reformatted(&self) -> Result<(), Error> {
+        Err(match Region::attach(self.region.memory()) {
             Ok(_) | Err(region::AttachError::NotARegion { magic: 0 }) => Error::Reformatted,
             Err(error) => Error::Region(error),
-        }
+        })
     }
 
     /// Returns why this partition lost its place.

@@ -1,8 +1,9 @@
 //! The receiving end of one ring.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
-use shmem_core::ring::{Consumer, OnRestart, PopError, Ring};
+use shmem_core::ring::{ClaimError, Consumer, OnRestart, PopError, Ring};
 use shmem_core::wait::Wait;
 use shmem_core::Incarnation;
 
@@ -37,16 +38,40 @@ impl<'m> Receiver<'m> {
         ring: Ring<'m>,
         on_restart: OnRestart,
     ) -> Result<Self, Error> {
+        let consumer = Self::claim(member, ring, on_restart).map_err(Error::claim)?;
+        Ok(Self::new(consumer, member))
+    }
+
+    /// As [`Receiver::open`]; makes the receiver in `place`.
+    pub(crate) fn open_in<'p>(
+        place: &'p mut MaybeUninit<Self>,
+        member: &Member<'m>,
+        ring: Ring<'m>,
+        on_restart: OnRestart,
+    ) -> Result<&'p mut Self, Error> {
+        let consumer = Self::claim(member, ring, on_restart).map_err(Error::claim)?;
+        Ok(place.write(Self::new(consumer, member)))
+    }
+
+    fn claim(
+        member: &Member<'m>,
+        ring: Ring<'m>,
+        on_restart: OnRestart,
+    ) -> Result<Consumer<'m>, ClaimError> {
         let own = member.incarnation;
-        let claimed = match ring.consumer_owner() {
+        match ring.consumer_owner() {
             Some(holder) if member.is_gone(holder) => ring.take_over_consumer(own, on_restart),
             _ => ring.claim_consumer(own, on_restart),
-        };
-        Ok(Self {
-            consumer: claimed.map_err(Error::claim)?,
+        }
+    }
+
+    #[inline(always)]
+    fn new(consumer: Consumer<'m>, member: &Member<'m>) -> Self {
+        Self {
+            consumer,
             member: member.clone(),
             spin: Spin::new(),
-        })
+        }
     }
 
     /// Returns the incarnation that has the sending end now, if any.
@@ -226,6 +251,6 @@ fn convert(member: &Member<'_>, error: PopError) -> Error {
         PopError::Evicted => member.evicted(),
         PopError::Restarted => Error::PeerRestarted,
         PopError::Empty => Error::TimedOut,
-        PopError::TooLong { len } => Error::BufferTooShort { len },
+        PopError::TooLong { len } => Error::BufferTooShort { len: len as usize },
     }
 }

@@ -1,8 +1,9 @@
 //! The sending end of one ring.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
-use shmem_core::ring::{Producer, PushError, Ring};
+use shmem_core::ring::{ClaimError, Producer, PushError, Ring};
 use shmem_core::wait::Wait;
 use shmem_core::Incarnation;
 
@@ -21,19 +22,38 @@ pub struct Sender<'m> {
 
 impl<'m> Sender<'m> {
     pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>) -> Result<Self, Error> {
+        let producer = Self::claim(member, ring).map_err(Error::claim)?;
+        Ok(Self::new(producer, member))
+    }
+
+    /// As [`Sender::open`]; makes the sender in `place`.
+    pub(crate) fn open_in<'p>(
+        place: &'p mut MaybeUninit<Self>,
+        member: &Member<'m>,
+        ring: Ring<'m>,
+    ) -> Result<&'p mut Self, Error> {
+        let producer = Self::claim(member, ring).map_err(Error::claim)?;
+        Ok(place.write(Self::new(producer, member)))
+    }
+
+    fn claim(member: &Member<'m>, ring: Ring<'m>) -> Result<Producer<'m>, ClaimError> {
         let own = member.incarnation;
         let is_gone = ring
             .producer_owner()
             .is_some_and(|holder| member.is_gone(holder));
-        let claimed = match is_gone {
+        match is_gone {
             true => ring.take_over_producer(own),
             false => ring.claim_producer(own),
-        };
-        Ok(Self {
-            producer: claimed.map_err(Error::claim)?,
+        }
+    }
+
+    #[inline(always)]
+    fn new(producer: Producer<'m>, member: &Member<'m>) -> Self {
+        Self {
+            producer,
             member: member.clone(),
             restarted: false,
-        })
+        }
     }
 
     /// Returns the length in bytes of the longest record.
@@ -168,7 +188,7 @@ impl<'m> Sender<'m> {
         }
         match error {
             PushError::Full => Error::Full,
-            PushError::TooLong { max } => Error::MessageTooLong { max },
+            PushError::TooLong { max } => Error::MessageTooLong { max: max as usize },
             PushError::Restarted => Error::PeerRestarted,
             PushError::Corrupt(corrupt) => Error::Corrupt(corrupt),
             PushError::Evicted => self.member.evicted(),

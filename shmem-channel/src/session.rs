@@ -1,5 +1,6 @@
 //! One partition's membership of a region.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
 use shmem_core::call::{self, CallLine};
@@ -343,6 +344,23 @@ impl<'m> Session<'m> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
 
+    /// Opens a sender as [`Session::sender`] does. Makes it in `place`: a returned one would be
+    /// copied there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sender`].
+    pub fn sender_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Sender<'m>>,
+        name: impl AsRef<[u8]>,
+        capacity: usize,
+    ) -> Result<&'p mut Sender<'m>, Error> {
+        let ring = self.ring(name.as_ref(), capacity)?;
+        self.check()?;
+        Sender::open_in(place, &self.member, ring)
+    }
+
     /// Opens the sending end of `ring`, which the caller found in this session's region.
     ///
     /// # Errors
@@ -381,6 +399,24 @@ impl<'m> Session<'m> {
         on_restart: OnRestart,
     ) -> Result<Receiver<'m>, Error> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, on_restart)
+    }
+
+    /// Opens a receiver as [`Session::receiver`] does. Makes it in `place`: a returned one would be
+    /// copied there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sender`].
+    pub fn receiver_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Receiver<'m>>,
+        name: impl AsRef<[u8]>,
+        capacity: usize,
+        on_restart: OnRestart,
+    ) -> Result<&'p mut Receiver<'m>, Error> {
+        let ring = self.ring(name.as_ref(), capacity)?;
+        self.check()?;
+        Receiver::open_in(place, &self.member, ring, on_restart)
     }
 }
 

@@ -29,7 +29,9 @@ const NO_OWNER: u32 = 1 << 8;
 const ATTEMPTS: u32 = 4;
 
 /// How a consumer treats records that were pushed before a restart of either end.
+// A word, because a byte among words makes processors without unaligned access copy by bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum OnRestart {
     /// Keep them: for results, which are valid for every consumer.
     Keep,
@@ -98,7 +100,6 @@ impl<'m> End<'m> {
     }
 
     /// Returns `Ok` if `incarnation` may claim the end.
-    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
         // Acquire: pairs with the store in `Claim::release`; the holder before has released
         // the end, and the first `find_start` in `acquire` finds a whole ring.
@@ -107,13 +108,9 @@ impl<'m> End<'m> {
         if value == 0 {
             return Ok(());
         }
-        let holder = claimant(value)?;
-        // A later incarnation of our partition has evicted us, even if it has released the end.
-        // An earlier one is gone since ours began.
-        let is_free = value & RELEASED != 0 || incarnation.follows(holder);
-        match is_free && !holder.follows(incarnation) {
-            true => Ok(()),
-            false => Err(ClaimError::Claimed { holder }),
+        match Incarnation::from_word(value) {
+            Some(holder) if is_free(value, holder, incarnation) => Ok(()),
+            _ => Err(refused(value)),
         }
     }
 
@@ -124,52 +121,65 @@ impl<'m> End<'m> {
         incarnation: Incarnation,
         find_start: impl Fn() -> Result<S, Corrupt>,
     ) -> Result<Acquired<'m, S>, ClaimError> {
-        // The claim of a corrupt ring stays unchanged.
-        find_start().map_err(ClaimError::Corrupt)?;
-        // relaxed: this incarnation stored that value, and only its partition claims this end.
-        let reclaimed = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
             value: incarnation.word(),
         };
-        let mut attempt = 1;
+        let mut reclaimed = false;
+        let mut attempt = 0;
         loop {
-            // relaxed: the fence orders it before the second `find_start` (C1).
-            claim.word.store(claim.value, Relaxed);
-            // C1: orders the store of the claim before the loads of `find_start`. The holder
-            // before orders its stores before its check of the claim in the same way.
-            // loom: loom_evicted
-            fence(SeqCst);
             let start = find_start().map_err(|corrupt| {
-                claim.release();
+                // Before the first attempt, the claim of a corrupt ring stays unchanged.
+                if attempt != 0 {
+                    claim.release();
+                }
                 ClaimError::Corrupt(corrupt)
             })?;
-            // relaxed: the fence orders it; the holder of the claim needs no more.
+            // relaxed: after a claim the fence orders it; the holder of the claim needs no more.
+            // Before it, this incarnation stored the value, and only its partition claims this end.
             let found = self.word.load(Relaxed);
-            if found == claim.value {
+            if attempt == 0 {
+                reclaimed = found == incarnation.word() | RELEASED;
+            } else if found == claim.value {
                 return Ok(Acquired {
                     claim,
                     reclaimed,
                     start,
                 });
-            }
-            // A late release, by a holder that did not see our claim, is not a claim.
-            if found & RELEASED == 0 || attempt == ATTEMPTS {
-                return Err(
-                    claimant(found).map_or_else(|e| e, |holder| ClaimError::Claimed { holder })
-                );
+            } else if found & RELEASED == 0 || attempt == ATTEMPTS {
+                // A late release, by a holder that did not see our claim, is not a claim.
+                return Err(refused(found));
             }
             attempt += 1;
+            // relaxed: the fence orders it before the next `find_start` (C1).
+            claim.word.store(claim.value, Relaxed);
+            // C1: orders the store of the claim before the loads of `find_start`. The holder
+            // before orders its stores before its check of the claim in the same way.
+            // loom: loom_evicted
+            fence(SeqCst);
         }
     }
 }
 
-/// Decodes the claim in `value`.
-fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
-    Incarnation::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
-        word: ControlWord::Claim,
-        value,
-    }))
+/// Returns true if `incarnation` may claim an end whose claim is `value`, which names `holder`.
+fn is_free(value: u32, holder: Incarnation, incarnation: Incarnation) -> bool {
+    // An earlier incarnation of our partition is gone since ours began. A later one has evicted us,
+    // even if it has released the end.
+    let is_other = holder.partition() != incarnation.partition();
+    let is_released = value & RELEASED != 0;
+    incarnation.follows(holder) || (is_released && (is_other || holder == incarnation))
+}
+
+/// Returns the error for an end whose claim is `value`.
+#[cfg_attr(feature = "small", inline(never))]
+fn refused(value: u32) -> ClaimError {
+    match Incarnation::from_word(value) {
+        Some(holder) => ClaimError::Claimed { holder },
+        None => ClaimError::Corrupt(Corrupt {
+            word: ControlWord::Claim,
+            value,
+        }),
+    }
 }
 
 /// The claim of an end, on the holder's side.

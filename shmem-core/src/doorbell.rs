@@ -24,8 +24,8 @@
 //! | `ring_count` in `ring` | `ring_count` in `arm` | the notification      |
 //! | `armed` in `arm`       | `armed` in `ring`     | by the fences         |
 
-use crate::layout::{self, LINE};
-use crate::mem::{OutOfWindow, Window, Word};
+use crate::layout::Bell;
+use crate::mem::{Block, OutOfWindow, Window, Word};
 use crate::primitive::{
     fence, AtomicU32,
     Ordering::{Relaxed, SeqCst},
@@ -54,17 +54,19 @@ impl Doorbell for NoDoorbell {
     fn ring(&self, _: &AtomicU32) {}
 }
 
-fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
-    (
-        line.word(offset_of!(layout::Bell, armed)),
-        line.word(offset_of!(layout::Bell, ring_count)),
-    )
+#[inline(always)]
+fn armed(bell: Block<'_, Bell>) -> Word<'_> {
+    bell.word(offset_of!(Bell, armed))
+}
+
+#[inline(always)]
+fn ring_count(bell: Block<'_, Bell>) -> Word<'_> {
+    bell.word(offset_of!(Bell, ring_count))
 }
 
 /// The side that rings.
 pub struct Ringer<'m> {
-    armed: Word<'m>,
-    ring_count: Word<'m>,
+    bell: Block<'m, Bell>,
     /// The last value that we stored: our own word is never read back.
     count: u32,
 }
@@ -76,15 +78,15 @@ impl<'m> Ringer<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, ring_count) = words(&line.sub(0, LINE)?);
+        Ok(Self::new(Block::new(line)?))
+    }
+
+    /// Returns the ringing side of `bell`.
+    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
         // relaxed: only an earlier ringer stored it. If the value is old, we can repeat a number
         // that the sleeper has seen, and it sleeps until its re-check.
-        let count = ring_count.load(Relaxed);
-        Ok(Self {
-            armed,
-            ring_count,
-            count,
-        })
+        let count = ring_count(bell).load(Relaxed);
+        Self { bell, count }
     }
 
     /// Rings `doorbell` if the sleeper has armed it. Call it after publishing work (D3).
@@ -96,14 +98,14 @@ impl<'m> Ringer<'m> {
         // loom: loom_wait
         fence(SeqCst);
         // relaxed: after the fence.
-        if self.armed.load(Relaxed) == 0 {
+        if armed(self.bell).load(Relaxed) == 0 {
             return false;
         }
         self.count = self.count.wrapping_add(1);
         // relaxed: another store published the work; a sleeper that reads this checks
         // again, and that check has its own ordering.
-        self.ring_count.store(self.count, Relaxed);
-        doorbell.ring(self.ring_count.as_atomic());
+        ring_count(self.bell).store(self.count, Relaxed);
+        doorbell.ring(ring_count(self.bell).as_atomic());
         true
     }
 }
@@ -111,8 +113,7 @@ impl<'m> Ringer<'m> {
 /// The side that sleeps.
 #[derive(Clone, Copy)]
 pub struct Sleeper<'m> {
-    armed: Word<'m>,
-    ring_count: Word<'m>,
+    bell: Block<'m, Bell>,
 }
 
 impl<'m> Sleeper<'m> {
@@ -122,8 +123,12 @@ impl<'m> Sleeper<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        let (armed, ring_count) = words(&line.sub(0, LINE)?);
-        Ok(Self { armed, ring_count })
+        Ok(Self::new(Block::new(line)?))
+    }
+
+    /// Returns the sleeping side of `bell`.
+    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
+        Self { bell }
     }
 
     /// Waits until `check` returns `Some`. Returns `None` if the deadline of `wait` passes first.
@@ -143,10 +148,10 @@ impl<'m> Sleeper<'m> {
                     let seen = self.arm();
                     let found = check(); // D2
                     if found.is_none() {
-                        wait.sleep(self.ring_count.as_atomic(), seen.to_le());
+                        wait.sleep(ring_count(self.bell).as_atomic(), seen.to_le());
                     }
                     // relaxed: a ringer that still sees 1 rings once more than needed.
-                    self.armed.store(0, Relaxed);
+                    armed(self.bell).store(0, Relaxed);
                     if found.is_some() {
                         return found;
                     }
@@ -158,9 +163,9 @@ impl<'m> Sleeper<'m> {
     fn arm(&self) -> u32 {
         // relaxed: the fence orders it before the store of a ringer that sees `armed`; if the
         // ringer's fence comes first, the check finds the work.
-        let seen = self.ring_count.load(Relaxed);
+        let seen = ring_count(self.bell).load(Relaxed);
         // relaxed: the fence orders it before the check.
-        self.armed.store(1, Relaxed);
+        armed(self.bell).store(1, Relaxed);
         // Pairs with the fence in `Ringer::ring`: orders the store of `armed` before the check.
         // loom: loom_wait
         fence(SeqCst);

@@ -54,7 +54,11 @@ impl Incarnation {
     /// Returns true if this is a later incarnation of `earlier`'s partition. Numbers wrap: one
     /// is later if it is ahead by at most half of all numbers.
     pub const fn follows(self, earlier: Self) -> bool {
-        let steps = (self.number() + MAX_NUMBER - earlier.number()) % MAX_NUMBER;
+        let (number, before) = (self.number(), earlier.number());
+        let steps = match number >= before {
+            true => number - before,
+            false => number + MAX_NUMBER - before,
+        };
         self.partition() == earlier.partition() && steps != 0 && steps <= MAX_NUMBER / 2
     }
 

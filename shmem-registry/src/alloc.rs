@@ -76,8 +76,8 @@ impl BlockOwner {
 
 /// The map of blocks.
 #[derive(Clone, Copy)]
-pub(crate) struct Blocks<'m> {
-    registry: Registry<'m>,
+pub(crate) struct Blocks<'r, 'm> {
+    registry: &'r Registry<'m>,
 }
 
 /// Why a run of blocks was not claimed.
@@ -91,12 +91,12 @@ enum ClaimFailure {
 }
 
 impl<'m> Registry<'m> {
-    pub(crate) fn blocks(&self) -> Blocks<'m> {
-        Blocks { registry: *self }
+    pub(crate) fn blocks(&self) -> Blocks<'_, 'm> {
+        Blocks { registry: self }
     }
 }
 
-impl<'m> Blocks<'m> {
+impl<'m> Blocks<'_, 'm> {
     fn len(&self) -> usize {
         self.registry.layout.blocks
     }

@@ -142,7 +142,7 @@ impl<'m> Registry<'m> {
     }
 
     /// Claims a free row.
-    fn claim_row<'c>(&self, by: &'c Caller<'c>) -> Result<Claim<'c, 'm>, OpenError> {
+    fn claim_row<'c>(&'c self, by: &'c Caller<'c>) -> Result<Claim<'c, 'm>, OpenError> {
         let segments = self.layout.geometry.segments;
         let hint = self
             .memory()

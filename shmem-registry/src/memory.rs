@@ -4,7 +4,7 @@ use core::mem::size_of;
 
 use memoffset::offset_of;
 
-use shmem_core::mem::Word;
+use shmem_core::mem::{Block, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
@@ -16,13 +16,23 @@ use crate::link::Link;
 /// Bit 0 of a row's state: the row names a segment.
 pub(crate) const NAMED: u32 = 1;
 
+/// How a handle may access the memory.
+// A word, because a byte among words makes processors without unaligned access copy all of the
+// handle by bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Access {
+    /// Also by compare-and-swap.
+    All,
+    LoadsAndStores,
+}
+
 /// The registry of a region.
 #[derive(Clone, Copy)]
 pub struct Registry<'m> {
     region: Region<'m>,
     pub(crate) layout: TableLayout,
-    /// True if this handle may compare and swap.
-    pub(crate) may_change: bool,
+    access: Access,
 }
 
 impl<'m> Registry<'m> {
@@ -72,7 +82,7 @@ impl<'m> Registry<'m> {
         Self {
             region,
             layout,
-            may_change: true,
+            access: Access::All,
         }
     }
 
@@ -82,7 +92,7 @@ impl<'m> Registry<'m> {
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         Self {
-            may_change: false,
+            access: Access::LoadsAndStores,
             ..self
         }
     }
@@ -98,7 +108,7 @@ impl<'m> Registry<'m> {
 
     /// Returns an error if this handle may not change the table, or the region was formatted again.
     pub(crate) fn check_may_change(&self) -> Result<(), MayNotChange> {
-        if !self.may_change {
+        if self.access == Access::LoadsAndStores {
             return Err(MayNotChange::NoReadModifyWrite);
         }
         match self.region.is_stale() {
@@ -118,13 +128,14 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.row_window(row).word(field)
+        self.row_block(row).word(field)
     }
 
-    /// Returns the window of a whole row, so that its bounds are checked once for all its words.
-    #[inline]
-    pub(crate) fn row_window(&self, row: usize) -> Window<'m> {
-        self.memory().part(self.row_at(row), size_of::<Row>())
+    /// Returns a whole row, so that its bounds are checked once for all its words.
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
+    pub(crate) fn row_block(&self, row: usize) -> Block<'m, Row> {
+        Block::at(self.memory(), self.row_at(row))
     }
 
     #[inline]

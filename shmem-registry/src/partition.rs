@@ -25,13 +25,13 @@ use core::fmt;
 use memoffset::offset_of;
 
 use shmem_core::layout::LINE;
-use shmem_core::mem::Word;
+use shmem_core::mem::{Block, Word};
 use shmem_core::primitive::{
     fence, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Incarnation, Liveness, Region, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Liveness, Region};
 
 use crate::error::REFORMATTED;
 pub use crate::evicted::Evicted;
@@ -110,7 +110,7 @@ mod std_error {
 
 /// A partition's slot.
 #[derive(Clone, Copy)]
-struct Slot<'m>(Window<'m>);
+struct Slot<'m>(Block<'m, PartitionSlot>);
 
 impl<'m> Slot<'m> {
     fn new(registry: &Registry<'m>, partition: u8) -> Option<Self> {
@@ -119,7 +119,7 @@ impl<'m> Slot<'m> {
             return None;
         }
         let line = registry.memory().sub(PARTITIONS + index * LINE, LINE);
-        line.ok().map(Self)
+        Block::new(line.ok()?).ok().map(Self)
     }
 
     fn incarnation(self) -> Word<'m> {

@@ -35,7 +35,7 @@ use crate::memory::{Registry, NAMED};
 /// A row that we own, in one use of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim<'c, 'm> {
-    pub(crate) registry: Registry<'m>,
+    pub(crate) registry: &'c Registry<'m>,
     pub(crate) row: usize,
     pub(crate) generation: u32,
     pub(crate) by: &'c Caller<'c>,
@@ -44,7 +44,7 @@ pub(crate) struct Claim<'c, 'm> {
 impl<'m> Registry<'m> {
     /// Takes a row that `from` owned; 0 is no owner. Returns `None` if it has another owner now.
     pub(crate) fn acquire_row<'c>(
-        &self,
+        &'c self,
         row: usize,
         from: u32,
         by: &'c Caller<'c>,
@@ -57,7 +57,7 @@ impl<'m> Registry<'m> {
                 .compare_exchange(from, by.incarnation().word(), Acquire, Relaxed);
         owned.ok()?;
         Some(Claim {
-            registry: *self,
+            registry: self,
             row,
             // relaxed: the exchange is before it, and only the owner changes the state.
             generation: self.state(row).load(Relaxed) >> 1,

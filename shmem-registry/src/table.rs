@@ -181,7 +181,7 @@ impl<'m> Registry<'m> {
         id: u64,
         generation: u32,
     ) -> Result<Segment<'m>, Corrupt> {
-        let words = self.row_window(row);
+        let words = self.row_block(row);
         // relaxed: the caller calls `generation_matches` after it (C4).
         let load = |field| words.word(field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
@@ -204,7 +204,7 @@ impl<'m> Registry<'m> {
             offset,
             id: Id::new(id).ok_or(corrupt(ControlWord::RowIdentifier, row as u32))?,
             kind: Kind(load(offset_of!(Row, kind))),
-            name: Name::read(words, offset_of!(Row, name)),
+            name: Name::read(words.window(), offset_of!(Row, name)),
             generation,
         })
     }

@@ -19,7 +19,7 @@ impl<'m> CircularWindow<'m> {
     /// Returns all of `window`, if its length is a power of two from 8 to 2^31.
     pub(crate) fn new(window: Window<'m>) -> Option<Self> {
         let len = u32::try_from(window.len()).ok()?;
-        (len >= 8 && len.is_power_of_two()).then_some(Self {
+        (len >= 8 && len.is_power_of_two()).then(|| Self {
             memory: window.memory(),
             mask: len - 8,
         })

@@ -1,5 +1,6 @@
 //! Bounds-checked access to memory that a peer can write at any time.
 
+mod block;
 mod circular;
 #[cfg(any(feature = "alloc", loom))]
 mod heap;
@@ -8,6 +9,7 @@ mod slots;
 mod window;
 mod word;
 
+pub use block::Block;
 pub(crate) use circular::CircularWindow;
 #[cfg(any(feature = "alloc", loom))]
 pub use heap::Heap;

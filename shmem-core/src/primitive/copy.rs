@@ -43,6 +43,10 @@ const LONG: usize = 256;
 /// bytes, rounded up to a multiple of 8.
 #[inline(always)]
 pub(super) unsafe fn write(shared: *mut u8, skip: usize, bytes: &[u8]) {
+    if cfg!(feature = "small") {
+        // SAFETY: guaranteed by the caller.
+        return unsafe { write_by_words(shared, skip, bytes) };
+    }
     let (first, head) = (skip / WIDTH * WIDTH, skip % WIDTH);
     let lead = if head == 0 {
         0
@@ -76,6 +80,10 @@ pub(super) unsafe fn write(shared: *mut u8, skip: usize, bytes: &[u8]) {
 /// As for [`write()`], mapped readable.
 #[inline(always)]
 pub(super) unsafe fn read(shared: *const u8, skip: usize, bytes: &mut [u8]) {
+    if cfg!(feature = "small") {
+        // SAFETY: guaranteed by the caller.
+        return unsafe { read_by_words(shared, skip, bytes) };
+    }
     let (first, head) = (skip / WIDTH * WIDTH, skip % WIDTH);
     let lead = if head == 0 {
         0
@@ -102,6 +110,44 @@ pub(super) unsafe fn read(shared: *const u8, skip: usize, bytes: &mut [u8]) {
         let value = unsafe { load(at) }.to_ne_bytes();
         let tail = rest.len() - whole;
         rest[whole..].copy_from_slice(&value[..tail]);
+    }
+}
+
+/// As [`write()`], with one loop for the words that it covers in part and those that it covers
+/// completely.
+///
+/// # Safety
+///
+/// As for [`write()`].
+#[inline(never)]
+unsafe fn write_by_words(shared: *mut u8, skip: usize, mut bytes: &[u8]) {
+    let mut head = skip % WIDTH;
+    let mut at = shared.wrapping_add(skip - head);
+    while !bytes.is_empty() {
+        let (part, rest) = bytes.split_at(bytes.len().min(WIDTH - head));
+        // SAFETY: the word at `at` is inside the rounded range.
+        unsafe { merge(at, head, part) };
+        at = at.wrapping_add(WIDTH);
+        (bytes, head) = (rest, 0);
+    }
+}
+
+/// As [`read()`], with one loop.
+///
+/// # Safety
+///
+/// As for [`read()`].
+#[inline(never)]
+unsafe fn read_by_words(shared: *const u8, skip: usize, mut bytes: &mut [u8]) {
+    let mut head = skip % WIDTH;
+    let mut at = shared.wrapping_add(skip - head);
+    while !bytes.is_empty() {
+        let (part, rest) = bytes.split_at_mut(bytes.len().min(WIDTH - head));
+        // SAFETY: the word at `at` is inside the rounded range.
+        let value = unsafe { load(at) }.to_ne_bytes();
+        part.copy_from_slice(&value[head..head + part.len()]);
+        at = at.wrapping_add(WIDTH);
+        (bytes, head) = (rest, 0);
     }
 }
 
@@ -188,7 +234,10 @@ unsafe fn load(at: *const u8) -> Value {
 unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
     // SAFETY: aligned and inside the range.
     let unit = unsafe { Unit::from_ptr(at.cast()) };
-    let mut value = unit.load(Relaxed).to_ne_bytes();
+    let mut value = match bytes.len() {
+        WIDTH => [0; WIDTH], // Loads nothing from the line.
+        _ => unit.load(Relaxed).to_ne_bytes(),
+    };
     value[head..head + bytes.len()].copy_from_slice(bytes);
     unit.store(Value::from_ne_bytes(value), Relaxed);
 }

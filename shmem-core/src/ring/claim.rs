@@ -1,15 +1,17 @@
 //! Claims and takes over the ends of a ring.
 
+use core::mem::MaybeUninit;
+
 use memoffset::offset_of;
 
 use super::consumer::Consumer;
-use super::epoch::{self, End};
+use super::epoch::{self, Acquired, End, Side};
 use super::error::ClaimError;
 use super::memory::Ring;
 use super::producer::Producer;
-use super::resume::{self, Start};
+use super::resume;
 use crate::claim::{self, OnRestart};
-use crate::error::{ControlWord, Corrupt};
+use crate::error::ControlWord;
 use crate::incarnation::Incarnation;
 use crate::layout::RingControl;
 use crate::primitive::Ordering::Relaxed;
@@ -25,8 +27,7 @@ impl<'m> Ring<'m> {
     /// a later one. If the holder is gone, call [`Ring::take_over_producer`].
     /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring.
     pub fn claim_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
-        self.producer_end().claim.check(incarnation)?;
-        self.take_over_producer(incarnation)
+        self.open_producer(incarnation, false)
     }
 
     /// Claims the producing end as [`Ring::claim_producer`] does, in place of an incarnation that
@@ -43,13 +44,7 @@ impl<'m> Ring<'m> {
     /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring: then the claim is
     /// unchanged, or released if the ring became corrupt after the claim was stored.
     pub fn take_over_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
-        let (start, claim, epoch) =
-            self.producer_end()
-                .acquire(incarnation, &self, start_producer)?;
-        let mut producer = Producer::new(self, start, claim, epoch);
-        // Limits the lag of `tail` to that of one incarnation, even if several die.
-        producer.sync_tail();
-        Ok(producer)
+        self.open_producer(incarnation, true)
     }
 
     /// Claims the consuming end for `incarnation`, and resumes where the consumer
@@ -64,8 +59,7 @@ impl<'m> Ring<'m> {
         incarnation: Incarnation,
         on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
-        self.consumer_end().claim.check(incarnation)?;
-        self.take_over_consumer(incarnation, on_restart)
+        self.open_consumer(incarnation, on_restart, false)
     }
 
     /// Claims the consuming end as [`Ring::claim_consumer`] does, in place of an incarnation that
@@ -79,51 +73,125 @@ impl<'m> Ring<'m> {
         incarnation: Incarnation,
         on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let (start, claim, epoch) =
-            self.consumer_end()
-                .acquire(incarnation, &self, start_consumer)?;
-        Ok(Consumer::new(self, start, claim, epoch, on_restart))
+        self.open_consumer(incarnation, on_restart, true)
     }
 
     /// Returns the incarnation that has the producing end; `None` if none has it now.
     pub fn producer_owner(&self) -> Option<Incarnation> {
-        self.producer_end().claim.holder()
+        self.end(Side::Producer).claim.holder()
     }
 
     /// Returns the incarnation that has the consuming end; `None` if none has it now.
     pub fn consumer_owner(&self) -> Option<Incarnation> {
-        self.consumer_end().claim.holder()
+        self.end(Side::Consumer).claim.holder()
     }
 
-    pub(super) fn producer_end(&self) -> End<'m> {
+    fn open_producer(
+        self,
+        incarnation: Incarnation,
+        take_over: bool,
+    ) -> Result<Producer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Producer, incarnation, take_over)?;
+        let mut producer = Producer::new(self, acquired);
+        producer.begin();
+        Ok(producer)
+    }
+
+    /// Claims the producing end as [`Ring::claim_producer`] does, or takes it over if `take_over`
+    /// is true. Makes it in `place`: a returned one would be copied there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Ring::claim_producer`] and [`Ring::take_over_producer`].
+    pub fn producer_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Producer<'m>>,
+        incarnation: Incarnation,
+        take_over: bool,
+    ) -> Result<&'p mut Producer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Producer, incarnation, take_over)?;
+        let producer = place.write(Producer::new(*self, acquired));
+        producer.begin();
+        Ok(producer)
+    }
+
+    fn open_consumer(
+        self,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
+        take_over: bool,
+    ) -> Result<Consumer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Consumer, incarnation, take_over)?;
+        let mut consumer = Consumer::new(self, acquired, on_restart);
+        consumer.begin();
+        Ok(consumer)
+    }
+
+    /// Claims the consuming end as [`Ring::claim_consumer`] does, or takes it over if `take_over`
+    /// is true. Makes it in `place`: a returned one would be copied there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Ring::claim_consumer`] and [`Ring::take_over_consumer`].
+    pub fn consumer_in<'p>(
+        &self,
+        place: &'p mut MaybeUninit<Consumer<'m>>,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
+        take_over: bool,
+    ) -> Result<&'p mut Consumer<'m>, ClaimError> {
+        let acquired = self.acquire(Side::Consumer, incarnation, take_over)?;
+        let consumer = place.write(Consumer::new(*self, acquired, on_restart));
+        consumer.begin();
+        Ok(consumer)
+    }
+
+    /// Claims an end. Unless it takes the end over, it first checks that the end is free.
+    // One copy for both ends and both calls.
+    #[inline(never)]
+    fn acquire(
+        &self,
+        side: Side,
+        incarnation: Incarnation,
+        take_over: bool,
+    ) -> Result<Acquired<'m>, ClaimError> {
+        let end = self.end(side);
+        if !take_over {
+            end.claim.check(incarnation)?;
+        }
+        let peer = self.end(match side {
+            Side::Producer => Side::Consumer,
+            Side::Consumer => Side::Producer,
+        });
+        end.acquire(incarnation, || {
+            // relaxed: an old value is as if we had claimed earlier; each call loads it again.
+            let peer = epoch::check(peer.name, peer.epoch.load(Relaxed), 0)?;
+            let start = match side {
+                Side::Producer => resume::producer(self)?,
+                Side::Consumer => resume::consumer(self)?,
+            };
+            Ok((start, peer))
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn end(&self, side: Side) -> End<'m> {
+        let (claim, epoch, name) = match side {
+            Side::Producer => (
+                offset_of!(RingControl, producer),
+                offset_of!(RingControl, producer_epoch),
+                ControlWord::ProducerEpoch,
+            ),
+            Side::Consumer => (
+                offset_of!(RingControl, consumer),
+                offset_of!(RingControl, consumer_epoch),
+                ControlWord::ConsumerEpoch,
+            ),
+        };
         End {
-            claim: claim::End::new(self.control_word(offset_of!(RingControl, producer))),
-            epoch: self.producer_epoch(),
-            name: ControlWord::ProducerEpoch,
+            claim: claim::End::new(self.control_word(claim)),
+            epoch: self.control_word(epoch),
+            name,
         }
     }
-
-    pub(super) fn consumer_end(&self) -> End<'m> {
-        End {
-            claim: claim::End::new(self.control_word(offset_of!(RingControl, consumer))),
-            epoch: self.consumer_epoch(),
-            name: ControlWord::ConsumerEpoch,
-        }
-    }
-}
-
-/// Returns where a producer resumes, and the consumer's epoch.
-fn start_producer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
-    // relaxed: an old value is as if we had claimed earlier; each call loads it again.
-    let peer = ring.consumer_epoch().load(Relaxed);
-    let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
-    Ok((resume::producer(ring)?, peer))
-}
-
-/// Returns where a consumer resumes, and the producer's epoch.
-fn start_consumer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
-    // relaxed: as for a producer.
-    let peer = ring.producer_epoch().load(Relaxed);
-    let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
-    Ok((resume::consumer(ring)?, peer))
 }

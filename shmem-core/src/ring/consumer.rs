@@ -9,56 +9,55 @@ pub use self::state::{Consumer, MAX_DISCARDS};
 use memoffset::offset_of;
 
 use self::find::{Found, NotFound};
-use self::state::Expected;
+use self::state::Guess;
+use super::epoch::Acquired;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
-use super::resume::Start;
-use crate::claim::{Claim, OnRestart};
-use crate::doorbell::Doorbell;
+use crate::claim::OnRestart;
+use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::layout::RingControl;
-use crate::pace::Pace;
 use crate::primitive::Ordering::Relaxed;
 use crate::wait::Wait;
 
 impl<'m> Consumer<'m> {
-    pub(super) fn new(
-        ring: Ring<'m>,
-        (start, peer): (Start, u32),
-        claim: Claim<'m>,
-        epoch: u32,
-        on_restart: OnRestart,
-    ) -> Self {
-        let mut consumer = Self {
+    #[inline(always)]
+    pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>, on_restart: OnRestart) -> Self {
+        let Acquired {
+            start,
+            peer,
+            claim,
+            epoch,
+        } = acquired;
+        Self {
             ring,
             head: start.position,
             stored_head: start.stored.head,
-            expected: Expected::NONE,
-            pace: Pace::new(start.position),
+            guess: core::array::from_fn(|_| Guess::new(start.position)),
             peeked: start.position,
             epoch,
             peer,
-            position_word: ring.position(),
-            head_word: ring.head(),
-            peer_epoch: ring.producer_epoch(),
             on_restart,
             // relaxed: stored before `position` and `head`, which were loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
             terminal: None,
-            records: ring.sleeper(offset_of!(RingControl, records)),
-            space: ring.ringer(offset_of!(RingControl, space)),
-        };
-        if SMALL && start.position != start.stored.head {
-            consumer.store_head(); // The claim was checked just now.
+            records: Sleeper::new(ring.control.part(offset_of!(RingControl, records))),
+            space: Ringer::new(ring.control.part(offset_of!(RingControl, space))),
         }
-        if on_restart == OnRestart::Keep {
+    }
+
+    /// Stores `head` in small builds, and learns which producer's records are kept.
+    pub(super) fn begin(&mut self) {
+        if SMALL && self.head != self.stored_head {
+            self.store_head(); // The claim was checked just now.
+        }
+        if self.on_restart == OnRestart::Keep {
             // The restart is reported after the records that are kept, not before them.
-            if let Err(NotFound::ProducerRestarted(peer)) = consumer.find_cold() {
-                consumer.note_epoch(peer);
+            if let Err(NotFound::ProducerRestarted(peer)) = self.find_cold() {
+                self.note_epoch(peer);
             }
         }
-        consumer
     }
 
     /// Returns the ring.
@@ -86,17 +85,17 @@ impl<'m> Consumer<'m> {
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.next()?;
         let payload = Ring::payload(found.position);
-        if !SMALL && found.len == record.len() {
+        if !SMALL && found.len() == record.len() {
             // A copy whose length the compiler knows in the caller needs no loop.
             self.ring.data.read(payload, record);
         } else {
-            let Some(bytes) = record.get_mut(..found.len) else {
+            let Some(bytes) = record.get_mut(..found.len()) else {
                 return Err(PopError::TooLong { len: found.len });
             };
             self.ring.data.read(payload, bytes);
         }
         self.advance(found.end())?;
-        Ok(found.len)
+        Ok(found.len())
     }
 
     /// Returns the next record in place. It stays the next one until [`Consumer::release`].
@@ -203,7 +202,7 @@ impl<'m> Consumer<'m> {
     fn is_unchanged(&self) -> bool {
         // relaxed: no other load depends on it.
         self.ring.data.load_pair(self.head, Relaxed)[0] == 0
-            && self.peer_epoch.load(Relaxed) == self.peer
+            && self.ring.producer_epoch().load(Relaxed) == self.peer
             && self.claim.is_ours()
             && self.stored_head == self.head
             && self.terminal.is_none()
@@ -212,7 +211,7 @@ impl<'m> Consumer<'m> {
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=MAX_DISCARDS {
             match self.find_cold() {
-                Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
+                Err(NotFound::Stale(end)) if self.discard(end).is_ok() => {}
                 Err(NotFound::Empty) => return self.sync_head().is_ok(),
                 _ => return false,
             }
@@ -276,8 +275,8 @@ impl<'m> Consumer<'m> {
             payload: self
                 .ring
                 .data
-                .window(Ring::payload(found.position), found.len),
-            len: found.len,
+                .window(Ring::payload(found.position), found.len()),
+            len: found.len(),
         }
     }
 }

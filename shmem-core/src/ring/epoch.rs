@@ -17,9 +17,8 @@
 //!   or released, except a store that the holder made after its last check of the claim (R7).
 
 use super::error::ClaimError;
-use super::memory::Ring;
 use super::resume::Start;
-use crate::claim::{self, Acquired, Claim};
+use crate::claim::{self, Claim};
 use crate::error::{ControlWord, Corrupt};
 use crate::incarnation::Incarnation;
 use crate::mem::Word;
@@ -46,10 +45,22 @@ pub(super) fn of_consumer(stamp: u32) -> u32 {
 
 /// Checks the epoch `value` of `word` against E2; `known` is the epoch known before.
 pub(super) fn check(word: ControlWord, value: u32, known: u32) -> Result<u32, Corrupt> {
-    if value > LAST || (value == 0 && known != 0) {
-        return Err(Corrupt { word, value });
+    match is_valid(value, known) {
+        true => Ok(value),
+        false => Err(Corrupt { word, value }),
     }
-    Ok(value)
+}
+
+/// Returns true if `value` is an epoch (E2); `known` is the epoch known before.
+pub(super) fn is_valid(value: u32, known: u32) -> bool {
+    value <= LAST && (value != 0 || known == 0)
+}
+
+/// An end of a ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Producer,
+    Consumer,
 }
 
 /// The words of an end.
@@ -61,37 +72,50 @@ pub(super) struct End<'m> {
     pub(super) name: ControlWord,
 }
 
+/// An end that was claimed.
+pub(super) struct Acquired<'m> {
+    pub(super) start: Start,
+    /// The epoch of the other end.
+    pub(super) peer: u32,
+    pub(super) claim: Claim<'m>,
+    /// The epoch of this end.
+    pub(super) epoch: u32,
+}
+
 impl<'m> End<'m> {
-    /// Claims the end of `ring` for `incarnation`. Returns the result of `resume`, the claim and
-    /// the epoch.
+    /// Claims the end for `incarnation`. `resume` finds where it resumes, and the epoch of the other
+    /// end.
+    #[inline]
     pub(super) fn acquire(
         self,
         incarnation: Incarnation,
-        ring: &Ring<'_>,
-        resume: fn(&Ring<'_>) -> Result<(Start, u32), Corrupt>,
-    ) -> Result<((Start, u32), Claim<'m>, u32), ClaimError> {
+        resume: impl Fn() -> Result<(Start, u32), Corrupt>,
+    ) -> Result<Acquired<'m>, ClaimError> {
         let find_start = || {
-            // relaxed: only the second call, after the fence, is used.
+            // relaxed: only the call after the fence is used.
             check(self.name, self.epoch.load(Relaxed), 0)?;
-            let start = resume(ring)?;
+            let start = resume()?;
             // Load it again, as late as possible, so that a slow claimant does not set the epoch
             // of a successor back.
             // relaxed: the fence orders it.
             Ok((start, self.epoch.load(Relaxed) & LAST))
         };
-        let Acquired {
-            claim,
-            reclaimed,
-            start: (position, last),
-        } = self.claim.acquire(incarnation, find_start)?;
-        let epoch = match reclaimed && last != 0 {
+        let acquired = self.claim.acquire(incarnation, find_start)?;
+        let ((start, peer), last) = acquired.start;
+        let epoch = match acquired.reclaimed && last != 0 {
             true => last,
-            false => last % LAST + 1, // E2
+            false if last == LAST => 1, // E2
+            false => last + 1,
         };
         // Pairs with the load in `Consumer::next_slow`: a consumer that sees this epoch also sees
         // every record of an earlier producer that we found, also after the fence.
         // loom: loom_evicted
         self.epoch.store(epoch, Release);
-        Ok((position, claim, epoch))
+        Ok(Acquired {
+            start,
+            peer,
+            claim: acquired.claim,
+            epoch,
+        })
     }
 }

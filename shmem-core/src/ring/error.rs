@@ -29,9 +29,13 @@ impl fmt::Display for GeometryError {
 
 pub use crate::claim::ClaimError;
 
+const _: () = assert!(size_of::<PushError>() == 8 && size_of::<PopError>() == 8);
+
 const EVICTED: &str = "another incarnation has taken over this end of the ring";
 
 /// Why a record was not pushed.
+///
+/// It has eight bytes, so that a call returns it in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
     /// There is no room now. The consumer frees space after each eighth of the ring, when it
@@ -40,7 +44,7 @@ pub enum PushError {
     /// The record is longer than this ring allows.
     TooLong {
         /// Bytes of the longest record.
-        max: usize,
+        max: u32,
     },
     /// The consumer was restarted since the last call: nothing was pushed.
     /// Reported once; the next push is for the new consumer.
@@ -70,7 +74,7 @@ impl fmt::Display for PushError {
     }
 }
 
-/// Why no record was popped.
+/// Why no record was popped; eight bytes, as [`PushError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
     /// There is no record now, or this call discarded [`MAX_DISCARDS`](super::MAX_DISCARDS)
@@ -79,7 +83,7 @@ pub enum PopError {
     /// The next record is longer than the buffer; it stays.
     TooLong {
         /// Bytes of the record.
-        len: usize,
+        len: u32,
     },
     /// The producer was restarted. Records before this are from the earlier producer, records
     /// after it from the new one. Reported once, between the two.

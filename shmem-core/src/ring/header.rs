@@ -33,21 +33,19 @@ pub(super) enum Header {
     /// Not published.
     Nothing,
     /// A contiguous record of this many bytes (R5).
-    Record(usize),
+    Record(u32),
     /// Padding of this many bytes, up to the end of the data.
     Padding(u32),
 }
 
 impl Header {
-    /// Decodes `word`, loaded from the header at `position`.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupt`] if no honest producer stores `word` there.
-    #[inline(always)]
-    pub(super) fn decode(word: u32, ring: &Ring<'_>, position: u32) -> Result<Self, Corrupt> {
+    /// Decodes `word`, loaded from the header at `position`. Returns `None` if no honest producer
+    /// stores `word` there.
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
+    pub(super) fn decode(word: u32, ring: &Ring<'_>, position: u32) -> Option<Self> {
         if word == 0 {
-            return Ok(Self::Nothing);
+            return Some(Self::Nothing);
         }
         let len = (word >> LENGTH_SHIFT) as usize;
         let offset = ring.data.offset(position);
@@ -58,13 +56,13 @@ impl Header {
             offset != 0 && RECORD_HEADER + len == to_end
         };
         if !honest || word & PUBLISHED == 0 {
-            return Err(Self::corrupt(word));
+            return None;
         }
-        if word & PADDING == 0 {
-            Ok(Self::Record(len))
+        Some(if word & PADDING == 0 {
+            Self::Record(len as u32)
         } else {
-            Ok(Self::Padding(to_end as u32))
-        }
+            Self::Padding(to_end as u32)
+        })
     }
 
     /// Returns the error for a header that no honest producer stores.

@@ -179,7 +179,10 @@ impl<'m> Ring<'m> {
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
         let end = |end: epoch::End<'_>| claim(end.claim.load(), load(end.epoch));
-        let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
+        let (producer, consumer) = (
+            end(self.end(epoch::Side::Producer)),
+            end(self.end(epoch::Side::Consumer)),
+        );
         let first = first_unread(self, head, load(self.position()));
         let position = first.unwrap_or(head);
         let mut backlog = self.count(
@@ -287,15 +290,16 @@ impl<'m> Walk<'m> {
             // Pairs with the store in `Producer::publish_header`: after padding there is a record.
             // loom: loom_inspect
             let [word, stamp] = self.ring.data.load_pair(position, Acquire);
-            match Header::decode(word, &self.ring, position)? {
+            match Header::decode(word, &self.ring, position) {
+                Some(Header::Nothing) if !padded => return Ok(None),
                 // R5: padding is published with the record after it.
-                Header::Nothing if padded => return Err(Header::corrupt(word)),
-                Header::Nothing => return Ok(None),
-                Header::Padding(len) => {
+                Some(Header::Nothing) | None => return Err(Header::corrupt(word)),
+                Some(Header::Padding(len)) => {
                     padded = true;
                     self.position = position.wrapping_add(len);
                 }
-                Header::Record(len) => {
+                Some(Header::Record(len)) => {
+                    let len = len as usize;
                     self.position = position.wrapping_add(stride(len));
                     return Ok(Some(self.pending(position, len, stamp)));
                 }

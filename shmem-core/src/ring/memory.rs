@@ -5,9 +5,8 @@ use core::mem::size_of;
 use memoffset::offset_of;
 
 use super::error::GeometryError;
-use crate::doorbell::{Ringer, Sleeper};
-use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
-use crate::mem::{CircularWindow, Window, Word};
+use crate::layout::{RingControl, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
+use crate::mem::{Block, CircularWindow, Window, Word};
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -17,7 +16,7 @@ pub(super) const SMALL: bool = cfg!(feature = "small");
 /// A ring in a segment, before one of its ends is claimed.
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
-    pub(super) control: Window<'m>,
+    pub(super) control: Block<'m, RingControl>,
     pub(super) data: CircularWindow<'m>,
 }
 
@@ -37,17 +36,14 @@ impl<'m> Ring<'m> {
     pub fn attach(segment: Window<'m>) -> Result<Self, GeometryError> {
         let error = GeometryError { len: segment.len() };
         let capacity = segment.len().checked_sub(CONTROL).ok_or(error)?;
-        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+        let data = segment.sub(CONTROL, capacity).map_err(|_| error)?;
+        // It checks that the capacity is a power of two.
+        let data = CircularWindow::new(data).ok_or(error)?;
+        if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(error);
         }
-        Ok(Self {
-            control: segment.sub(0, CONTROL).map_err(|_| error)?,
-            data: segment
-                .sub(CONTROL, capacity)
-                .ok()
-                .and_then(CircularWindow::new)
-                .ok_or(error)?,
-        })
+        let control = Block::new(segment).map_err(|_| error)?;
+        Ok(Self { control, data })
     }
 
     /// Returns the length of the data area in bytes.
@@ -61,6 +57,7 @@ impl<'m> Ring<'m> {
         self.capacity() / 2 - 2 * RECORD_HEADER
     }
 
+    #[inline(always)]
     pub(super) fn control_word(&self, offset: usize) -> Word<'m> {
         self.control.word(offset)
     }
@@ -89,18 +86,6 @@ impl<'m> Ring<'m> {
 
     pub(super) fn position(&self) -> Word<'m> {
         self.control_word(offset_of!(RingControl, position))
-    }
-
-    /// Returns the ringing side of the bell at `offset` in the control block.
-    pub(super) fn ringer(&self, offset: usize) -> Ringer<'m> {
-        let line = self.control.sub(offset, LINE).and_then(Ringer::attach);
-        line.expect("a control block has its bells")
-    }
-
-    /// Returns the sleeping side of the bell at `offset` in the control block.
-    pub(super) fn sleeper(&self, offset: usize) -> Sleeper<'m> {
-        let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
-        line.expect("a control block has its bells")
     }
 
     /// Returns the position of the payload of the record at `position`.

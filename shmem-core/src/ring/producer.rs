@@ -4,16 +4,14 @@ use core::sync::atomic::compiler_fence;
 
 use memoffset::offset_of;
 
-use super::epoch;
+use super::epoch::{self, Acquired};
 use super::error::PushError;
 use super::header::{self, stride};
 use super::memory::{Ring, SMALL};
-use super::resume::Start;
 use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};
-use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::wait::Wait;
 
@@ -43,9 +41,6 @@ pub struct Producer<'m> {
     epoch: u32,
     /// The consumer's epoch, as last loaded from `peer_epoch`.
     peer: u32,
-    /// Two words that every push uses, their bounds checked once.
-    tail_word: Word<'m>,
-    peer_epoch: Word<'m>,
     pub(super) claim: Claim<'m>,
     /// The error that every later call returns.
     terminal: Option<PushError>,
@@ -53,8 +48,9 @@ pub struct Producer<'m> {
     space: Sleeper<'m>,
 }
 
-/// Where a record goes, and its stamp.
-#[derive(Clone, Copy)]
+/// Where a record goes, and its stamp. Aligned, so that it is copied by words of eight bytes.
+#[derive(Clone, Copy, Default)]
+#[repr(align(8))]
 pub(super) struct Place {
     /// Position of the padding before the record; equal to `position` if there is none.
     padding: u32,
@@ -67,12 +63,14 @@ pub(super) struct Place {
 }
 
 impl<'m> Producer<'m> {
-    pub(super) fn new(
-        ring: Ring<'m>,
-        (start, peer): (Start, u32),
-        claim: Claim<'m>,
-        epoch: u32,
-    ) -> Self {
+    #[inline(always)]
+    pub(super) fn new(ring: Ring<'m>, acquired: Acquired<'m>) -> Self {
+        let Acquired {
+            start,
+            peer,
+            claim,
+            epoch,
+        } = acquired;
         Self {
             ring,
             tail: start.position,
@@ -82,13 +80,16 @@ impl<'m> Producer<'m> {
             fetched: start.position,
             epoch,
             peer,
-            tail_word: ring.tail(),
-            peer_epoch: ring.consumer_epoch(),
             claim,
             terminal: None,
-            records: ring.ringer(offset_of!(RingControl, records)),
-            space: ring.sleeper(offset_of!(RingControl, space)),
+            records: Ringer::new(ring.control.part(offset_of!(RingControl, records))),
+            space: Sleeper::new(ring.control.part(offset_of!(RingControl, space))),
         }
+    }
+
+    /// Limits the lag of `tail` to that of one incarnation, even if several die.
+    pub(super) fn begin(&mut self) {
+        self.sync_tail();
     }
 
     /// Returns the ring.
@@ -114,7 +115,7 @@ impl<'m> Producer<'m> {
     pub fn note_consumer(&mut self) -> Result<u32, PushError> {
         // relaxed: it orders nothing; if a new consumer claims the end meanwhile, the record
         // carries the old stamp.
-        let peer = self.peer_epoch.load(Relaxed);
+        let peer = self.ring.consumer_epoch().load(Relaxed);
         if peer != self.peer || !self.claim.is_ours() {
             self.note_restart(peer)?;
         }
@@ -193,7 +194,7 @@ impl<'m> Producer<'m> {
         // relaxed: as in `note_consumer`.
         let fits = len <= left as usize
             && stride(len) <= left
-            && self.peer_epoch.load(Relaxed) == self.peer
+            && self.ring.consumer_epoch().load(Relaxed) == self.peer
             && self.claim.is_ours();
         fits.then(|| Place {
             padding: tail,
@@ -204,21 +205,24 @@ impl<'m> Producer<'m> {
     }
 
     /// Finds a place at or after `tail`; the bytes up to `room` are free.
-    #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
+    #[inline(always)]
     pub(super) fn find(&mut self, len: usize, tail: u32, room: u32) -> Result<Place, PushError> {
         if !SMALL {
             if let Some(place) = self.place_at_tail(len, tail, room) {
                 return Ok(place);
             }
         }
-        self.search(len, tail)
+        let mut place = Place::default();
+        self.search(len, tail, &mut place)?;
+        Ok(place)
     }
 
+    /// As [`Producer::find`], for a record that does not fit before `room`; sets `place`.
     #[inline(never)]
-    fn search(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
+    fn search(&mut self, len: usize, tail: u32, place: &mut Place) -> Result<(), PushError> {
         let max = self.ring.max_record();
         if len > max {
+            let max = max as u32; // At most half of 2^30.
             return Err(PushError::TooLong { max });
         }
         self.note_consumer()?;
@@ -238,7 +242,7 @@ impl<'m> Producer<'m> {
                 return Err(PushError::Full);
             }
         }
-        Ok(Place {
+        *place = Place {
             padding: tail,
             position,
             stamp: epoch::stamp(self.epoch, self.peer),
@@ -246,7 +250,8 @@ impl<'m> Producer<'m> {
                 true => position,
                 false => self.free_until(position, limit, stride(max)),
             },
-        })
+        };
+        Ok(())
     }
 
     /// Returns the position up to which the bytes from `position` are free and contiguous. The
@@ -264,8 +269,12 @@ impl<'m> Producer<'m> {
         if let Some(error) = self.terminal {
             return Err(error);
         }
-        let checked = epoch::check(ControlWord::ConsumerEpoch, peer, self.peer);
-        checked.map_err(|corrupt| self.fail(PushError::Corrupt(corrupt)))?;
+        if !epoch::is_valid(peer, self.peer) {
+            return Err(self.fail(PushError::Corrupt(Corrupt {
+                word: ControlWord::ConsumerEpoch,
+                value: peer,
+            })));
+        }
         let known = core::mem::replace(&mut self.peer, peer);
         if known == 0 {
             return Ok(()); // E3
@@ -298,6 +307,7 @@ impl<'m> Producer<'m> {
 
     /// Loads `head` and checks it.
     #[cold]
+    #[cfg_attr(feature = "small", inline(always))]
     fn load_head(&mut self) -> Result<(), PushError> {
         if let Some(error) = self.terminal {
             return Err(error);
@@ -328,7 +338,6 @@ impl<'m> Producer<'m> {
     /// Writes the header of the record of `len` bytes at `place` if there is padding before it.
     /// Returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn write_inner_header(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
         if place.padding != place.position {
@@ -352,7 +361,6 @@ impl<'m> Producer<'m> {
 
     /// Stores the header that makes `place` visible: that of the padding, or of the record.
     #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish_header(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
@@ -394,7 +402,7 @@ impl<'m> Producer<'m> {
         self.stored_tail = self.tail;
         // Pairs with the load in `Positions::load`: the header there is zero.
         // loom: loom_ring
-        self.tail_word.store(self.tail, Release);
+        self.ring.tail().store(self.tail, Release);
     }
 
     /// Stores `tail`, if it lags.

@@ -52,6 +52,7 @@ impl Positions {
     }
 
     /// Checks R2. `tail` may lag by an eighth of the ring and one publication.
+    #[inline(always)]
     pub(super) fn check(self, ring: &Ring<'_>) -> Result<(), Corrupt> {
         let Self { tail, head } = self;
         let limit = ring.data.len() - RECORD_HEADER as u32; // R4
@@ -134,11 +135,11 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
         // Pairs with the store in `Producer::publish_header`: after padding there is a record.
         // loom: loom_evicted
         let [word, _] = ring.data.load_pair(tail, Acquire);
-        let (step, is_padding) = match Header::decode(word, ring, tail)? {
-            Header::Nothing if padded => return Err(Header::corrupt(word)),
-            Header::Nothing => break,
-            Header::Record(len) => (stride(len), false),
-            Header::Padding(len) => (len, true),
+        let (step, is_padding) = match Header::decode(word, ring, tail) {
+            Some(Header::Nothing) if !padded => break,
+            Some(Header::Record(len)) => (stride(len as usize), false),
+            Some(Header::Padding(len)) => (len, true),
+            Some(Header::Nothing) | None => return Err(Header::corrupt(word)),
         };
         padded = is_padding;
         tail = tail.wrapping_add(step);

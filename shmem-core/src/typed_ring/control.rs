@@ -7,8 +7,8 @@ use memoffset::offset_of;
 use super::stamp::{distance, EpochWords};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
-use crate::layout::{TypedRingControl, LINE};
-use crate::mem::{Window, Word};
+use crate::layout::{Bell, TypedRingControl};
+use crate::mem::{Block, Word};
 
 /// Bytes of a control block.
 pub(super) const CONTROL: usize = size_of::<TypedRingControl>();
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 16;
 
 /// A control block.
 #[derive(Clone, Copy)]
-pub(super) struct Control<'m>(pub(super) Window<'m>);
+pub(super) struct Control<'m>(pub(super) Block<'m, TypedRingControl>);
 
 /// The positions of both ends in memory.
 #[derive(Clone, Copy)]
@@ -135,24 +135,17 @@ impl<'m> Control<'m> {
         self.words(offset_of!(TypedRingControl, discarded))
     }
 
-    /// Returns the line of the bell at `offset`.
-    fn bell(self, offset: usize) -> Window<'m> {
-        let line = self.0.sub(offset, LINE);
-        line.expect("a control block has its bells")
-    }
-
     /// Returns both sides of the bell for records.
     pub(super) fn records(self) -> (Ringer<'m>, Sleeper<'m>) {
-        sides(self.bell(offset_of!(TypedRingControl, records)))
+        sides(self.0.part(offset_of!(TypedRingControl, records)))
     }
 
     /// Returns both sides of the bell for space.
     pub(super) fn space(self) -> (Ringer<'m>, Sleeper<'m>) {
-        sides(self.bell(offset_of!(TypedRingControl, space)))
+        sides(self.0.part(offset_of!(TypedRingControl, space)))
     }
 }
 
-fn sides(bell: Window<'_>) -> (Ringer<'_>, Sleeper<'_>) {
-    let sides = Ringer::attach(bell).and_then(|ringer| Ok((ringer, Sleeper::attach(bell)?)));
-    sides.expect("a line has room for a bell")
+fn sides(bell: Block<'_, Bell>) -> (Ringer<'_>, Sleeper<'_>) {
+    (Ringer::new(bell), Sleeper::new(bell))
 }

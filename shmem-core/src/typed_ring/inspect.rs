@@ -1,10 +1,10 @@
 //! Inspects a typed ring from a third partition: with loads only, whatever the ring contains
 //! and without the type of its records.
 
-use super::control::{Control, CONTROL};
+use super::control::Control;
 use super::stamp::{distance, EpochWords};
 use crate::incarnation::Incarnation;
-use crate::mem::{OutOfWindow, Window, Word};
+use crate::mem::{Block, OutOfWindow, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
 /// The state of a typed ring. The words of a ring in use change while they are loaded, so they
@@ -66,7 +66,7 @@ impl Inspection {
     ///
     /// [`OutOfWindow`] if the segment is shorter than a control block.
     pub fn new(segment: Window<'_>) -> Result<Self, OutOfWindow> {
-        let control = Control(segment.sub(0, CONTROL)?);
+        let control = Control(Block::new(segment)?);
         let reader = control.positions().latest();
         // relaxed in all of this: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);

@@ -62,7 +62,7 @@ fn a_record_longer_than_the_maximum_is_an_error_and_changes_nothing() {
     let (mut producer, mut consumer) = ends(&heap);
     producer.push(b"before").unwrap();
     let max = producer.ring().max_record();
-    let error = Err(PushError::TooLong { max });
+    let error = Err(PushError::TooLong { max: max as u32 });
     assert_eq!(producer.push(&vec![0; max + 1]), error);
     assert_eq!(pop(&mut consumer), b"before");
     assert!(consumer.is_empty());

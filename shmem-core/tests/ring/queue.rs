@@ -80,7 +80,7 @@ proptest! {
                         queue.push_back(record);
                     }
                     Err(PushError::Full) => {}
-                    Err(PushError::TooLong { max }) => prop_assert!(record.len() > max),
+                    Err(PushError::TooLong { max }) => prop_assert!(record.len() > max as usize),
                     Err(error) => prop_assert!(false, "{error}"),
                 },
                 Step::Reserve(record, more) => {

@@ -108,9 +108,9 @@ pub(crate) const TARGETS: &[Target] = &[
         image: "u-boot.bin",
         flash_len: None,
         limits: Some(Limits {
-            ring: 9 * 1024,
-            core: 19 * 1024,
-            kmon: 51 * 1024,
+            ring: 6 * 1024,
+            core: 15 * 1024,
+            kmon: 45 * 1024,
         }),
     },
     Target {

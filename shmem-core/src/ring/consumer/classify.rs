@@ -2,7 +2,6 @@
 
 use super::super::epoch;
 use crate::claim::OnRestart;
-use crate::error::{ControlWord, Corrupt};
 
 /// The state of the consumer that the rules use.
 #[derive(Clone, Copy)]
@@ -32,30 +31,25 @@ pub(super) enum Class {
 }
 
 /// Decides what to do with a record that has this `stamp`, or with none. `peer` is the
-/// epoch of the producing end, loaded after the record's header.
-///
-/// # Errors
-///
-/// [`Corrupt`] if `peer` is not a valid epoch (E2).
-pub(super) fn classify(
-    stamp: Option<u32>,
-    peer: u32,
-    known: ConsumerView,
-) -> Result<Class, Corrupt> {
+/// epoch of the producing end, loaded after the record's header. Returns `None` if `peer` is not a
+/// valid epoch (E2).
+pub(super) fn classify(stamp: Option<u32>, peer: u32, known: ConsumerView) -> Option<Class> {
     // A producer claims the end before it publishes a record.
     let least = if stamp.is_some() { 1 } else { known.peer };
-    let peer = epoch::check(ControlWord::ProducerEpoch, peer, least)?;
+    if !epoch::is_valid(peer, least) {
+        return None;
+    }
     let Some(stamp) = stamp else {
         // The first producer is not a restart.
         let is_known = peer == known.peer || known.peer == 0;
-        return Ok(if is_known {
+        return Some(if is_known {
             Class::Nothing
         } else {
             Class::RestartedEmpty
         });
     };
     let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
-    Ok(match known.on_restart {
+    Some(match known.on_restart {
         OnRestart::Keep if from == known.peer => Class::Deliver,
         OnRestart::Keep => Class::ProducerRestarted(from),
         OnRestart::Discard if peer != known.peer => Class::ProducerRestarted(peer),
@@ -204,12 +198,12 @@ mod tests {
                 peer: known,
                 on_restart,
             };
-            assert_eq!(classify(stamp, peer, known), Ok(verdict), "{case}");
+            assert_eq!(classify(stamp, peer, known), Some(verdict), "{case}");
         }
     }
 
     #[test]
-    fn an_invalid_epoch_is_corrupt_with_and_without_a_record() {
+    fn an_invalid_epoch_is_found_with_and_without_a_record() {
         let known = |peer, on_restart| ConsumerView {
             epoch: 1,
             peer,
@@ -220,14 +214,7 @@ mod tests {
                 let of_record = stamp.map(|_| (0, 0));
                 let bad = [(0, 1), (0x1_0000, 1), (u32::MAX, 0)].into_iter();
                 for (value, peer) in bad.chain(of_record) {
-                    let corrupt = Corrupt {
-                        word: ControlWord::ProducerEpoch,
-                        value,
-                    };
-                    assert_eq!(
-                        classify(stamp, value, known(peer, on_restart)),
-                        Err(corrupt)
-                    );
+                    assert_eq!(classify(stamp, value, known(peer, on_restart)), None);
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::super::header::{stride, Header};
 use super::super::memory::SMALL;
 use super::classify::{classify, Class, ConsumerView};
 use super::state::{Consumer, Expected, MAX_DISCARDS};
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release},
@@ -16,15 +16,16 @@ use crate::primitive::{
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) position: u32,
-    pub(super) len: usize,
+    /// Bytes of the record.
+    pub(super) len: u32,
 }
 
 /// Why a search found no record to return.
 #[derive(Clone, Copy)]
 pub(super) enum NotFound {
     Empty,
-    /// The next record must be discarded.
-    Stale(Found),
+    /// The next record must be discarded; it ends at this position.
+    Stale(u32),
     /// The producer has a new epoch, and all records of the one before are consumed.
     ProducerRestarted(u32),
     /// The producer has a new epoch and no record is visible: search again.
@@ -35,7 +36,8 @@ pub(super) enum NotFound {
 
 impl Consumer<'_> {
     /// Finds the next record to return.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
             Ok(found) => Ok(found),
@@ -45,13 +47,14 @@ impl Consumer<'_> {
 
     /// Handles restarts, records to discard, and an empty ring.
     #[cold]
+    #[cfg_attr(feature = "small", inline(always))]
     fn next_slow(&mut self, mut not_found: NotFound) -> Result<Found, PopError> {
         for _ in 0..MAX_DISCARDS {
             let restarted_by = match not_found {
                 NotFound::Empty => return Err(self.sync_and_report_empty()),
                 NotFound::Terminal(error) => return Err(error),
-                NotFound::Stale(found) => {
-                    self.discard(found)?;
+                NotFound::Stale(end) => {
+                    self.discard(end)?;
                     None
                 }
                 NotFound::ProducerRestarted(peer) => Some(peer),
@@ -60,8 +63,8 @@ impl Consumer<'_> {
                     // earlier producers are visible.
                     // loom: loom_ring
                     let peer = self.ring.producer_epoch().load(Acquire);
-                    if let Err(corrupt) = self.classify(None, peer) {
-                        return Err(self.fail(corrupt));
+                    if !epoch::is_valid(peer, self.peer) {
+                        return Err(self.fail(invalid_epoch(peer)));
                     }
                     matches!(self.find_cold(), Err(NotFound::RestartedEmpty)).then_some(peer)
                 }
@@ -102,8 +105,8 @@ impl Consumer<'_> {
         self.find(self.head)
     }
 
-    /// Counts and then releases the record at `head`.
-    pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
+    /// Counts and then releases the record at `head`, which ends at `end`.
+    pub(super) fn discard(&mut self, end: u32) -> Result<(), PopError> {
         self.check_owned()?;
         self.discarded = self.discarded.wrapping_add(1);
         // relaxed: the fence after it publishes it.
@@ -112,14 +115,15 @@ impl Consumer<'_> {
         // record sees it counted.
         // loom: loom_ring
         fence(Release);
-        self.advance(found.end())
+        self.advance(end)
     }
 
     /// Finds the record at or after `head`.
     #[inline(always)]
     pub(super) fn find(&mut self, head: u32) -> Result<Found, NotFound> {
         let data = &self.ring.data;
-        let Expected { words, len, stride } = self.expected;
+        let guess = self.guess.first();
+        let Expected { words, len, stride } = guess.map_or(Expected::NONE, |guess| guess.expected);
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
             // Pairs with the store in `Producer::publish_header`: payload and next header are
@@ -128,7 +132,7 @@ impl Consumer<'_> {
             let found = data.load_pair(head, Acquire);
             // relaxed: after the header's Acquire, as in `search`.
             let is_expected = found == words
-                && self.peer_epoch.load(Relaxed) == self.peer
+                && self.ring.producer_epoch().load(Relaxed) == self.peer
                 && self.claim.is_ours();
             if is_expected {
                 let position = head;
@@ -146,9 +150,11 @@ impl Consumer<'_> {
         }
         let mut position = head;
         let (mut header, mut words) = self.header(position)?;
-        if !SMALL && header == Header::Nothing && self.pace.pause(head, self.expected.stride) {
+        if !SMALL && header == Header::Nothing && self.pause(head) {
             (header, words) = self.header(position)?;
-            self.pace.note_result(header != Header::Nothing);
+            if let Some(guess) = self.guess.first_mut() {
+                guess.pace.note_result(header != Header::Nothing);
+            }
         }
         if let Header::Padding(padding) = header {
             // R5: after padding, a record lies at the start of the data.
@@ -160,7 +166,7 @@ impl Consumer<'_> {
         }
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
         // record, `next_slow` loads it again.
-        let peer = self.peer_epoch.load(Relaxed);
+        let peer = self.ring.producer_epoch().load(Relaxed);
         if let Err(error) = self.check_owned() {
             return Err(NotFound::Terminal(error));
         }
@@ -169,30 +175,33 @@ impl Consumer<'_> {
             _ => None,
         };
         let stamp = found.map(|_| words[1]);
-        match (self.classify(stamp, peer), found) {
-            (Ok(Class::Deliver), Some(found)) => {
-                let ours = epoch::stamp(self.peer, self.epoch);
-                if !SMALL && words[1] == ours && peer == self.peer {
-                    let (len, stride) = (found.len, stride(found.len));
-                    self.expected = Expected { words, len, stride };
-                }
-                Ok(found)
-            }
-            (Ok(Class::Stale), Some(found)) => Err(NotFound::Stale(found)),
-            (Ok(Class::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
-            (Ok(Class::RestartedEmpty), _) => Err(NotFound::RestartedEmpty),
-            (Ok(_), _) => Err(NotFound::Empty),
-            (Err(corrupt), _) => Err(NotFound::Terminal(self.fail(corrupt))),
-        }
-    }
-
-    fn classify(&self, stamp: Option<u32>, peer: u32) -> Result<Class, Corrupt> {
         let known = ConsumerView {
             epoch: self.epoch,
             peer: self.peer,
             on_restart: self.on_restart,
         };
-        classify(stamp, peer, known)
+        match (classify(stamp, peer, known), found) {
+            (Some(Class::Deliver), Some(found)) => {
+                let ours = epoch::stamp(self.peer, self.epoch);
+                if !SMALL && words[1] == ours && peer == self.peer {
+                    let (len, stride) = (found.len, stride(found.len()));
+                    self.expect(Expected { words, len, stride });
+                }
+                Ok(found)
+            }
+            (Some(Class::Stale), Some(found)) => Err(NotFound::Stale(found.end())),
+            (Some(Class::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
+            (Some(Class::RestartedEmpty), _) => Err(NotFound::RestartedEmpty),
+            (Some(_), _) => Err(NotFound::Empty),
+            (None, _) => Err(NotFound::Terminal(self.fail(invalid_epoch(peer)))),
+        }
+    }
+
+    /// Pauses if more records are likely soon; returns true if it paused.
+    #[inline(always)]
+    fn pause(&mut self, head: u32) -> bool {
+        let guess = self.guess.first_mut();
+        guess.is_some_and(|guess| guess.pace.pause(head, guess.expected.stride))
     }
 
     #[inline(always)]
@@ -201,15 +210,28 @@ impl Consumer<'_> {
         // loom: loom_ring
         let words = self.ring.data.load_pair(position, Acquire);
         match Header::decode(words[0], &self.ring, position) {
-            Ok(header) => Ok((header, words)),
-            Err(corrupt) => Err(NotFound::Terminal(self.fail(corrupt))),
+            Some(header) => Ok((header, words)),
+            None => Err(NotFound::Terminal(self.fail(Header::corrupt(words[0])))),
         }
+    }
+}
+
+/// Returns the error for an epoch that no honest producer stores.
+fn invalid_epoch(value: u32) -> Corrupt {
+    Corrupt {
+        word: ControlWord::ProducerEpoch,
+        value,
     }
 }
 
 impl Found {
     #[inline(always)]
+    pub(super) fn len(self) -> usize {
+        self.len as usize
+    }
+
+    #[inline(always)]
     pub(super) fn end(self) -> u32 {
-        self.position.wrapping_add(stride(self.len))
+        self.position.wrapping_add(stride(self.len()))
     }
 }

@@ -5,7 +5,6 @@ use super::super::memory::{Ring, SMALL};
 use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::Corrupt;
-use crate::mem::Word;
 use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, Release};
 
@@ -28,19 +27,14 @@ pub struct Consumer<'m> {
     pub(super) head: u32,
     /// The last `head` that we stored to memory; `head` may be ahead of it.
     pub(super) stored_head: u32,
-    /// The header that the next record probably has.
-    pub(super) expected: Expected,
-    pub(super) pace: Pace,
+    /// Missing in small builds.
+    pub(super) guess: [Guess; !SMALL as usize],
     /// The end of the record that was peeked last; `head` if there is none.
     pub(super) peeked: u32,
     /// The epoch of our end.
     pub(super) epoch: u32,
     /// The last known epoch of the producer; 0 if there was none.
     pub(super) peer: u32,
-    /// Words that every pop uses, their bounds checked once.
-    pub(super) position_word: Word<'m>,
-    pub(super) head_word: Word<'m>,
-    pub(super) peer_epoch: Word<'m>,
     pub(super) on_restart: OnRestart,
     pub(super) discarded: u32,
     pub(super) claim: Claim<'m>,
@@ -50,6 +44,23 @@ pub struct Consumer<'m> {
     pub(super) space: Ringer<'m>,
 }
 
+/// What a consumer expects of its producer, so that it is faster if that is true.
+pub(super) struct Guess {
+    /// The header that the next record probably has.
+    pub(super) expected: Expected,
+    pub(super) pace: Pace,
+}
+
+impl Guess {
+    #[inline(always)]
+    pub(super) fn new(position: u32) -> Self {
+        Self {
+            expected: Expected::NONE,
+            pace: Pace::new(position),
+        }
+    }
+}
+
 /// The header of the last record that was for us. The next one is expected to have the same,
 /// so that its address and length are known before its header is loaded.
 #[derive(Clone, Copy)]
@@ -57,7 +68,7 @@ pub(super) struct Expected {
     /// The header.
     pub(super) words: [u32; 2],
     /// Bytes of the record.
-    pub(super) len: usize,
+    pub(super) len: u32,
     /// Bytes to the next record; more than any ring has if nothing is expected.
     pub(super) stride: u32,
 }
@@ -82,11 +93,17 @@ impl Consumer<'_> {
         Err(*self.terminal.get_or_insert(PopError::Evicted))
     }
 
+    /// Sets the header that the next record probably has.
+    #[inline(always)]
+    pub(super) fn expect(&mut self, expected: Expected) {
+        if let Some(guess) = self.guess.first_mut() {
+            guess.expected = expected;
+        }
+    }
+
     /// Forgets the expected header, so that the next record is decoded.
     pub(super) fn clear_expected(&mut self) {
-        if !SMALL {
-            self.expected = Expected::NONE;
-        }
+        self.expect(Expected::NONE);
     }
 
     /// Records permanently that the ring is corrupt, or that this end was taken over: the words
@@ -112,7 +129,7 @@ impl Consumer<'_> {
         self.peeked = end;
         // relaxed: only a successor loads it, after this end has stopped. `discard` has a
         // fence of its own for its count.
-        self.position_word.store(end, Relaxed);
+        self.ring.position().store(end, Relaxed);
         if SMALL || end.wrapping_sub(self.stored_head) >= self.ring.data.len() / 8 {
             self.store_head();
         }
@@ -136,7 +153,7 @@ impl Consumer<'_> {
         // Pairs with the load in `Producer::load_head`: we have finished reading the bytes
         // that the producer may now overwrite.
         // loom: loom_ring
-        self.head_word.store(self.head, Release);
+        self.ring.head().store(self.head, Release);
     }
 }
 
