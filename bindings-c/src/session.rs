@@ -394,18 +394,18 @@ unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_
     shmr_partition_state::from(state) as c_int
 }
 
-/// shmr_session_wait() - make a wait that uses the session's platform, for calls on locks
-/// @session: a session, which must not move while @wait is used
+/// shmr_wait_session() - wait as the session's platform does, for calls on locks
 /// @wait:    to be filled in
+/// @session: a session, which must not move while @wait is used
 /// @timeout: nanoseconds from now; SHMR_FOREVER is no limit
 ///
 /// Return:
 /// * SHMR_OK
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_session_wait(
-    session: *const shmr_session,
+pub unsafe extern "C" fn shmr_wait_session(
     wait: *mut shmr_wait,
+    session: *const shmr_session,
     timeout: u64,
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller.

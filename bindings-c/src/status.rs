@@ -7,7 +7,7 @@ use shmem_core::region::AttachError as RegionError;
 use shmem_core::ring::{ClaimError, GeometryError, PopError, PushError};
 use shmem_core::snapshot::{ReadError, TooLong};
 use shmem_core::Corrupt;
-use shmem_registry::{AttachError, Evicted, FormatError, OpenError, RemoveError, RequestError};
+use shmem_registry::{AttachError, Evicted, OpenError, RegistryError, RemoveError, RequestError};
 use shmem_sync::{
     AcquireError, AddError, AttachError as LockAttachError, BarrierAttachError, BarrierError,
     NotHeld,
@@ -241,15 +241,15 @@ impl From<RegionError> for Fault {
     }
 }
 
-impl From<FormatError> for Fault {
+impl From<RegistryError> for Fault {
     #[inline(never)]
-    fn from(error: FormatError) -> Self {
+    fn from(error: RegistryError) -> Self {
         match error {
-            FormatError::Geometry => Self::invalid(Argument::Geometry),
-            FormatError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
-            FormatError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
-            FormatError::Exists => Self::new(SHMR_EXISTS),
-            FormatError::Corrupt(corrupt) => corrupt.into(),
+            RegistryError::Geometry => Self::invalid(Argument::Geometry),
+            RegistryError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
+            RegistryError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
+            RegistryError::Exists => Self::new(SHMR_EXISTS),
+            RegistryError::Corrupt(corrupt) => corrupt.into(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 /// @context: for the caller's functions
 ///
 /// Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
-/// shmr_session_wait() do that. Fill in a new struct for each wait. A NULL pointer to this struct
+/// shmr_wait_session() do that. Fill in a new struct for each wait. A NULL pointer to this struct
 /// means: check once.
 #[repr(C)]
 pub struct shmr_wait {

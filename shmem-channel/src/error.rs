@@ -6,7 +6,7 @@ use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::region;
 use shmem_core::ring::ClaimError;
 use shmem_core::{Corrupt, Incarnation};
-use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
+use shmem_registry::{AttachError, Name, OpenError, RegistryError, RequestError};
 
 /// Why a call on a session or a channel failed.
 ///
@@ -22,7 +22,7 @@ pub enum Error {
     /// layout version.
     Region(region::AttachError),
     /// The region has no registry, or an unusable one.
-    Registry(FormatError),
+    Registry(RegistryError),
     /// A partition that is not known to be gone has joined under this number, or the region has no
     /// such number.
     Join(AttachError),
@@ -123,7 +123,7 @@ impl Error {
                 reason,
                 region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted
             ),
-            Self::Registry(reason) => *reason == FormatError::NotFormatted,
+            Self::Registry(reason) => *reason == RegistryError::NotFormatted,
             Self::Reformatted => true,
             _ => false,
         }
