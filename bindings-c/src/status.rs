@@ -36,7 +36,8 @@ pub enum shmr_status {
     /// The wait ended without success. For a lock or barrier: if the caller waits for an
     /// incarnation that is silent, `value` is that incarnation; else 0.
     SHMR_TIMED_OUT = 4,
-    /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
+    /// The other end of the ring or channel was restarted. Reported once; nothing was sent or
+    /// received.
     SHMR_RESTARTED = 5,
     /// The caller has the lock, but its last owner died while it held it: repair the bytes,
     /// then make the lock consistent.
@@ -46,8 +47,8 @@ pub enum shmr_status {
     /// Other partitions changed the registry, or formatted the region, in every attempt: try
     /// again. For a registry: reap if that does not help.
     SHMR_CONTENDED = 8,
-    /// The other end of the channel is gone, or has left it. It is unknown whether it carried
-    /// out the command.
+    /// The other end of the channel is gone, or has left it. After a call, it is unknown whether
+    /// the command was carried out. A message that waited for room was not sent.
     SHMR_PEER_GONE = 9,
     /// The client that made this call was restarted since: the answer was not sent.
     SHMR_CALLER_RESTARTED = 10,

@@ -200,8 +200,8 @@ pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -
 
 /// shmr_wait_poll() - wait by checking at growing intervals, for peers that cannot ring
 /// @wait:       to be filled in
-/// @timeout_ms: milliseconds from now
-/// @limit_ms:   the longest sleep between two checks
+/// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
+/// @limit_ms:   the longest sleep between two checks, at most 20
 ///
 /// Return:
 /// * SHMR_OK
