@@ -3,7 +3,7 @@
 //! ```text
 //! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 1
 //! waiting for the mutex in /dev/shm/counter
-//! inside, at 0: press Enter to count
+//! locked, at 0: press Enter to count
 //!
 //! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 2
 //! waiting for the mutex in /dev/shm/counter

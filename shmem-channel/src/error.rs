@@ -43,8 +43,8 @@ pub enum Error {
     },
     /// The lock in a segment cannot be used: it protects another type, for example.
     Lock(shmem_sync::AttachError),
-    /// An incarnation that is not known to be gone has this end of the ring: another partition's,
-    /// or the own one by another handle. Each end of a channel has one user.
+    /// An incarnation that is not known to be gone has this end of the ring: one of another
+    /// partition, or this partition's own, by another handle. Each end of a channel has one user.
     EndTaken {
         /// The incarnation that has the end.
         holder: Incarnation,
@@ -72,8 +72,9 @@ pub enum Error {
     /// answer. It is unknown whether the command was carried out. This error reports the restart:
     /// `PeerRestarted` does not report it again.
     AnswerLost,
-    /// The peer that this partition waited for is gone, or has left the channel. It is unknown
-    /// whether it carried out the command.
+    /// The peer that this partition waited for is gone, or has left the channel. After a call, it
+    /// is unknown whether the peer carried out the command. A message that waited for room was not
+    /// sent.
     PeerGone,
     /// The next message is not an answer: receive it, then wait for the answer again.
     MessageFirst,

@@ -91,13 +91,13 @@ impl<'m> Ring<'m> {
         self.control_word(offset_of!(RingControl, position))
     }
 
-    /// Returns the ringing side of the bell at `offset` in the control block.
+    /// Returns the ringing side of the doorbell at `offset` in the control block.
     pub(super) fn ringer(&self, offset: usize) -> Ringer<'m> {
         let line = self.control.sub(offset, LINE).and_then(Ringer::attach);
         line.expect("a control block has its bells")
     }
 
-    /// Returns the sleeping side of the bell at `offset` in the control block.
+    /// Returns the sleeping side of the doorbell at `offset` in the control block.
     pub(super) fn sleeper(&self, offset: usize) -> Sleeper<'m> {
         let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
         line.expect("a control block has its bells")

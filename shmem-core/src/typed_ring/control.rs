@@ -135,18 +135,18 @@ impl<'m> Control<'m> {
         self.words(offset_of!(TypedRingControl, discarded))
     }
 
-    /// Returns the line of the bell at `offset`.
+    /// Returns the line of the doorbell at `offset`.
     fn bell(self, offset: usize) -> Window<'m> {
         let line = self.0.sub(offset, LINE);
         line.expect("a control block has its bells")
     }
 
-    /// Returns both sides of the bell for records.
+    /// Returns both sides of the doorbell for records.
     pub(super) fn records(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.bell(offset_of!(TypedRingControl, records)))
     }
 
-    /// Returns both sides of the bell for space.
+    /// Returns both sides of the doorbell for space.
     pub(super) fn space(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.bell(offset_of!(TypedRingControl, space)))
     }
