@@ -3224,7 +3224,8 @@ struct shmr_liveness shmr_session_liveness(const struct shmr_session *session);
  * shmr_wait_session() - wait as the session's platform does, for calls on locks
  * @wait:    to be filled in
  * @session: a session, which must not move while @wait is used
- * @timeout: nanoseconds from now; SHMR_FOREVER is no limit
+ * @timeout: nanoseconds from now; SHMR_FOREVER is no limit. The other waits take
+ *           milliseconds
  *
  * Return:
  * * SHMR_OK

@@ -397,7 +397,8 @@ unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_
 /// shmr_wait_session() - wait as the session's platform does, for calls on locks
 /// @wait:    to be filled in
 /// @session: a session, which must not move while @wait is used
-/// @timeout: nanoseconds from now; SHMR_FOREVER is no limit
+/// @timeout: nanoseconds from now; SHMR_FOREVER is no limit. The other waits take
+///           milliseconds
 ///
 /// Return:
 /// * SHMR_OK
