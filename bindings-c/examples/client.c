@@ -46,7 +46,8 @@ static void join(void)
 
 /*
  * Calls until there is an answer. A server that died during a call may have carried out the
- * command. Here carrying it out twice is harmless; otherwise ask the next server first.
+ * command. Here carrying it out twice is harmless. Otherwise, first ask the next server whether it
+ * was carried out.
  */
 static void ask(const char *line, size_t len)
 {

@@ -8,7 +8,8 @@
  * Handles. A handle (struct shmr_client and so on) is the caller's memory; it can be static. While
  * it is open, it must not move, and one thread at a time uses it. A program reads only its `error`,
  * which says why the last call on the handle failed. Memory that contains a region must stay mapped
- * until the last handle over it is closed, or, if it needs no closing, until its last use.
+ * until every handle that uses it is closed; for a handle that needs no closing, until the handle's
+ * last use.
  *
  * A call with NULL (unless its comment allows NULL), with a misaligned pointer, or with a handle
  * that is not open returns SHMR_EINVAL and does nothing. A handle is not open if it is all zeroes,
@@ -80,7 +81,7 @@
 #define SHMR_HEALTH_WHOLE 0
 
 /**
- * An owner died while it held the lock.
+ * An owner died while it held the lock, and the protected bytes are not repaired yet.
  */
 #define SHMR_HEALTH_SUSPECT 1
 
@@ -110,7 +111,7 @@
 #define SHMR_HEARTBEAT_LIMIT_MS 60
 
 /**
- * How often partitions must beat for that limit.
+ * The longest time between two beats that is safe with SHMR_HEARTBEAT_LIMIT_MS.
  */
 #define SHMR_BEAT_MS 10
 
@@ -238,7 +239,8 @@ enum shmr_status {
          */
         SHMR_TIMED_OUT = 4,
         /**
-         * The other end of the ring or channel was restarted. Reported once; nothing was moved.
+         * The other end of the ring or channel was restarted. Reported once; nothing was sent or
+         * received.
          */
         SHMR_RESTARTED = 5,
         /**
@@ -256,8 +258,8 @@ enum shmr_status {
          */
         SHMR_CONTENDED = 8,
         /**
-         * The other end of the channel is gone, or has left it. It is unknown whether it carried
-         * out the command.
+         * The other end of the channel is gone, or has left it. After a call, it is unknown whether
+         * the command was carried out. A message that waited for room was not sent.
          */
         SHMR_PEER_GONE = 9,
         /**
@@ -403,7 +405,7 @@ enum shmr_status {
 
 /**
  * enum shmr_partition_state - what is known about an incarnation of a partition
- * @SHMR_ALIVE:  nothing else is known
+ * @SHMR_ALIVE:  it is not known to be silent or gone
  * @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
  * @SHMR_GONE:   it has ended, or is presumed to have ended: others take over what it holds
  */
@@ -487,7 +489,7 @@ struct shmr_liveness {
  * @context: for the caller's functions
  *
  * Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
- * shmr_session_wait() do that. Fill in a new struct for each wait. A NULL pointer to this struct
+ * shmr_wait_session() do that. Fill in a new struct for each wait. A NULL pointer to this struct
  * means: check once.
  */
 struct shmr_wait {
@@ -1211,8 +1213,8 @@ size_t shmr_client_max_len(const struct shmr_client *client);
  * shmr_client_discarded() - the number of messages that this end did not receive
  * @client: a client
  *
- * Return: messages of dead servers, and answers to calls that were given up, modulo 2^32; 0 if
- * @client is not open.
+ * Return: messages of dead servers, and answers to calls that were given up or that an earlier
+ * client made, modulo 2^32; 0 if @client is not open.
  */
 uint32_t shmr_client_discarded(const struct shmr_client *client);
 
@@ -1239,8 +1241,8 @@ bool shmr_client_server_is_gone(const struct shmr_client *client);
  * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
  * * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
  *   command suits the new server.
- * * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Try again later: a new
- *   server makes room.
+ * * SHMR_PEER_GONE: the ring is full, and no server is left to make room; nothing was sent. Try
+ *   again later: a new server makes room.
  * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
@@ -1637,8 +1639,8 @@ enum shmr_status shmr_litmus_ask(const struct shmr_segment *segment,
  * @wait:    how long the asking partition has to finish
  * @verdict: set to the results
  *
- * Call it repeatedly, at shorter intervals than the asking partition waits. Each question is
- * answered once.
+ * Call it repeatedly, at shorter intervals than the asking partition waits. Each test is answered
+ * once.
  *
  * Return:
  * * SHMR_OK
@@ -1658,9 +1660,9 @@ enum shmr_status shmr_litmus_answer(const struct shmr_segment *segment,
  *              SHMR_HEARTBEAT_LIMIT_MS
  * @clock:      the caller's clock; copied
  *
- * The limit starts when the first partition's state is asked for. Ask several times within a
- * limit. After a pause of more than half a limit between two questions, the whole limit starts
- * again for every partition.
+ * The limit of every partition starts when a state is asked for the first time, of whichever
+ * partition. Ask several times within a limit. After a pause of more than half a limit between two
+ * questions, the whole limit starts again for every partition.
  *
  * Return:
  * * SHMR_OK
@@ -2905,8 +2907,8 @@ uint32_t shmr_sender_peer(const struct shmr_sender *sender);
  * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
  * * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
  *   record suits the new receiver.
- * * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Try again later: a new
- *   receiver makes room.
+ * * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room; nothing was sent. Try
+ *   again later: a new receiver makes room.
  * * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
  * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
@@ -3084,7 +3086,7 @@ enum shmr_status shmr_server_close(struct shmr_server *server);
  * * SHMR_TOO_SHORT: the region does not fit, and the error's value is the memory's length. Use
  *   more memory, or a smaller geometry.
  * * SHMR_NO_SUCH_PARTITION: the geometry does not have this partition, and the error's value is
- *   the number of partitions that it has. Use a larger one.
+ *   the number of partitions that it has. Use a larger geometry, or a smaller partition number.
  * * SHMR_REFORMATTED: another partition created the region at the same time. Join instead.
  * * SHMR_EINVAL, SHMR_OPEN
  */
@@ -3201,15 +3203,14 @@ enum shmr_status shmr_session_remove(struct shmr_session *session,
                                      const struct shmr_segment *segment);
 
 /**
- * shmr_session_reap() - free the rows and blocks that partitions which are gone left half-created
- * or half-removed
+ * shmr_session_reap() - free rows and blocks that dead partitions left half-created or
+ * half-removed
  * @session: a session
  * @rows:    set to the number of rows that were freed; or NULL
  *
  * Return: the statuses of shmr_registry_reap().
  */
-enum shmr_status shmr_session_reap(struct shmr_session *session,
-                                   size_t *rows);
+enum shmr_status shmr_session_reap(struct shmr_session *session, size_t *rows);
 
 /**
  * shmr_session_liveness() - what the session's platform knows about partitions, for calls on locks
@@ -3220,17 +3221,18 @@ enum shmr_status shmr_session_reap(struct shmr_session *session,
 struct shmr_liveness shmr_session_liveness(const struct shmr_session *session);
 
 /**
- * shmr_session_wait() - make a wait that uses the session's platform, for calls on locks
- * @session: a session, which must not move while @wait is used
+ * shmr_wait_session() - wait as the session's platform does, for calls on locks
  * @wait:    to be filled in
- * @timeout: nanoseconds from now; SHMR_FOREVER is no limit
+ * @session: a session, which must not move while @wait is used
+ * @timeout: nanoseconds from now; SHMR_FOREVER is no limit. The other waits take
+ *           milliseconds
  *
  * Return:
  * * SHMR_OK
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_session_wait(const struct shmr_session *session,
-                                   struct shmr_wait *wait,
+enum shmr_status shmr_wait_session(struct shmr_wait *wait,
+                                   const struct shmr_session *session,
                                    uint64_t timeout);
 
 /**
@@ -3543,8 +3545,8 @@ enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint64_t timeout_ms);
 /**
  * shmr_wait_poll() - wait by checking at growing intervals, for peers that cannot ring
  * @wait:       to be filled in
- * @timeout_ms: milliseconds from now
- * @limit_ms:   the longest sleep between two checks
+ * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
+ * @limit_ms:   the longest sleep between two checks, at most 20
  *
  * Return:
  * * SHMR_OK

@@ -77,8 +77,8 @@ pub unsafe extern "C" fn shmr_client_max_len(client: *const shmr_client) -> usiz
 /// shmr_client_discarded() - the number of messages that this end did not receive
 /// @client: a client
 ///
-/// Return: messages of dead servers, and answers to calls that were given up, modulo 2^32; 0 if
-/// @client is not open.
+/// Return: messages of dead servers, and answers to calls that were given up or that an earlier
+/// client made, modulo 2^32; 0 if @client is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_discarded(client: *const shmr_client) -> u32 {
     // SAFETY: guaranteed by the caller.
@@ -109,8 +109,8 @@ pub unsafe extern "C" fn shmr_client_server_is_gone(client: *const shmr_client) 
 /// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
 /// * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
 ///   command suits the new server.
-/// * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Try again later: a new
-///   server makes room.
+/// * SHMR_PEER_GONE: the ring is full, and no server is left to make room; nothing was sent. Try
+///   again later: a new server makes room.
 /// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]

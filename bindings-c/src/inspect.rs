@@ -58,7 +58,7 @@ pub struct shmr_lock_view {
 
 /// No owner died while it held the lock, or the protected bytes were repaired.
 pub const SHMR_HEALTH_WHOLE: u32 = 0;
-/// An owner died while it held the lock.
+/// An owner died while it held the lock, and the protected bytes are not repaired yet.
 pub const SHMR_HEALTH_SUSPECT: u32 = 1;
 /// The bytes that a dead owner left were not repaired: the lock is poisoned.
 pub const SHMR_HEALTH_POISONED: u32 = 2;

@@ -99,8 +99,8 @@ pub unsafe extern "C" fn shmr_litmus_ask(
 /// @wait:    how long the asking partition has to finish
 /// @verdict: set to the results
 ///
-/// Call it repeatedly, at shorter intervals than the asking partition waits. Each question is
-/// answered once.
+/// Call it repeatedly, at shorter intervals than the asking partition waits. Each test is answered
+/// once.
 ///
 /// Return:
 /// * SHMR_OK

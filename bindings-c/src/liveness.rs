@@ -16,7 +16,7 @@ use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
 /// enum shmr_partition_state - what is known about an incarnation of a partition
-/// @SHMR_ALIVE:  nothing else is known
+/// @SHMR_ALIVE:  it is not known to be silent or gone
 /// @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
 /// @SHMR_GONE:   it has ended, or is presumed to have ended: others take over what it holds
 #[repr(C)]
@@ -124,7 +124,7 @@ handle!(shmr_heartbeats, b"hbts", Heartbeats<'static, shmr_clock>);
 
 /// A limit that reports silence within 100 ms, if partitions beat every 10 ms.
 pub const SHMR_HEARTBEAT_LIMIT_MS: u32 = 60;
-/// How often partitions must beat for that limit.
+/// The longest time between two beats that is safe with SHMR_HEARTBEAT_LIMIT_MS.
 pub const SHMR_BEAT_MS: u32 = 10;
 
 const _: () = assert!(
@@ -139,9 +139,9 @@ const _: () = assert!(
 ///              SHMR_HEARTBEAT_LIMIT_MS
 /// @clock:      the caller's clock; copied
 ///
-/// The limit starts when the first partition's state is asked for. Ask several times within a
-/// limit. After a pause of more than half a limit between two questions, the whole limit starts
-/// again for every partition.
+/// The limit of every partition starts when a state is asked for the first time, of whichever
+/// partition. Ask several times within a limit. After a pause of more than half a limit between two
+/// questions, the whole limit starts again for every partition.
 ///
 /// Return:
 /// * SHMR_OK

@@ -83,8 +83,8 @@ pub unsafe extern "C" fn shmr_sender_peer(sender: *const shmr_sender) -> u32 {
 /// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
 /// * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
 ///   record suits the new receiver.
-/// * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Try again later: a new
-///   receiver makes room.
+/// * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room; nothing was sent. Try
+///   again later: a new receiver makes room.
 /// * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
 /// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]

@@ -167,7 +167,7 @@ unsafe fn join(
 /// * SHMR_TOO_SHORT: the region does not fit, and the error's value is the memory's length. Use
 ///   more memory, or a smaller geometry.
 /// * SHMR_NO_SUCH_PARTITION: the geometry does not have this partition, and the error's value is
-///   the number of partitions that it has. Use a larger one.
+///   the number of partitions that it has. Use a larger geometry, or a smaller partition number.
 /// * SHMR_REFORMATTED: another partition created the region at the same time. Join instead.
 /// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
@@ -340,8 +340,8 @@ pub unsafe extern "C" fn shmr_session_remove(
     }
 }
 
-/// shmr_session_reap() - free the rows and blocks that partitions which are gone left half-created
-/// or half-removed
+/// shmr_session_reap() - free rows and blocks that dead partitions left half-created or
+/// half-removed
 /// @session: a session
 /// @rows:    set to the number of rows that were freed; or NULL
 ///
@@ -394,18 +394,19 @@ unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_
     shmr_partition_state::from(state) as c_int
 }
 
-/// shmr_session_wait() - make a wait that uses the session's platform, for calls on locks
-/// @session: a session, which must not move while @wait is used
+/// shmr_wait_session() - wait as the session's platform does, for calls on locks
 /// @wait:    to be filled in
-/// @timeout: nanoseconds from now; SHMR_FOREVER is no limit
+/// @session: a session, which must not move while @wait is used
+/// @timeout: nanoseconds from now; SHMR_FOREVER is no limit. The other waits take
+///           milliseconds
 ///
 /// Return:
 /// * SHMR_OK
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_session_wait(
-    session: *const shmr_session,
+pub unsafe extern "C" fn shmr_wait_session(
     wait: *mut shmr_wait,
+    session: *const shmr_session,
     timeout: u64,
 ) -> shmr_status {
     // SAFETY: guaranteed by the caller.

@@ -8,7 +8,7 @@ use shmem_core::region::AttachError as RegionError;
 use shmem_core::ring::{ClaimError, GeometryError, PopError, PushError};
 use shmem_core::snapshot::{ReadError, TooLong};
 use shmem_core::Corrupt;
-use shmem_registry::{AttachError, Evicted, FormatError, OpenError, RemoveError, RequestError};
+use shmem_registry::{AttachError, Evicted, OpenError, RegistryError, RemoveError, RequestError};
 use shmem_sync::{
     AcquireError, AddError, AttachError as LockAttachError, BarrierAttachError, BarrierError,
     NotHeld,
@@ -37,7 +37,8 @@ pub enum shmr_status {
     /// The wait ended without success. For a lock or barrier: if the caller waits for an
     /// incarnation that is silent, `value` is that incarnation; else 0.
     SHMR_TIMED_OUT = 4,
-    /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
+    /// The other end of the ring or channel was restarted. Reported once; nothing was sent or
+    /// received.
     SHMR_RESTARTED = 5,
     /// The caller has the lock, but its last owner died while it held it: repair the bytes,
     /// then make the lock consistent.
@@ -47,8 +48,8 @@ pub enum shmr_status {
     /// Other partitions changed the registry, or formatted the region, in every attempt: try
     /// again. For a registry: reap if that does not help.
     SHMR_CONTENDED = 8,
-    /// The other end of the channel is gone, or has left it. It is unknown whether it carried
-    /// out the command.
+    /// The other end of the channel is gone, or has left it. After a call, it is unknown whether
+    /// the command was carried out. A message that waited for room was not sent.
     SHMR_PEER_GONE = 9,
     /// The client that made this call was restarted since: the answer was not sent.
     SHMR_CALLER_RESTARTED = 10,
@@ -252,15 +253,15 @@ impl From<RegionError> for Fault {
     }
 }
 
-impl From<FormatError> for Fault {
+impl From<RegistryError> for Fault {
     #[inline(never)]
-    fn from(error: FormatError) -> Self {
+    fn from(error: RegistryError) -> Self {
         match error {
-            FormatError::Geometry => Self::invalid(Argument::Geometry),
-            FormatError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
-            FormatError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
-            FormatError::Exists => Self::new(SHMR_EXISTS),
-            FormatError::Corrupt(corrupt) => corrupt.into(),
+            RegistryError::Geometry => Self::invalid(Argument::Geometry),
+            RegistryError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
+            RegistryError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
+            RegistryError::Exists => Self::new(SHMR_EXISTS),
+            RegistryError::Corrupt(corrupt) => corrupt.into(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 /// @context: for the caller's functions
 ///
 /// Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
-/// shmr_session_wait() do that. Fill in a new struct for each wait. A NULL pointer to this struct
+/// shmr_wait_session() do that. Fill in a new struct for each wait. A NULL pointer to this struct
 /// means: check once.
 #[repr(C)]
 pub struct shmr_wait {
@@ -200,8 +200,8 @@ pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -
 
 /// shmr_wait_poll() - wait by checking at growing intervals, for peers that cannot ring
 /// @wait:       to be filled in
-/// @timeout_ms: milliseconds from now
-/// @limit_ms:   the longest sleep between two checks
+/// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
+/// @limit_ms:   the longest sleep between two checks, at most 20
 ///
 /// Return:
 /// * SHMR_OK

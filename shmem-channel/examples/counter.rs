@@ -3,7 +3,7 @@
 //! ```text
 //! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 1
 //! waiting for the mutex in /dev/shm/counter
-//! inside, at 0: press Enter to count
+//! locked, at 0: press Enter to count
 //!
 //! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 2
 //! waiting for the mutex in /dev/shm/counter
@@ -38,7 +38,7 @@ fn count(file: &str, number: u8) -> Result<(), Box<dyn Error>> {
         number => Session::join_file_within(file, number, FOREVER)?,
     };
     let mutex = session.mutex::<Counts>("counts")?;
-    let mut counts = match mutex.lock(&mut session.wait(FOREVER), &mut session.liveness()) {
+    let mut counts = match mutex.lock(&mut session.waiter(FOREVER), &mut session.liveness()) {
         Ok(counts) => counts,
         Err(LockError::OwnerDied(mut counts)) => {
             counts.update(|counts| counts.begun = counts.done);

@@ -30,7 +30,7 @@ use std::{error::Error as AnyError, io, time::Duration};
 use shmem_channel::{Error, Incoming, Session, FOREVER};
 
 fn serve(file: &str) -> Result<(), Box<dyn AnyError>> {
-    // A server that was restarted goes on in the region, so clients need not join again.
+    // A server that was restarted continues in the region, so clients need not join again.
     let session = Session::open_file(file, 1 << 20, 1)?;
     let mut server = session.server("square")?;
     println!("answering in {file}");
@@ -57,8 +57,8 @@ fn ask(file: &str) -> Result<(), Box<dyn AnyError>> {
         let number: u64 = line?.trim().parse().map_err(|_| "that is not a number")?;
         match client.call_typed::<u64, u64>(&number, Duration::from_secs(5)) {
             Ok(square) => println!("{number} squared is {square}"),
-            // Nobody knows whether a dead server carried out a command. To ask twice for a
-            // square does no harm; other programs have to think about it.
+            // It is unknown whether a dead server carried out the command. Asking twice for a
+            // square is harmless; for other commands, first find out whether it was carried out.
             Err(Error::PeerGone) => println!("the server died before it answered"),
             Err(Error::PeerRestarted) => println!("the server was restarted: ask again"),
             Err(Error::AnswerLost) => println!("the server was restarted before it answered"),

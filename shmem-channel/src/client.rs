@@ -167,9 +167,10 @@ impl<'m> Client<'m> {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`],
-    /// [`Error::PeerGone`] or [`Error::AnswerLost`] it is unknown whether the server carried out
-    /// the command.
+    /// Those of [`Client::send`] and [`Client::finish_call`]. The call cannot be finished later:
+    /// after [`Error::MessageFirst`] its answer is skipped. To receive both, use
+    /// [`Client::start_call`]. After [`Error::TimedOut`], [`Error::PeerGone`] or
+    /// [`Error::AnswerLost`] it is unknown whether the server carried out the command.
     pub fn call(
         &mut self,
         command: &[u8],

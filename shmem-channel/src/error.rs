@@ -6,7 +6,7 @@ use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::region;
 use shmem_core::ring::ClaimError;
 use shmem_core::{Corrupt, Incarnation};
-use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
+use shmem_registry::{AttachError, Name, OpenError, RegistryError, RequestError};
 
 /// Why a call on a session or a channel failed.
 ///
@@ -22,7 +22,7 @@ pub enum Error {
     /// layout version.
     Region(region::AttachError),
     /// The region has no registry, or an unusable one.
-    Registry(FormatError),
+    Registry(RegistryError),
     /// A partition that is not known to be gone has joined under this number, or the region has no
     /// such number.
     Join(AttachError),
@@ -43,8 +43,8 @@ pub enum Error {
     },
     /// The lock in a segment cannot be used: it protects another type, for example.
     Lock(shmem_sync::AttachError),
-    /// An incarnation that is not known to be gone has this end of the ring: another partition's,
-    /// or the own one by another handle. Each end of a channel has one user.
+    /// An incarnation that is not known to be gone has this end of the ring: one of another
+    /// partition, or this partition's own, by another handle. Each end of a channel has one user.
     EndTaken {
         /// The incarnation that has the end.
         holder: Incarnation,
@@ -72,8 +72,9 @@ pub enum Error {
     /// answer. It is unknown whether the command was carried out. This error reports the restart:
     /// `PeerRestarted` does not report it again.
     AnswerLost,
-    /// The peer that this partition waited for is gone, or has left the channel. It is unknown
-    /// whether it carried out the command.
+    /// The peer that this partition waited for is gone, or has left the channel. After a call, it
+    /// is unknown whether the peer carried out the command. A message that waited for room was not
+    /// sent.
     PeerGone,
     /// The next message is not an answer: receive it, then wait for the answer again.
     MessageFirst,
@@ -123,7 +124,7 @@ impl Error {
                 reason,
                 region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted
             ),
-            Self::Registry(reason) => *reason == FormatError::NotFormatted,
+            Self::Registry(reason) => *reason == RegistryError::NotFormatted,
             Self::Reformatted => true,
             _ => false,
         }

@@ -7,7 +7,7 @@ use shmem_sync::{Mutex, RwLock, Semaphore};
 use crate::error::Error;
 use crate::session::Session;
 
-/// Locks need compare-and-swap on their memory. Their calls take [`Session::wait`] and
+/// Locks need compare-and-swap on their memory. Their calls take [`Session::waiter`] and
 /// [`Session::liveness`].
 impl Session<'_> {
     /// Opens the mutex `name`, which protects a `T`. The first partition that opens it creates it:

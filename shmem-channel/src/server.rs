@@ -242,7 +242,8 @@ impl<'m> Server<'m> {
     /// # Errors
     ///
     /// [`Error::CallerRestarted`] if the client that made the call was restarted since; otherwise
-    /// those of [`Client::send`](crate::Client::send).
+    /// those of [`Client::send`](crate::Client::send). After [`Error::TimedOut`] or
+    /// [`Error::PeerGone`] nothing was sent. To be able to try again, keep [`Call::into_word`].
     pub fn answer(&mut self, call: Call, answer: &[u8], timeout: Duration) -> Result<(), Error> {
         if call.client != self.channel.peer_epoch() {
             return Err(Error::CallerRestarted);

@@ -278,7 +278,7 @@ impl<'m> Session<'m> {
     }
 
     /// Returns a wait with this timeout, for calls on locks.
-    pub fn wait(&self, timeout: Duration) -> impl Wait + '_ {
+    pub fn waiter(&self, timeout: Duration) -> impl Wait + '_ {
         self.member.waiter(timeout)
     }
 

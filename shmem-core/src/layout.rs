@@ -48,7 +48,7 @@ pub struct RingControl {
     pub consumer_epoch: u32,
     /// Zero.
     pub producer_reserved: [u32; 29],
-    /// Position up to which the producer may reuse bytes; it may be behind `position`.
+    /// Position up to which the producer may reuse bytes; it may lag `position`.
     pub head: u32,
     /// The incarnation that has the consuming end, or that released it if bit 31 is set; 0 if
     /// it was never claimed.

@@ -1,10 +1,10 @@
 //! Memory shared between partitions: regions, rings, snapshots and doorbells.
 //!
-//! A *partition* is anything that fails alone: an operating system, a bootloader, a monitor, a
-//! process. Partitions share a *region*, a range of reserved memory that each maps at an address of
-//! its own. The peer may be another kernel, another architecture, hostile, or dead. Therefore a
-//! region contains no pointers and no `usize`, and no content is trusted. `docs/layout.md`
-//! specifies every byte.
+//! A *partition* is anything that can fail independently of the others: an operating system, a
+//! bootloader, a monitor, a process. Partitions share a *region*, a range of reserved memory that
+//! each maps at an address of its own. The peer may be another kernel, another architecture,
+//! hostile, or dead. Therefore a region contains no pointers and no `usize`, and no content is
+//! trusted. `docs/layout.md` specifies every byte.
 //!
 //! | module          | one purpose                                               |
 //! |-----------------|-----------------------------------------------------------|

@@ -9,7 +9,7 @@ use crate::id::{Kind, Name};
 
 /// Why a registry could not be formatted or attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormatError {
+pub enum RegistryError {
     /// A size in the [`crate::Geometry`] is out of range.
     Geometry,
     /// The region has no room for the tables and one block.
@@ -27,7 +27,7 @@ pub enum FormatError {
     Corrupt(Corrupt),
 }
 
-impl fmt::Display for FormatError {
+impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Geometry => f.write_str(
@@ -245,7 +245,7 @@ impl From<WalkError> for RemoveError {
 
 #[cfg(feature = "std")]
 mod std_error {
-    impl std::error::Error for super::FormatError {}
+    impl std::error::Error for super::RegistryError {}
     impl std::error::Error for super::OpenError {}
     impl std::error::Error for super::RemoveError {}
 }

@@ -8,7 +8,7 @@ use core::mem::size_of;
 
 use shmem_core::layout::LINE;
 
-use crate::error::FormatError;
+use crate::error::RegistryError;
 use crate::layout::{PartitionSlot, Row, PARTITIONS};
 
 /// The sizes of a registry, fixed when it is formatted.
@@ -37,14 +37,14 @@ impl Default for Geometry {
 const PRESENT: u32 = 1 << 31;
 
 impl Geometry {
-    pub(crate) fn encode(self) -> Result<u32, FormatError> {
+    pub(crate) fn encode(self) -> Result<u32, RegistryError> {
         let valid = self.segments.is_power_of_two()
             && (2..=1 << 16).contains(&self.segments)
             && (1..=128).contains(&self.partitions)
             && self.block_size.is_power_of_two()
             && (LINE..=1 << 20).contains(&self.block_size);
         if !valid {
-            return Err(FormatError::Geometry);
+            return Err(RegistryError::Geometry);
         }
         let segments = self.segments.trailing_zeros();
         let block = self.block_size.trailing_zeros();
@@ -76,7 +76,7 @@ pub(crate) struct TableLayout {
 }
 
 impl TableLayout {
-    pub(crate) fn new(geometry: Geometry, len: usize) -> Result<Self, FormatError> {
+    pub(crate) fn new(geometry: Geometry, len: usize) -> Result<Self, RegistryError> {
         let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
         let rows = index + Self::index_len(geometry) * size_of::<u32>();
         let map = rows + geometry.segments * size_of::<Row>();
@@ -90,7 +90,7 @@ impl TableLayout {
             blocks -= 1;
         }
         if blocks == 0 {
-            return Err(FormatError::TooShort { len, tables: map });
+            return Err(RegistryError::TooShort { len, tables: map });
         }
         Ok(Self {
             geometry,

@@ -95,7 +95,7 @@ mod segment;
 
 pub use alloc::BlockOwner;
 pub use claimant::Claimant;
-pub use error::{FormatError, OpenError, RemoveError};
+pub use error::{OpenError, RegistryError, RemoveError};
 pub use evicted::Evicted;
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request, RequestError};

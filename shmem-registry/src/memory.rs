@@ -8,7 +8,7 @@ use shmem_core::mem::{Block, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
-use crate::error::{FormatError, MayNotChange};
+use crate::error::{MayNotChange, RegistryError};
 use crate::geometry::{Geometry, TableLayout};
 use crate::layout::{RegistryHeader, Row, REGISTRY};
 use crate::link::Link;
@@ -40,16 +40,16 @@ impl<'m> Registry<'m> {
     ///
     /// # Errors
     ///
-    /// [`FormatError::Geometry`] if the geometry is out of range, [`FormatError::TooShort`] if the
-    /// region is too short for it, [`FormatError::Exists`] if the region has a registry. The region
+    /// [`RegistryError::Geometry`] if the geometry is out of range, [`RegistryError::TooShort`] if the
+    /// region is too short for it, [`RegistryError::Exists`] if the region has a registry. The region
     /// is unchanged.
-    pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, FormatError> {
+    pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, RegistryError> {
         let memory = region.memory();
         let word = geometry.encode()?;
         let layout = TableLayout::new(geometry, memory.len())?;
         // relaxed: only one partition formats, and no other data depends on the word.
         if Self::geometry_word(&memory).load(Relaxed) != 0 {
-            return Err(FormatError::Exists);
+            return Err(RegistryError::Exists);
         }
         // The tables are zero since the region was formatted, which means empty.
         // relaxed: no other data depends on the word; the zeroes were published with the region.
@@ -61,16 +61,16 @@ impl<'m> Registry<'m> {
     ///
     /// # Errors
     ///
-    /// [`FormatError::NotFormatted`] if the region has no registry, [`FormatError::Corrupt`] if its
-    /// geometry is invalid, [`FormatError::TooShort`] if the region is too short for it.
-    pub fn attach(region: Region<'m>) -> Result<Self, FormatError> {
+    /// [`RegistryError::NotFormatted`] if the region has no registry, [`RegistryError::Corrupt`] if its
+    /// geometry is invalid, [`RegistryError::TooShort`] if the region is too short for it.
+    pub fn attach(region: Region<'m>) -> Result<Self, RegistryError> {
         let memory = region.memory();
         // relaxed: as in `format`.
         let value = Self::geometry_word(&memory).load(Relaxed);
         if value == 0 {
-            return Err(FormatError::NotFormatted);
+            return Err(RegistryError::NotFormatted);
         }
-        let geometry = Geometry::decode(value).ok_or(FormatError::Corrupt(Corrupt {
+        let geometry = Geometry::decode(value).ok_or(RegistryError::Corrupt(Corrupt {
             word: ControlWord::RegistryGeometry,
             value,
         }))?;

@@ -24,9 +24,10 @@ use crate::row::Claim;
 use crate::segment::Segment;
 
 impl<'m> Registry<'m> {
-    /// Removes a segment. Its identifier is free at once, its blocks when the row is taken down,
-    /// which this call does, or else [`Registry::reap`]. No partition may use the segment's window
-    /// any more, because its bytes may become part of another segment.
+    /// Removes a segment. Its identifier is free at once. Its blocks are free when its row is taken
+    /// down: by this call, or by a partition that still works on the row, or else by
+    /// [`Registry::reap`]. No partition may use the segment's window any more, because its bytes
+    /// may become part of another segment.
     ///
     /// Needs compare-and-swap on this memory.
     ///

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Incarnation, Region};
-use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
+use shmem_registry::{
+    Geometry, Id, Kind, OpenError, Registry, RegistryError, RemoveError, Request,
+};
 use shmem_sync::AssumeAlive;
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
@@ -205,29 +207,29 @@ fn a_missing_registry_a_short_region_and_a_wrong_geometry_are_reported() {
     let region = Region::format(heap.window()).unwrap();
     assert_eq!(
         Registry::attach(region).err(),
-        Some(FormatError::NotFormatted)
+        Some(RegistryError::NotFormatted)
     );
     let error = Registry::format(region, Geometry::default()).err();
     assert!(matches!(
         error,
-        Some(FormatError::TooShort { len: 4096, .. })
+        Some(RegistryError::TooShort { len: 4096, .. })
     ));
     assert_eq!(
         Registry::attach(region).err(),
-        Some(FormatError::NotFormatted)
+        Some(RegistryError::NotFormatted)
     );
     let heap = Heap::new(1 << 16);
     let region = Region::format(heap.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap();
     let again = Registry::format(region, Geometry::default()).err();
-    assert_eq!(again, Some(FormatError::Exists));
+    assert_eq!(again, Some(RegistryError::Exists));
     let odd = Geometry {
         segments: 3,
         ..Geometry::default()
     };
     assert_eq!(
         Registry::format(region, odd).err(),
-        Some(FormatError::Geometry)
+        Some(RegistryError::Geometry)
     );
 }
 

@@ -28,12 +28,13 @@ use crate::Liveness;
 /// [`Mutex`](crate::Mutex) they would go ahead of it. A call that ends without the lock, at its
 /// deadline or because it does not wait, loses its place.
 ///
-/// Unlocking rings no bell, so use a wait that checks by itself: [`Spin`](shmem_core::wait::Spin),
-/// [`SpinYield`](crate::SpinYield), [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is
-/// woken checks again after [`RECHECK`](shmem_core::wait::RECHECK).
+/// Unlocking rings no doorbell, so use a wait that checks by itself:
+/// [`Spin`](shmem_core::wait::Spin), [`SpinYield`](crate::SpinYield),
+/// [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is woken checks again after
+/// [`RECHECK`](shmem_core::wait::RECHECK).
 ///
 /// A partition has one handle to a mutex, and `&mut` ensures that one thread uses it at a time. A
-/// partition that forgets its guard and locks again waits for itself.
+/// partition that leaks its guard (`mem::forget`) and locks again waits for itself.
 ///
 /// # Examples
 ///

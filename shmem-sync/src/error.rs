@@ -61,7 +61,7 @@ impl fmt::Display for LockFailure {
                 "the lock is poisoned, because the data that a dead owner left was not repaired: \
                  remove its segment and create a new one",
             ),
-            Self::Busy => f.write_str("another partition has the lock"),
+            Self::Busy => f.write_str("the lock is held, and this call does not wait"),
             Self::TimedOut => f.write_str("the deadline passed before the lock was free"),
             Self::HolderSilent(incarnation) => {
                 write!(

@@ -24,7 +24,7 @@ use crate::deadline::{Deadline, LONGEST};
 pub struct EventBell(OwnedFd);
 
 impl EventBell {
-    /// Returns a new bell; peers get its descriptor.
+    /// Returns a new doorbell; peers get its descriptor.
     ///
     /// # Errors
     ///
@@ -34,8 +34,8 @@ impl EventBell {
         Ok(Self(eventfd(0, flags)?))
     }
 
-    /// Returns the bell of a descriptor from a peer or a device. From now on the eventfd does not
-    /// block, for any process that shares it.
+    /// Returns the doorbell of a descriptor from a peer or a device. From now on the eventfd does
+    /// not block, for any process that shares it.
     ///
     /// # Errors
     ///

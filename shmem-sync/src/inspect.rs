@@ -141,10 +141,10 @@ impl<'m> MutexWords<'m> {
 #[derive(Clone, Copy)]
 pub struct BakeryWords<'m>(Window<'m>);
 
-/// A partition's place in a bakery.
+/// A partition's entry in a bakery mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BakeryPlace {
-    /// The partition whose place it is.
+pub struct BakeryEntryWords {
+    /// The partition whose entry it is.
     pub partition: u8,
     /// The incarnation of it that attached last.
     pub incarnation: Holder,
@@ -152,7 +152,7 @@ pub struct BakeryPlace {
     pub ticket: Option<Ticket>,
 }
 
-/// A ticket of a bakery.
+/// A ticket of a bakery mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// True if it is being drawn; then it has no number yet.
@@ -202,8 +202,8 @@ impl<'m> BakeryWords<'m> {
         load(self.0.word(offset_of!(BakeryControl, colour)))
     }
 
-    /// Returns every partition's place.
-    pub fn places(&self) -> impl Iterator<Item = BakeryPlace> + 'm {
+    /// Returns every partition's entry.
+    pub fn entries(&self) -> impl Iterator<Item = BakeryEntryWords> + 'm {
         let control = self.0;
         (0..BAKERY_PARTITIONS).map(move |index| {
             let at =
@@ -211,7 +211,7 @@ impl<'m> BakeryWords<'m> {
             let partition = index as u8 + 1;
             let ticket = load(control.word(at + offset_of!(BakeryEntry, ticket)));
             let incarnation = load(control.word(at + offset_of!(BakeryEntry, incarnation)));
-            BakeryPlace {
+            BakeryEntryWords {
                 partition,
                 incarnation: Holder::from_word(incarnation).in_entry_of(partition),
                 ticket: (ticket != 0).then_some(Ticket {

@@ -39,7 +39,7 @@ pub struct BakeryControl {
     pub protects: [u32; BAKERY_PARTITIONS],
 }
 
-/// A partition's place in a bakery.
+/// A partition's entry in a bakery mutex.
 #[repr(C)]
 pub struct BakeryEntry {
     /// The incarnation that drew the ticket.

@@ -1,4 +1,4 @@
-//! What an event bell guarantees: it wakes its sleeper, once for each sleep.
+//! What a doorbell over an eventfd guarantees: it wakes its sleeper, once for each sleep.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::os::fd::AsFd;
@@ -57,7 +57,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
     });
 }
 
-/// Returns true if the bell has not rung since the last sleep.
+/// Returns true if the doorbell has not rung since the last sleep.
 fn is_silent(bell: &EventBell) -> bool {
     rustix::io::read(bell, &mut [0; 8]).is_err()
 }

@@ -62,16 +62,16 @@ fn a_bakery_shows_the_owner_and_the_tickets() {
     let mut one = attach_bakery::<u64>(heap.window(), ONE, 64);
     let guard = one.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(words.holder(), Holder::Incarnation(ONE));
-    let place = words.places().next().unwrap();
+    let entry = words.entries().next().unwrap();
     assert_eq!(
-        (place.partition, place.incarnation),
+        (entry.partition, entry.incarnation),
         (1, Holder::Incarnation(ONE))
     );
-    let ticket = place.ticket.unwrap();
+    let ticket = entry.ticket.unwrap();
     assert_eq!((ticket.number, ticket.colour), (1, words.colour()));
     drop(guard);
     assert_eq!(words.holder(), Holder::Nobody);
-    assert!(words.places().all(|place| place.ticket.is_none()));
+    assert!(words.entries().all(|entry| entry.ticket.is_none()));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn words_that_no_honest_partition_leaves_are_shown_as_corrupt() {
         let bakery = BakeryWords::attach(window).unwrap();
         assert_eq!(bakery.holder(), Holder::Corrupt(word));
         assert_eq!(
-            bakery.places().next().unwrap().incarnation,
+            bakery.entries().next().unwrap().incarnation,
             Holder::Corrupt(word)
         );
         let rwlock = RwLockWords::attach(window).unwrap();

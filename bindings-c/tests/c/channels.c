@@ -737,10 +737,10 @@ TEST(a_session_provides_a_registry_a_liveness_and_a_wait_for_locks)
 	OK(shmr_mutex_try_lock(&one, NULL));
 	alive = shmr_session_liveness(&there);
 	SAME(alive.state(alive.context, shmr_session_incarnation(&here)), SHMR_ALIVE);
-	OK(shmr_session_wait(&there, &wait, SHORT));
+	OK(shmr_wait_session(&wait, &there, SHORT));
 	RETURNS(shmr_mutex_lock(&two, &wait, &alive), SHMR_TIMED_OUT);
 	OK(shmr_mutex_unlock(&one));
-	OK(shmr_session_wait(&there, &wait, SHMR_FOREVER));
+	OK(shmr_wait_session(&wait, &there, SHMR_FOREVER));
 	OK(shmr_mutex_lock(&two, &wait, &alive));
 	OK(shmr_mutex_unlock(&two));
 	OK(shmr_session_reap(&here, &rows));

@@ -24,7 +24,7 @@ pub(crate) struct Attacher {
     search: Search,
     /// `None` until it is found.
     memory: Option<Memory>,
-    /// Its file existed before, so this waits for a file that does not exist now.
+    /// The region's file existed earlier, so a missing file means: wait for it.
     was_attached: bool,
 }
 

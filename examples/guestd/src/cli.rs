@@ -24,8 +24,8 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = wait)]
     pub wait: Option<Wait>,
 
-    /// Poll the region instead of sleeping until KMON wakes this process: for a KMON in a virtual
-    /// machine whose memory is a file here. Do not use a device's interrupts
+    /// Poll the region instead of sleeping until KMON wakes this process, and do not use a device's
+    /// interrupts: needed if KMON runs in a virtual machine whose memory is a file on this system
     #[arg(long)]
     pub poll: bool,
 
@@ -80,8 +80,8 @@ is attached or waits for its region. When KMON formats the region again while gu
 guestd attaches again, and waits for that as long as for the first time. The shell continues;
 commands of kmexec are killed.
 
-A guestd that is started again replaces one that died, immediately. While another guestd runs
-with the same region, it is refused after 4 s.
+A new guestd replaces one that died at once. While another guestd runs with the same region, the
+new one waits 4 s and fails.
 
 Exit status: 0 ended by KMON or a signal (as a daemon: attached or waiting), 1 failure,
 2 wrong usage.";
@@ -123,9 +123,9 @@ pub enum KernelLog {
     /// kernel, whose log is only about the instance
     #[default]
     Auto,
-    /// Yes
+    /// Send it
     Always,
-    /// No
+    /// Do not send it
     Never,
 }
 

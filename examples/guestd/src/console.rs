@@ -44,9 +44,9 @@ const LAST_READS: usize = 64;
 const QUIET: Duration = Duration::from_millis(100);
 /// Where in the kernel a shell sleeps while it waits for a program: for its exit, for its output (a
 /// command substitution), or for its signal.
-const BUSY_PLACES: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];
+const BUSY_WCHANS: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];
 /// What the kernel reports for a process that does not sleep, or if it never reports places.
-const NO_PLACE: &str = "0";
+const NO_WCHAN: &str = "0";
 /// How long the session may take to end by itself at a halt.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     /// Counts the shells, so that input for one never reaches the next.
     pub(crate) number: u64,
     /// The kernel has reported a place where the shell slept; some kernels report none.
-    kernel_reports_places: AtomicBool,
+    kernel_reports_wchans: AtomicBool,
     /// The command loop reads the terminal.
     lent: AtomicBool,
     output: Mutex<OutputBuffer>,
@@ -226,7 +226,7 @@ impl Console {
             pty,
             shell: shell.pid(),
             number,
-            kernel_reports_places: AtomicBool::new(false),
+            kernel_reports_wchans: AtomicBool::new(false),
             lent: AtomicBool::new(false),
             output: Mutex::new(OutputBuffer {
                 buffer: vec![0; EventSender::MAX_BODY],
@@ -373,11 +373,11 @@ impl Session {
         let before = sleeps()?;
         let place = shell.wchan().ok()?;
         let asleep = shell.stat().ok()?.state == 'S';
-        let busy = BUSY_PLACES.iter().any(|busy| place.contains(busy));
+        let busy = BUSY_WCHANS.iter().any(|busy| place.contains(busy));
         // A process that is about to sleep counts as sleeping, but has no place yet.
-        let has_place = place != NO_PLACE;
+        let has_place = place != NO_WCHAN;
         let reports_places = self
-            .kernel_reports_places
+            .kernel_reports_wchans
             .fetch_or(has_place, Ordering::Relaxed);
         Some(asleep && !busy && (has_place || !reports_places) && sleeps()? == before)
     }

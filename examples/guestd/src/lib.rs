@@ -22,7 +22,7 @@
 //! | `account`  | the user, and the environment of its programs                   |
 //! | `children` | starts and reaps processes, including orphans                   |
 //! | `readings` | statistics from `/proc`                                         |
-//! | `feeder`   | sends the kernel's log to KMON                                  |
+//! | `kernel_log` | sends the kernel's log to KMON                                |
 //! | `kmsg`     | reads the kernel's log                                          |
 //! | `signals`  | receives the signals that stop the daemon                       |
 //! | `waker`    | wakes a thread that waits for descriptors                       |
@@ -38,7 +38,7 @@ mod console_pump;
 mod daemon;
 mod doorbell;
 mod exec;
-mod feeder;
+mod kernel_log;
 mod kmsg;
 mod log;
 mod outlet;
@@ -63,9 +63,10 @@ use daemon::Readiness;
 pub use log::log;
 use service::Service;
 
-/// Runs the daemon until KMON or a signal ends it. If KMON ends it, replaces the process by a shell
-/// that runs the command of `--on-halt`, if there is one. Without `--foreground`, does not return
-/// in the calling process, which exits as soon as the daemon is attached or waits for KMON.
+/// Runs the daemon until KMON or a signal ends it. Without `--foreground`, this does not return in
+/// the calling process: that exits as soon as the daemon is attached or waits for KMON. If KMON
+/// ends the daemon, a shell that runs the command of `--on-halt`, if there is one, replaces the
+/// process.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ use crate::console_input::ConsoleInput;
 use crate::console_pump::ConsolePump;
 use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
-use crate::feeder::Feeder;
+use crate::kernel_log::KernelLogSender;
 use crate::kmsg::Kmsg;
 use crate::outlet::Outlet;
 use crate::pty::Size;
@@ -59,11 +59,11 @@ pub(crate) struct Service {
     execs: Arc<Execs>,
     transfers: Arc<Transfers>,
     publisher: Arc<Publisher>,
-    feeder: Arc<Feeder>,
+    kernel_log: Arc<KernelLogSender>,
     /// The period of the command line, which overrides KMON's setting.
     period: Option<Duration>,
     halted: bool,
-    /// Until then KMON may test what works across the memory. It waits only briefly for an answer.
+    /// The time until which KMON may test the memory. KMON waits only briefly for an answer.
     memory_test_until: Instant,
     /// When the region's file was checked last.
     checked: Instant,
@@ -113,7 +113,9 @@ impl Service {
             input: ConsoleInput::new(Arc::clone(&console)),
             console,
             publisher: Arc::default(),
-            feeder: Arc::new(Feeder::new().context("cannot make an event descriptor")?),
+            kernel_log: Arc::new(
+                KernelLogSender::new().context("cannot make an event descriptor")?,
+            ),
             period: args.period,
             halted: false,
             memory_test_until: Instant::now() + MEMORY_TEST_TIME,
@@ -135,9 +137,9 @@ impl Service {
         if !self.attacher.sends_kernel_log() {
             return Ok(());
         }
-        let feeder = Arc::clone(&self.feeder);
+        let kernel_log = Arc::clone(&self.kernel_log);
         start_thread("kernel-log", move || {
-            if let Err(why) = feeder.run(Kmsg::open) {
+            if let Err(why) = kernel_log.run(Kmsg::open) {
                 crate::log(why);
             }
         })
@@ -145,7 +147,7 @@ impl Service {
 
     /// Sends the kernel's log to `kernel`, if KMON gets it.
     fn feed(&self, kernel: Option<KernelSender<'static>>) {
-        self.feeder
+        self.kernel_log
             .feed(kernel.filter(|_| self.attacher.sends_kernel_log()));
     }
 
@@ -190,7 +192,7 @@ impl Service {
     fn attach_again(&mut self) -> Result<Option<CommandReceiver<'static>>> {
         crate::log("KMON formats the region: attaching again");
         self.publisher.stop();
-        self.feeder.stop();
+        self.kernel_log.stop();
         self.outlet.detach();
         self.execs.kill_all();
         self.transfers.cancel_all();

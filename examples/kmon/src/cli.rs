@@ -34,7 +34,7 @@ pub(crate) struct ServerOptions {
     /// The guest daemon [default: guestd in the directory of kmon]
     #[arg(long, value_name = "PATH")]
     pub(crate) guestd: Option<PathBuf>,
-    /// The server of doorbells of machines [default: ivshmem-server in the directory of kmon]
+    /// The doorbell server of machines [default: ivshmem-server in the directory of kmon]
     #[arg(long, value_name = "PATH")]
     pub(crate) ivshmem_server: Option<PathBuf>,
     /// How many instances to start [default: those in the configuration, or 2]

@@ -11,16 +11,16 @@
 //! | `N.kernel`   | the log of its kernel                                    |
 //! | `N.qmp`      | for a machine: the socket of QEMU's monitor              |
 //! | `N.pid`      | the number of QEMU's process                             |
-//! | `N.door`     | the socket of the server of its doorbells                |
+//! | `N.door`     | the socket of its doorbell server                      |
 //! | `N.door.log` | the log of that server                                   |
 //! | `logs/`      | logs with times (`disklog`), unless they are elsewhere   |
 //!
 //! - **R1** One server at a time holds the lock, and only that one uses the other files. The kernel
 //!   releases the lock when it ends, however it ends.
 //! - **R2** A record is replaced as a whole: the file has either the old or the new one.
-//! - **R3** An instance's process does nothing before its record is written, so no process is left
-//!   without one. The processes of a machine start before; a provisional record announces them, and
-//!   they are recognized by the paths of their files here.
+//! - **R3** An instance's process waits until its record is written, so no process is left without
+//!   one. The processes of a machine start earlier: a provisional record announces them, and they
+//!   are recognized by the paths of their files here.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -79,7 +79,7 @@ pub(crate) struct Reported;
 
 impl fmt::Display for Reported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it failed as reported above")
+        f.write_str("the command failed, as reported above")
     }
 }
 

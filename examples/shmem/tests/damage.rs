@@ -374,7 +374,7 @@ fn a_finding_about_a_lock_names_the_wrong_word() {
     assert_eq!(inside("bus", 8, 2), line(bus, "its colour is 0x2"));
     assert_eq!(
         inside("bus", 128, incarnation(2, 1)),
-        line(bus, "partition 1's place holds 0x00000102")
+        line(bus, "partition 1's entry contains 0x00000102")
     );
 
     let pool = "damaged: row 5 (pool):";

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::string::ToString;
 
 /// Increments the boot number in `file` and returns it. The first is 1; after 2^32 - 1, 1 follows.
+/// For a program that numbers the starts of its machine, for example in its own messages; nothing
+/// in this library needs this number.
 ///
 /// The file is created if it does not exist, and is replaced as a whole: if the machine loses power
 /// meanwhile, the file holds the old number or the new one.

@@ -100,8 +100,9 @@ impl Session<'static> {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::join_file`]. An error that waiting cannot change, such as a file with
-    /// other content, is returned at once; any other error after `timeout`.
+    /// Those of [`Session::join_file`]. If the region or its file is not ready, the error is
+    /// returned after `timeout`; every other error at once, for example if another process has this
+    /// number.
     pub fn join_file_within(
         path: impl AsRef<Path>,
         partition: u8,

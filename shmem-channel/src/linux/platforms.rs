@@ -49,7 +49,8 @@ impl Platform for SameKernel {
 }
 
 /// The platform of partitions on different kernels without a doorbell: each checks again after a
-/// pause.
+/// pause. It does not detect deaths: a partition that was killed counts as alive until its next
+/// incarnation joins.
 #[derive(Clone, Copy, Debug)]
 pub struct PollPlatform {
     pause: Duration,

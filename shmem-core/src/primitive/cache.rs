@@ -12,7 +12,7 @@
 //!   other end is not in use, because each stores its epoch into the other's line;
 //! - a record that is built in place ([`crate::ring::Reservation::as_mut_ptr`]) must not also
 //!   use `write`, which discards bytes that are not cleaned;
-//! - waits must poll, because a bell has two writers ([`crate::wait::Spin`]);
+//! - waits must poll, because a doorbell has two writers ([`crate::wait::Spin`]);
 //! - one partition formats a region, and creates and removes segments, while no other is
 //!   attached: a compare-and-swap works between the threads of that
 //!   partition, not between two caches. Hence there are no locks.

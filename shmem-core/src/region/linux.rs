@@ -24,11 +24,11 @@ use crate::mem::Window;
 
 /// A mapping of shared memory, unmapped when it is dropped.
 ///
-/// A child that this process forks does not have the mapping: an access faults there (SIGSEGV),
-/// and dropping it there does nothing. So a child cannot use its parent's rings or end its
-/// parent's attachment. The child must map the memory itself, by name or descriptor, as another
-/// partition. A program that forks so that only the child goes on calls
-/// [`Mapping::inherit_on_fork`] first.
+/// A child that this process forks does not have the mapping: an access faults there (SIGSEGV), and
+/// dropping it there does nothing. So a child cannot use its parent's rings or end its parent's
+/// attachment. The child must map the memory itself, by name or descriptor, as another partition.
+/// If only the child continues after a fork, the program calls [`Mapping::inherit_on_fork`] before
+/// the fork.
 ///
 /// - **L1** `base` is the page-aligned result of `mmap` for `len` bytes; only `drop` unmaps it,
 ///   in processes that have it.
@@ -244,8 +244,8 @@ impl Mapping {
     }
 
     /// Returns `Ok` if the file's name still refers to the mapped file, and the file is at least as
-    /// long as the mapping. [`crate::Region::is_stale`] cannot detect this: a partition that
-    /// waits long must call both. Makes a few system calls.
+    /// long as the mapping. [`crate::Region::is_stale`] cannot detect this: a partition that waits
+    /// for a long time must call both. Makes a few system calls.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ pub(super) fn set_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Map
         Ok(found) if found == len => reserve_rest(fd, len).map_err(error),
         Ok(found) => Err(MapError {
             why: format!("it has {found} bytes already, not {len}"),
-            hint: "; ask for that length, or remove the file first",
+            hint: "; give the length that it has, or remove the file first",
             ..error(Errno::EXIST)
         }),
         Err(errno) => Err(error(errno)),

@@ -51,9 +51,10 @@ pub enum PushError {
     Restarted,
     /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken over this end, even if this one was not gone. Every later
-    /// call returns this. Records for which a call returned `Ok` stay. The record of the
-    /// first call that returns this may have been published.
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later call
+    /// returns this. Records before an `Ok` of `notify` stay; later ones can be lost if this end
+    /// ran while it was taken over. The record of the first call that returns this may have been
+    /// published.
     Evicted,
 }
 

@@ -28,7 +28,7 @@ pub struct Inspection {
     pub tail: u32,
     /// Position of the first record not released.
     pub position: u32,
-    /// Position up to which the producer may reuse bytes; it may be behind `position`.
+    /// Position up to which the producer may reuse bytes; it may lag `position`.
     pub head: u32,
     /// The records between the two ends.
     pub backlog: Backlog,
@@ -38,9 +38,9 @@ pub struct Inspection {
     pub consumer: Claim,
     /// Records that consumers discarded, modulo 2^32.
     pub discarded: u32,
-    /// The bell that the consumer sleeps on.
+    /// The doorbell that the consumer sleeps on.
     pub records: BellWords,
-    /// The bell that the producer sleeps on.
+    /// The doorbell that the producer sleeps on.
     pub space: BellWords,
 }
 
@@ -116,7 +116,7 @@ impl Claim {
     }
 }
 
-/// The words of a bell.
+/// The words of a doorbell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BellWords {
     /// 1 while the sleeper needs a ring to wake.

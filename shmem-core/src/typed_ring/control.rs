@@ -135,12 +135,12 @@ impl<'m> Control<'m> {
         self.words(offset_of!(TypedRingControl, discarded))
     }
 
-    /// Returns both sides of the bell for records.
+    /// Returns both sides of the doorbell for records.
     pub(super) fn records(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.0.part(offset_of!(TypedRingControl, records)))
     }
 
-    /// Returns both sides of the bell for space.
+    /// Returns both sides of the doorbell for space.
     pub(super) fn space(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.0.part(offset_of!(TypedRingControl, space)))
     }

@@ -57,10 +57,10 @@ pub enum PushError {
     Restarted,
     /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another incarnation has taken over this end, even if this one was not gone. Every later
-    /// call returns this. Records for which a call returned `Ok` stay. The records of the
-    /// first call that returns this are lost if the successor's claim was already complete;
-    /// otherwise the successor may have found them.
+    /// Another incarnation has taken over this end, even if this one was not gone. Every later call
+    /// returns this. Records before an `Ok` of `notify` stay; later ones can be lost if this end
+    /// ran while it was taken over. The records of the first call that returns this are lost if the
+    /// successor's claim was already complete; otherwise the successor may have found them.
     Evicted,
 }
 

@@ -1,8 +1,8 @@
 //! Single-producer, single-consumer ring of records of one type.
 //!
-//! One store of a word with the end's position publishes. The word also contains the end's
-//! *epoch*, which counts the claims of that end. So a peer detects a restart from the same word
-//! that it polls, and records have no headers.
+//! One store of a word with the end's position publishes. The word also contains the end's *epoch*,
+//! which counts the changes of its holder. So a peer detects a restart from the same word that it
+//! polls, and records have no headers.
 //!
 //! An end stores only into words of its own epoch: of each kind there are four, selected by the
 //! epoch modulo 4. So a late store of an evicted end does not overwrite the words of its

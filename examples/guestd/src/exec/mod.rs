@@ -33,7 +33,7 @@ impl Execs {
         if table.contains_key(&stream) {
             // An `Ended` for this command would also end the other one (E3).
             return crate::log(format_args!(
-                "KMON requested stream {stream}, which is in use: not started"
+                "KMON requested stream {stream}, which is in use: the command was not started"
             ));
         }
         if table.len() >= LIMIT {

@@ -35,9 +35,9 @@ pub(crate) struct End {
 /// What announces that a backend is about to end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EndSignals {
-    /// Guestd has said goodbye.
+    /// Guestd has sent its last message (`Goodbye`).
     pub(crate) goodbye: bool,
-    /// The operator has requested the end.
+    /// The operator has requested that the instance ends.
     pub(crate) asked: bool,
 }
 

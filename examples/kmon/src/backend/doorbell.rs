@@ -1,4 +1,4 @@
-//! KMON as a peer of one machine, through the server of the machine's doorbells.
+//! KMON as a peer of one machine, through the machine's doorbell server.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,10 @@ impl DoorbellClient {
     /// There is no server, or it does not accept KMON.
     pub(super) fn open(socket: &Path) -> anyhow::Result<(Arc<Self>, Waiting)> {
         let client = Client::connect(socket, VECTORS, PATIENCE);
-        let client = client.context("the server of its doorbells")?;
+        let client = client.context("its doorbell server")?;
         let own = |vector| {
             let bell = client.own(vector).map(Arc::clone);
-            bell.context("the server of its doorbells provides too few doorbells")
+            bell.context("its doorbell server provides too few doorbells")
         };
         let own = [own(RECORDS)?, own(ROOM)?];
         let number = client.id();

@@ -1,6 +1,6 @@
 //! A machine under QEMU, as a backend.
 //!
-//! - **Q1** QEMU keeps the region. It outlives KMON, and so does the server of its doorbells.
+//! - **Q1** QEMU keeps the region. It outlives KMON, and so does its doorbell server.
 //! - **Q2** QEMU starts before it can be recorded. So its arguments, and those of the server, name
 //!   a path in the run directory that only this instance uses. [`kill_unrecorded`] finds a process
 //!   without a record by this argument.
@@ -24,7 +24,7 @@ use super::server::{self, Server};
 use crate::kind::{Accelerator, Boot, Qemu, Transport};
 use kmon_qemu::Process;
 
-/// The server of a machine's doorbells, before the machine is started, and KMON's connection to it.
+/// A machine's doorbell server, before the machine is started, and KMON's connection to it.
 pub(super) struct DoorbellServer {
     server: server::Spawned,
     door: Arc<DoorbellClient>,
@@ -40,7 +40,7 @@ struct Running {
 }
 
 /// The effect when KMON cannot ring a machine that waits for its doorbell.
-const SLOW: &str = "it checks for KMON's commands once a second; kmreset repairs this";
+const SLOW: &str = "the machine now checks for commands only once a second; kmreset repairs this";
 
 /// The options of QEMU and of the server whose value only this instance uses (Q2).
 const MARKER_OPTIONS: [&str; 2] = ["-pidfile", "--socket"];
@@ -77,7 +77,7 @@ fn plan(launch: &Launch<'_>, qemu: &Qemu) -> Plan {
     }
 }
 
-/// Prepares a machine on `memory`: frees its sockets, and starts the server of its doorbells if it
+/// Prepares a machine on `memory`: frees its sockets, and starts its doorbell server if it
 /// has any.
 pub(super) fn prepare(
     launch: &Launch<'_>,
@@ -233,7 +233,7 @@ impl Backend for Running {
     fn maintain(&self) -> Option<String> {
         let lost = self.door.as_ref()?.update()?;
         Some(format!(
-            "the server of its doorbells is lost ({lost}); the machine continues, kmreset starts a new server"
+            "its doorbell server has ended ({lost}); the machine continues; kmreset starts a new server"
         ))
     }
 

@@ -78,10 +78,10 @@ impl Backend for First {
     fn pause(&self) -> anyhow::Result<()> {
         // Parents of the processes notice SIGSTOP, and SIGCONT continues those that were already
         // stopped.
-        bail!("it consists of processes of this machine, which would notice a pause")
+        bail!("it runs as processes of this machine, and these cannot be paused unnoticed")
     }
 
     fn resume(&self) -> anyhow::Result<()> {
-        bail!("it consists of processes of this machine, which are never paused")
+        bail!("it runs as processes of this machine, which are never paused")
     }
 }

@@ -1,4 +1,4 @@
-//! The server of a machine's doorbells: a process that outlives KMON, as QEMU does.
+//! A machine's doorbell server: a process that outlives KMON, as QEMU does.
 
 use std::fs;
 use std::os::fd::OwnedFd;

@@ -42,7 +42,8 @@ pub(super) enum Command {
     Kmresume(InstancesArgs),
     /// Remove halted instances with their output; their numbers can be used again
     Kmrm(InstancesArgs),
-    /// Print unseen output of instances, which remains unseen, or lines of their logs on disk
+    /// Print the output of instances that no console has shown, which then does not count as shown,
+    /// or lines of their logs on disk
     Kmlog(LogArgs),
     /// Print unseen and new output of several instances, until ^C
     Kmwatch(WatchArgs),

@@ -112,14 +112,16 @@ pub(super) fn halt(session: &Session, args: &HaltArgs) -> anyhow::Result<()> {
         let n = target.number;
         let path = format!("/v1/instances/{n}/halt");
         let answer: HaltAnswer = session.client.post(&path, &halt)?;
-        let more = match answer.how {
-            Halted::Killed if args.force => "",
-            Halted::Clean => "",
-            Halted::PoweredDown => ": guestd did not end it, the power button did",
-            Halted::Killed => ": it did not end in time and was killed",
-            Halted::Released => ": KMON has released it; it continues without KMON",
+        let how = match answer.how {
+            Halted::Killed if args.force => "halted",
+            Halted::Clean => "halted",
+            Halted::PoweredDown => {
+                "halted: guestd did not halt it, so KMON pressed its power button"
+            }
+            Halted::Killed => "halted: it did not end in time and was killed",
+            Halted::Released => "released: it continues without KMON",
         };
-        print(&format!("instance {n} is halted{more}"))
+        print(&format!("instance {n} is {how}"))
     })
 }
 

@@ -201,7 +201,7 @@ impl RawInstance {
         let place = word.get_ref().parse::<MemorySource>();
         let region = match place.map_err(|error| source.error(word.span(), &error.to_string()))? {
             MemorySource::Fd(_) => {
-                let what = "the next KMON cannot use this descriptor; expected a place with a name";
+                let what = "a later KMON cannot use fd:N; expected shm:, file:, mem: or pci:";
                 return Err(source.error(word.span(), what));
             }
             MemorySource::File(path) => MemorySource::File(source.path(&path)),

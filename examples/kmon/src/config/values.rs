@@ -44,7 +44,7 @@ impl TryFrom<String> for Escape {
         };
         if matches!(key, b'\r' | b'\n' | 0x1b) {
             return Err(format!(
-                "programs need the key `{text}`, expected one like ^]"
+                "programs in an instance need the key `{text}` themselves; expected another one, like ^]"
             ));
         }
         Ok(Self(key))

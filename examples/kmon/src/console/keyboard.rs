@@ -10,7 +10,7 @@ use crate::terminal::{self, Terminal};
 
 /// After this time without input, a paste is complete.
 const AFTER_ENTER_MS: u16 = 100;
-/// How long the second of two escape keys may take.
+/// The longest time between two escape keys that belong together.
 pub(super) const PAUSE: Duration = Duration::from_millis(400);
 
 /// What to do after keys were typed.

@@ -61,7 +61,7 @@ impl fmt::Display for Refused {
         let what = self.what;
         write!(
             f,
-            "no {what} of its own ({reason}); it shares this machine's"
+            "it has no {what} of its own ({reason}) and uses those of this machine"
         )
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Flags {
     pub(super) kill: AtomicBool,
     /// Leave it to the next KMON.
     pub(super) leave: AtomicBool,
-    /// The operator has requested the end of the backend.
+    /// The operator has requested that the instance ends.
     pub(super) halting: AtomicBool,
     /// The backend that the threads have made or found; the front end may use it, too.
     pub(super) backend: OnceLock<Arc<dyn Backend>>,

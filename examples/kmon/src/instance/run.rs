@@ -102,7 +102,7 @@ fn run_instance(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
             return;
         };
         plan.notices.post(format!(
-            "instance {number} of an earlier KMON is lost ({error:#}); a new one is started"
+            "instance {number} of an earlier KMON is lost ({error:#}); KMON starts a new instance {number}"
         ));
         backend::kill(&plan.launch(), &record);
     }

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::time::Instant;
 
-/// One state of the table above.
+/// The state of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Guestd has not attached to the region yet, or has not greeted this KMON.
@@ -27,11 +27,11 @@ pub(crate) enum State {
     Paused,
     /// Its kernel has panicked; its machine has stopped.
     Panicked,
-    /// The process is gone; this is how it ended.
+    /// The process is gone. The text says how it ended.
     Dead(String),
     /// It ended without a failure, or the operator ended it.
     Halted,
-    /// The instance has damaged its region; this was found.
+    /// The instance has damaged its region. The text says what was found.
     Corrupt(String),
 }
 

@@ -128,7 +128,7 @@ fn before(now: Instant, span: Duration) -> Instant {
 pub(super) struct RecordWait<'p> {
     back_off: &'p mut BackOff,
     idle_task: &'p mut dyn IdleTask,
-    /// The bell that rings this end, if it can be rung.
+    /// The doorbell that rings this end, if it can be rung.
     bell: Option<&'p EventBell>,
     deadline: Instant,
     /// When the clock was last read.

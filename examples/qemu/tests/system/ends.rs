@@ -80,7 +80,8 @@ fn a_guest_without_a_working_guestd_is_halted_by_its_power_button() {
     let mut kmon = Fed::start_in(&home, &[]);
     stop_guestd(&mut kmon, "");
     let said = kmon.ask("kmhalt 2");
-    let expected = "instance 2 is halted: guestd did not end it, the power button did\n";
+    let expected =
+        "instance 2 is halted: guestd did not halt it, so KMON pressed its power button\n";
     assert_eq!(String::from_utf8(said).unwrap(), expected);
     assert_eq!(kmon.list(2)["state"], "halted");
 }

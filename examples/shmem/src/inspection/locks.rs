@@ -35,24 +35,24 @@ impl Inside<'_, '_> {
             self.damaged("lock.colour", format_args!("its colour is {shop:#x}"));
         }
         let mut tickets = Vec::new();
-        for place in words.places() {
-            let incarnation = match place.incarnation {
+        for entry in words.entries() {
+            let incarnation = match entry.incarnation {
                 Holder::Incarnation(incarnation) => Some(self.scene.incarnations.view(incarnation)),
                 Holder::Nobody => None,
                 Holder::Corrupt(word) => {
-                    let partition = place.partition;
-                    let what = format!("partition {partition}'s place holds {word:#010x}");
+                    let partition = entry.partition;
+                    let what = format!("partition {partition}'s entry contains {word:#010x}");
                     self.damaged("lock.incarnation", what);
                     None
                 }
             };
-            tickets.extend(place.ticket.map(|ticket| report::Ticket {
-                partition: place.partition,
+            tickets.extend(entry.ticket.map(|ticket| report::Ticket {
+                partition: entry.partition,
                 incarnation,
                 number: (!ticket.is_being_drawn).then_some(ticket.number),
                 colour: colour(ticket.colour),
             }));
-            if let (Some(ticket), Some(view)) = (place.ticket, incarnation) {
+            if let (Some(ticket), Some(view)) = (entry.ticket, incarnation) {
                 self.check_ticket(&ticket, view, owner);
             }
         }

@@ -16,7 +16,7 @@ mod scene;
 mod subject;
 
 use shmem_core::{Region, Window};
-use shmem_registry::{FormatError, Registry};
+use shmem_registry::{Registry, RegistryError};
 
 use crate::finding::Findings;
 use crate::memory::Private;
@@ -90,8 +90,8 @@ fn inspect_rest(
     };
     let registry = match Registry::attach(region) {
         Ok(registry) => registry,
-        Err(FormatError::NotFormatted) => return,
-        Err(FormatError::Corrupt(corrupt)) => {
+        Err(RegistryError::NotFormatted) => return,
+        Err(RegistryError::Corrupt(corrupt)) => {
             let what = format_args!("its geometry {:#x} is invalid", corrupt.value);
             return findings.damaged("registry.geometry", "registry", what);
         }

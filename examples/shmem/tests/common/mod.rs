@@ -100,6 +100,7 @@ impl Sample {
 
         let line = self.segment("demo.call", Kind::CALL_LINE, call::SEGMENT_LEN);
         let line = CallLine::attach(line).unwrap();
+        line.start_elsewhere(1);
         line.ask(7, b"uname");
         line.answer(7, b"Linux");
         line.ask(8, b"uptime");

@@ -25,7 +25,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 /// Sends the kernel's log to the log ring of the current region.
-pub(crate) struct Feeder {
+pub(crate) struct KernelLogSender {
     ring: Mutex<Ring>,
     /// Wakes the thread when the ring was replaced or removed.
     changed: Waker,
@@ -39,7 +39,7 @@ struct Ring {
     number: u64,
 }
 
-impl Feeder {
+impl KernelLogSender {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             ring: Mutex::default(),
@@ -247,12 +247,12 @@ mod tests {
         }
     }
 
-    /// A feeder that runs for the rest of the test's process.
-    fn feeder(kernel: &Arc<Kernel>) -> Arc<Feeder> {
-        let feeder = Arc::new(Feeder::new().unwrap());
-        let (runs, kernel) = (Arc::clone(&feeder), Arc::clone(kernel));
+    /// A sender that runs for the rest of the test's process.
+    fn start(kernel: &Arc<Kernel>) -> Arc<KernelLogSender> {
+        let log = Arc::new(KernelLogSender::new().unwrap());
+        let (runs, kernel) = (Arc::clone(&log), Arc::clone(kernel));
         thread::spawn(move || runs.run(|| kernel.open()));
-        feeder
+        log
     }
 
     fn line(sequence: u64, lost: u32, text: &str) -> (u64, u32, String) {
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn the_log_is_sent_from_its_oldest_line_with_counts_of_missing_lines() {
         let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
-        feeder(&kernel).feed(region.sender());
+        start(&kernel).feed(region.sender());
         let expected = [line(3, 3, "three"), line(4, 0, "four")];
         assert_eq!(region.receive(2), expected);
         kernel.print("4,5,12,-;five\n");
@@ -277,32 +277,32 @@ mod tests {
     #[test]
     fn the_next_incarnation_in_a_region_sends_only_new_lines() {
         let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
-        let first = feeder(&kernel);
+        let first = start(&kernel);
         first.feed(region.sender());
         region.receive(2);
         first.stop();
         // Each open of the kernel's log reads the same lines.
         let kernel = Kernel::with_records(&[HELD[0], HELD[1], "6,5,12,-;five\n"]);
-        feeder(&kernel).feed(region.sender());
+        start(&kernel).feed(region.sender());
         assert_eq!(region.receive(1), [line(5, 0, "five")]);
     }
 
     #[test]
     fn another_region_gets_the_log_from_its_oldest_line() {
         let (mut region, kernel) = (Region::new(), Kernel::with_records(&HELD));
-        let feeder = feeder(&kernel);
-        feeder.feed(region.sender());
+        let log = start(&kernel);
+        log.feed(region.sender());
         region.receive(2);
-        feeder.stop();
+        log.stop();
         let mut region = Region::with_memory(region.memory);
-        feeder.feed(region.sender());
+        log.feed(region.sender());
         assert_eq!(region.receive(2), [line(3, 3, "three"), line(4, 0, "four")]);
     }
 
     #[test]
     fn lines_wait_while_the_ring_is_full() {
         let (mut region, kernel) = (Region::new(), Kernel::with_records(&[]));
-        feeder(&kernel).feed(region.sender());
+        start(&kernel).feed(region.sender());
         let start = Instant::now();
         while kernel.writer.lock().unwrap().is_none() {
             assert!(start.elapsed() < PATIENCE);
@@ -331,11 +331,9 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_opened_is_reported_in_one_line() {
         let region = Region::new();
-        let feeder = Feeder::new().unwrap();
-        feeder.feed(region.sender());
-        let error = feeder
-            .run(|| Err(rustix::io::Errno::PERM.into()))
-            .unwrap_err();
+        let log = KernelLogSender::new().unwrap();
+        log.feed(region.sender());
+        let error = log.run(|| Err(rustix::io::Errno::PERM.into())).unwrap_err();
         assert!(
             error.contains("not permitted") && !error.contains('\n'),
             "{error}"
