@@ -71,7 +71,8 @@
 #define SHMR_KEEP 0
 
 /**
- * Discard and count them: for commands, which a new incarnation must not carry out.
+ * Discard and count records from before a restart of either end: for commands, which a new
+ * incarnation must not carry out.
  */
 #define SHMR_DISCARD 1
 
@@ -121,9 +122,9 @@
 #define SHMR_RECORDS 0
 
 /**
- * For `wake`: there is room for the peer's records.
+ * For `wake`: there is space for the peer's records.
  */
-#define SHMR_ROOM 1
+#define SHMR_SPACE 1
 
 /**
  * For `wake`: a lock that the peer waits for was released.
@@ -301,7 +302,7 @@ enum shmr_status {
         /**
          * The region has another layout version, which is `value`.
          */
-        SHMR_VERSION = -6,
+        SHMR_OTHER_LAYOUT_VERSION = -6,
         /**
          * The region needs features that this library does not know; `value` is their bits.
          */
@@ -365,7 +366,7 @@ enum shmr_status {
          */
         SHMR_POISONED = -21,
         /**
-         * The caller does not hold it; `value` is the incarnation that does, or 0.
+         * The caller does not hold the lock or permit; `value` is the incarnation that does, or 0.
          */
         SHMR_NOT_HELD = -22,
         /**
@@ -488,9 +489,9 @@ struct shmr_liveness {
  *           time; may return at any time. May be NULL if @pause never returns SHMR_SLEEP
  * @context: for the caller's functions
  *
- * Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
- * shmr_wait_session() do that. Fill in a new struct for each wait. A NULL pointer to this struct
- * means: check once.
+ * Fill it in, or let shmr_wait_spin_checks(), shmr_wait_spin_yield(), shmr_wait_poll(),
+ * shmr_wait_futex() or shmr_wait_session() do that. Fill in a new struct for each wait. A NULL
+ * pointer to this struct means: check once.
  */
 struct shmr_wait {
         int (*pause)(struct shmr_wait *wait);
@@ -782,7 +783,7 @@ struct shmr_partition {
  *               NULL: the processor polls
  * @wake:        wakes the peer that sleeps on @ring_count, by an interrupt, a hypercall or a
  *               futex; the peer must then see everything that was stored before. @reason is
- *               SHMR_RECORDS, SHMR_ROOM or SHMR_LOCK. NULL: peers poll
+ *               SHMR_RECORDS, SHMR_SPACE or SHMR_LOCK. NULL: peers poll
  * @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
  *               attached according to its slot; @process identifies its process. SHMR_GONE is a
  *               promise: others then take over what @incarnation holds. Any number that is not a
@@ -1259,7 +1260,8 @@ enum shmr_status shmr_client_send(struct shmr_client *client,
  * @len:     set to the length of the message
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Answers to unfinished calls are skipped.
+ * If the answer to an unfinished call is before the message on the ring, it is lost:
+ * shmr_client_finish_call() for that call then finds none, and returns SHMR_TIMED_OUT.
  *
  * Return:
  * * SHMR_OK
@@ -1312,8 +1314,8 @@ enum shmr_status shmr_client_skip(struct shmr_client *client);
  * * SHMR_ANSWER_LOST: the server was restarted before it answered. Decide as for SHMR_PEER_GONE.
  * * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Call again if the
  *   command is meant for the new server.
- * * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
- *   shmr_client_start_call() instead.
+ * * SHMR_MESSAGE_FIRST: the command was sent, but a message is next, and the answer will be lost.
+ *   To receive both, use shmr_client_start_call() instead.
  * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
  * * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
  *   buffer.
@@ -1336,7 +1338,8 @@ enum shmr_status shmr_client_call(struct shmr_client *client,
  * @call:    set to the call, for shmr_client_finish_call()
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * Up to 64 calls can wait for their answers at the same time.
+ * Any number of calls can wait for their answers. SHMR_BAD_MESSAGE reports a second answer to one
+ * of the last 64 calls only.
  *
  * Return: the statuses of shmr_client_send().
  */
@@ -1355,8 +1358,8 @@ enum shmr_status shmr_client_start_call(struct shmr_client *client,
  * @len:     set to the length of the answer
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * This gives up the unfinished calls that the server answered before this one: their answers are
- * skipped.
+ * This gives up the unfinished calls that the server answered on the ring before this one: the
+ * answers are lost, and finishing such a call later returns SHMR_TIMED_OUT.
  *
  * Return:
  * * SHMR_OK
@@ -1858,7 +1861,7 @@ enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_map_fixed() - map the memory of a mapping again, at a fixed address
+ * shmr_map_at() - map the memory of a mapping again, at a fixed address
  * @mapping: to be opened
  * @source:  the existing mapping
  * @address: the address; nothing may be mapped there
@@ -1868,9 +1871,9 @@ enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
  * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
  * * SHMR_EINVAL, SHMR_OPEN
  */
-enum shmr_status shmr_map_fixed(struct shmr_mapping *mapping,
-                                const struct shmr_mapping *source,
-                                size_t address);
+enum shmr_status shmr_map_at(struct shmr_mapping *mapping,
+                             const struct shmr_mapping *source,
+                             size_t address);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -2494,8 +2497,8 @@ enum shmr_status shmr_region_format(struct shmr_region *region,
  * * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length. Map
  *   more.
  * * SHMR_LENGTH: not all of the region is mapped, and the error's value is its length. Map more.
- * * SHMR_VERSION: the region has another layout version, which is the error's value. Use the same
- *   version of the library in all partitions.
+ * * SHMR_OTHER_LAYOUT_VERSION: the region has another layout version, which is the error's value.
+ *   Use the same version of the library in all partitions.
  * * SHMR_FEATURES: the region needs features that this library does not have; the error's value is
  *   their bits. Use a newer library.
  * * SHMR_EINVAL
@@ -2505,10 +2508,10 @@ enum shmr_status shmr_region_attach(struct shmr_region *region,
                                     size_t len);
 
 /**
- * shmr_region_generation() - how often this memory was formatted
+ * shmr_region_generation() - a number that changes each time the memory is formatted
  * @region: a region
  *
- * Return: the number, from 1; 0 if @region is not open.
+ * Return: the number, which is not 0; 0 if @region is not open.
  */
 uint32_t shmr_region_generation(const struct shmr_region *region);
 
@@ -3079,7 +3082,9 @@ enum shmr_status shmr_server_close(struct shmr_server *server);
  * @platform: the caller's functions; copied
  *
  * Zeroes the memory. Exactly one partition does this; the platform or the operator chooses it. A
- * partition that still uses the memory gets SHMR_REFORMATTED from its next call.
+ * session that still uses the memory returns SHMR_REFORMATTED from its next call, and so do the
+ * clients, servers, senders and receivers that were opened on it. Locks and snapshots do not
+ * notice it.
  *
  * Return:
  * * SHMR_OK
@@ -3108,8 +3113,8 @@ enum shmr_status shmr_session_create(struct shmr_session *session,
  * * SHMR_OK
  * * SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED, SHMR_REFORMATTED: the region is not
  *   ready yet (shmr_session_is_early()). Try again later, or check the address.
- * * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_VERSION, SHMR_FEATURES: the region is unusable; see
- *   shmr_region_attach()
+ * * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_OTHER_LAYOUT_VERSION, SHMR_FEATURES: the region is unusable;
+ *   see shmr_region_attach()
  * * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
  *   number of partitions that it has. Use another number.
  * * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
@@ -3146,7 +3151,7 @@ bool shmr_session_is_early(int status);
 enum shmr_status shmr_session_beat(struct shmr_session *session);
 
 /**
- * shmr_session_check() - check that this partition still has its place in the region
+ * shmr_session_check() - check that this partition still has its slot, and the region its format
  * @session: a session
  *
  * Only loads.
@@ -3498,7 +3503,7 @@ enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
 const char *shmr_strerror(int32_t status);
 
 /**
- * shmr_wait_checks() - wait without sleeping, for a number of checks
+ * shmr_wait_spin_checks() - wait without sleeping, for a number of checks
  * @wait:   to be filled in
  * @checks: the number; SHMR_FOREVER is no limit
  *
@@ -3508,7 +3513,7 @@ const char *shmr_strerror(int32_t status);
  * * SHMR_OK
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint64_t checks);
+enum shmr_status shmr_wait_spin_checks(struct shmr_wait *wait, uint64_t checks);
 
 #if defined(SHMR_LINUX)
 /**
@@ -3530,7 +3535,7 @@ enum shmr_status shmr_wait_futex(struct shmr_wait *wait,
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_wait_spin() - wait without sleeping, and yield the processor between two checks
+ * shmr_wait_spin_yield() - wait without sleeping, and yield the processor between two checks
  * @wait:       to be filled in
  * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
  *
@@ -3538,7 +3543,7 @@ enum shmr_status shmr_wait_futex(struct shmr_wait *wait,
  * * SHMR_OK
  * * SHMR_EINVAL
  */
-enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint64_t timeout_ms);
+enum shmr_status shmr_wait_spin_yield(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)

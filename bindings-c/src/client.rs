@@ -136,7 +136,8 @@ pub unsafe extern "C" fn shmr_client_send(
 /// @len:     set to the length of the message
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Answers to unfinished calls are skipped.
+/// If the answer to an unfinished call is before the message on the ring, it is lost:
+/// shmr_client_finish_call() for that call then finds none, and returns SHMR_TIMED_OUT.
 ///
 /// Return:
 /// * SHMR_OK
@@ -205,8 +206,8 @@ pub unsafe extern "C" fn shmr_client_skip(client: *mut shmr_client) -> shmr_stat
 /// * SHMR_ANSWER_LOST: the server was restarted before it answered. Decide as for SHMR_PEER_GONE.
 /// * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Call again if the
 ///   command is meant for the new server.
-/// * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
-///   shmr_client_start_call() instead.
+/// * SHMR_MESSAGE_FIRST: the command was sent, but a message is next, and the answer will be lost.
+///   To receive both, use shmr_client_start_call() instead.
 /// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
 /// * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
 ///   buffer.
@@ -250,7 +251,8 @@ pub unsafe extern "C" fn shmr_client_call(
 /// @call:    set to the call, for shmr_client_finish_call()
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// Up to 64 calls can wait for their answers at the same time.
+/// Any number of calls can wait for their answers. SHMR_BAD_MESSAGE reports a second answer to one
+/// of the last 64 calls only.
 ///
 /// Return: the statuses of shmr_client_send().
 #[no_mangle]
@@ -282,8 +284,8 @@ pub unsafe extern "C" fn shmr_client_start_call(
 /// @len:     set to the length of the answer
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// This gives up the unfinished calls that the server answered before this one: their answers are
-/// skipped.
+/// This gives up the unfinished calls that the server answered on the ring before this one: the
+/// answers are lost, and finishing such a call later returns SHMR_TIMED_OUT.
 ///
 /// Return:
 /// * SHMR_OK

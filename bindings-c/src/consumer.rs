@@ -30,7 +30,8 @@ handle!(shmr_consumer, b"cons", Consumer<'static>);
 
 /// Keep records from before a restart of either end: for results.
 pub const SHMR_KEEP: u32 = 0;
-/// Discard and count them: for commands, which a new incarnation must not carry out.
+/// Discard and count records from before a restart of either end: for commands, which a new
+/// incarnation must not carry out.
 pub const SHMR_DISCARD: u32 = 1;
 
 pub(crate) fn on_restart(number: u32) -> Outcome<OnRestart> {
@@ -87,7 +88,7 @@ unsafe fn claim(
             let incarnation = self::incarnation(incarnation)?;
             let on_restart = self::on_restart(on_restart)?;
             let ring = self::ring(ring)?;
-            ring.consumer_in(&mut *own.cast(), incarnation, on_restart, take_over)?;
+            ring.claim_consumer_in(&mut *own.cast(), incarnation, on_restart, take_over)?;
             Ok(())
         })
     }

@@ -217,7 +217,7 @@ pub unsafe extern "C" fn shmr_map_pci(
     }
 }
 
-/// shmr_map_fixed() - map the memory of a mapping again, at a fixed address
+/// shmr_map_at() - map the memory of a mapping again, at a fixed address
 /// @mapping: to be opened
 /// @source:  the existing mapping
 /// @address: the address; nothing may be mapped there
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn shmr_map_pci(
 /// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
 /// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
-pub unsafe extern "C" fn shmr_map_fixed(
+pub unsafe extern "C" fn shmr_map_at(
     mapping: *mut shmr_mapping,
     source: *const shmr_mapping,
     address: usize,

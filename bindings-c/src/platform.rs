@@ -21,8 +21,8 @@ use crate::word::Argument;
 
 /// For `wake`: there are records for the peer.
 pub const SHMR_RECORDS: c_int = 0;
-/// For `wake`: there is room for the peer's records.
-pub const SHMR_ROOM: c_int = 1;
+/// For `wake`: there is space for the peer's records.
+pub const SHMR_SPACE: c_int = 1;
 /// For `wake`: a lock that the peer waits for was released.
 pub const SHMR_LOCK: c_int = 2;
 
@@ -34,7 +34,7 @@ pub const SHMR_LOCK: c_int = 2;
 ///               NULL: the processor polls
 /// @wake:        wakes the peer that sleeps on @ring_count, by an interrupt, a hypercall or a
 ///               futex; the peer must then see everything that was stored before. @reason is
-///               SHMR_RECORDS, SHMR_ROOM or SHMR_LOCK. NULL: peers poll
+///               SHMR_RECORDS, SHMR_SPACE or SHMR_LOCK. NULL: peers poll
 /// @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
 ///               attached according to its slot; @process identifies its process. SHMR_GONE is a
 ///               promise: others then take over what @incarnation holds. Any number that is not a
@@ -110,7 +110,7 @@ impl Platform for CPlatform {
     fn wake(&self, ring_count: &AtomicU32, reason: WakeReason) {
         let reason = match reason {
             WakeReason::Records => SHMR_RECORDS,
-            WakeReason::Room => SHMR_ROOM,
+            WakeReason::Space => SHMR_SPACE,
             WakeReason::Lock => SHMR_LOCK,
         };
         if let Some(wake) = self.functions.wake {

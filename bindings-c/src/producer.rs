@@ -115,7 +115,7 @@ unsafe fn claim(
             let ring = self::ring(ring)?;
             addr_of_mut!((*own).reserved).write(None);
             let producer = &mut *addr_of_mut!((*own).producer).cast();
-            ring.producer_in(producer, incarnation, take_over)?;
+            ring.claim_producer_in(producer, incarnation, take_over)?;
             Ok(())
         })
     }

@@ -75,8 +75,8 @@ pub unsafe extern "C" fn shmr_region_format(
 /// * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length. Map
 ///   more.
 /// * SHMR_LENGTH: not all of the region is mapped, and the error's value is its length. Map more.
-/// * SHMR_VERSION: the region has another layout version, which is the error's value. Use the same
-///   version of the library in all partitions.
+/// * SHMR_OTHER_LAYOUT_VERSION: the region has another layout version, which is the error's value.
+///   Use the same version of the library in all partitions.
 /// * SHMR_FEATURES: the region needs features that this library does not have; the error's value is
 ///   their bits. Use a newer library.
 /// * SHMR_EINVAL
@@ -90,10 +90,10 @@ pub unsafe extern "C" fn shmr_region_attach(
     unsafe { open(region, || Ok(Region::attach(window(base, len)?)?)) }
 }
 
-/// shmr_region_generation() - how often this memory was formatted
+/// shmr_region_generation() - a number that changes each time the memory is formatted
 /// @region: a region
 ///
-/// Return: the number, from 1; 0 if @region is not open.
+/// Return: the number, which is not 0; 0 if @region is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_generation(region: *const shmr_region) -> u32 {
     // SAFETY: guaranteed by the caller.

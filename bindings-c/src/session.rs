@@ -160,7 +160,9 @@ unsafe fn join(
 /// @platform: the caller's functions; copied
 ///
 /// Zeroes the memory. Exactly one partition does this; the platform or the operator chooses it. A
-/// partition that still uses the memory gets SHMR_REFORMATTED from its next call.
+/// session that still uses the memory returns SHMR_REFORMATTED from its next call, and so do the
+/// clients, servers, senders and receivers that were opened on it. Locks and snapshots do not
+/// notice it.
 ///
 /// Return:
 /// * SHMR_OK
@@ -193,8 +195,8 @@ pub unsafe extern "C" fn shmr_session_create(
 /// * SHMR_OK
 /// * SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED, SHMR_REFORMATTED: the region is not
 ///   ready yet (shmr_session_is_early()). Try again later, or check the address.
-/// * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_VERSION, SHMR_FEATURES: the region is unusable; see
-///   shmr_region_attach()
+/// * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_OTHER_LAYOUT_VERSION, SHMR_FEATURES: the region is unusable;
+///   see shmr_region_attach()
 /// * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
 ///   number of partitions that it has. Use another number.
 /// * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
@@ -245,7 +247,7 @@ pub unsafe extern "C" fn shmr_session_beat(session: *mut shmr_session) -> shmr_s
     unsafe { with_shared(session, |joined| Ok(joined.session.beat()?)) }
 }
 
-/// shmr_session_check() - check that this partition still has its place in the region
+/// shmr_session_check() - check that this partition still has its slot, and the region its format
 /// @session: a session
 ///
 /// Only loads.

@@ -72,7 +72,7 @@ pub enum shmr_status {
     /// The memory is not a region; `value` is its first word.
     SHMR_NOT_A_REGION = -5,
     /// The region has another layout version, which is `value`.
-    SHMR_VERSION = -6,
+    SHMR_OTHER_LAYOUT_VERSION = -6,
     /// The region needs features that this library does not know; `value` is their bits.
     SHMR_FEATURES = -7,
     /// The length differs from the expected one; `value` is the length that was found.
@@ -105,7 +105,7 @@ pub enum shmr_status {
     SHMR_CLAIMED = -20,
     /// The bytes that a dead owner left were not repaired. Permanent.
     SHMR_POISONED = -21,
-    /// The caller does not hold it; `value` is the incarnation that does, or 0.
+    /// The caller does not hold the lock or permit; `value` is the incarnation that does, or 0.
     SHMR_NOT_HELD = -22,
     /// There is no room for these permits; `value` is the number that fits.
     SHMR_OVERFLOW = -23,
@@ -245,7 +245,7 @@ impl From<RegionError> for Fault {
         match error {
             RegionError::TooShort { len } => Self::with(SHMR_TOO_SHORT, wide(len)),
             RegionError::NotARegion { magic } => Self::with(SHMR_NOT_A_REGION, magic.into()),
-            RegionError::Version { found } => Self::with(SHMR_VERSION, found.into()),
+            RegionError::Version { found } => Self::with(SHMR_OTHER_LAYOUT_VERSION, found.into()),
             RegionError::Features { unknown } => Self::with(SHMR_FEATURES, unknown.into()),
             RegionError::Length { length, .. } => Self::with(SHMR_LENGTH, length),
             RegionError::BeingFormatted => Self::new(SHMR_CONTENDED),

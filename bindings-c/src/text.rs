@@ -68,7 +68,10 @@ const TEXTS: [(i32, &str); 43] = [
         SHMR_NOT_A_REGION as i32,
         "the memory is not a region: format it first, or check the address",
     ),
-    (SHMR_VERSION as i32, "the region has another layout version"),
+    (
+        SHMR_OTHER_LAYOUT_VERSION as i32,
+        "the region has another layout version",
+    ),
     (
         SHMR_FEATURES as i32,
         "the region needs features that this library does not know",

@@ -32,9 +32,9 @@ pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 ///           time; may return at any time. May be NULL if @pause never returns SHMR_SLEEP
 /// @context: for the caller's functions
 ///
-/// Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
-/// shmr_wait_session() do that. Fill in a new struct for each wait. A NULL pointer to this struct
-/// means: check once.
+/// Fill it in, or let shmr_wait_spin_checks(), shmr_wait_spin_yield(), shmr_wait_poll(),
+/// shmr_wait_futex() or shmr_wait_session() do that. Fill in a new struct for each wait. A NULL
+/// pointer to this struct means: check once.
 #[repr(C)]
 pub struct shmr_wait {
     pub pause: Option<unsafe extern "C" fn(wait: *mut shmr_wait) -> c_int>,
@@ -136,7 +136,7 @@ unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, ring_count: *const u32
     unsafe { inner::<W>(wait) }.sleep(ring_count, seen);
 }
 
-/// shmr_wait_checks() - wait without sleeping, for a number of checks
+/// shmr_wait_spin_checks() - wait without sleeping, for a number of checks
 /// @wait:   to be filled in
 /// @checks: the number; SHMR_FOREVER is no limit
 ///
@@ -146,7 +146,7 @@ unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, ring_count: *const u32
 /// * SHMR_OK
 /// * SHMR_EINVAL
 #[no_mangle]
-pub unsafe extern "C" fn shmr_wait_checks(wait: *mut shmr_wait, checks: u64) -> shmr_status {
+pub unsafe extern "C" fn shmr_wait_spin_checks(wait: *mut shmr_wait, checks: u64) -> shmr_status {
     // More than 2^32 checks take longer than any caller waits.
     let spin = u32::try_from(checks).map_or_else(|_| Spin::forever(), Spin::checks);
     // SAFETY: guaranteed by the caller.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) 
     unsafe { fill(wait, futex) }
 }
 
-/// shmr_wait_spin() - wait without sleeping, and yield the processor between two checks
+/// shmr_wait_spin_yield() - wait without sleeping, and yield the processor between two checks
 /// @wait:       to be filled in
 /// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
 ///
@@ -189,7 +189,10 @@ pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) 
 /// * SHMR_EINVAL
 #[cfg(feature = "linux")]
 #[no_mangle]
-pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -> shmr_status {
+pub unsafe extern "C" fn shmr_wait_spin_yield(
+    wait: *mut shmr_wait,
+    timeout_ms: u64,
+) -> shmr_status {
     let spin = match timeout_ms {
         SHMR_FOREVER => SpinYield::forever(),
         timeout_ms => SpinYield::timeout(milliseconds(timeout_ms)),

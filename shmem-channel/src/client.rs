@@ -1,7 +1,7 @@
 //! The end of a channel that sends commands and receives results.
 //!
-//! Each call has the next number (C5). At most the last [`OUTSTANDING`] calls wait for an answer;
-//! the answers to earlier ones are skipped.
+//! Each call has the next number (C5). A second answer is detected for the last [`OUTSTANDING`]
+//! calls only.
 
 use core::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::receiver::Received;
 use crate::wait::Waiter;
 
-/// The most calls that wait for an answer at the same time.
+/// The number of calls, up to the last one, for which a second answer is detected.
 const OUTSTANDING: u32 = 64;
 
 /// The epoch of the first server.
@@ -118,7 +118,8 @@ impl<'m> Client<'m> {
     }
 
     /// Waits for a message of the server that is not an answer, and copies it to the start of
-    /// `buffer`. Answers to unfinished calls are skipped.
+    /// `buffer`. If the answer to an unfinished call is before the message on the ring, it is lost:
+    /// [`Client::finish_call`] for that call then finds none, and times out.
     ///
     /// # Errors
     ///
@@ -168,8 +169,8 @@ impl<'m> Client<'m> {
     /// # Errors
     ///
     /// Those of [`Client::send`] and [`Client::finish_call`]. The call cannot be finished later:
-    /// after [`Error::MessageFirst`] its answer is skipped. To receive both, use
-    /// [`Client::start_call`]. After [`Error::TimedOut`], [`Error::PeerGone`] or
+    /// after [`Error::MessageFirst`] the command was sent, but its answer is lost. To receive both,
+    /// use [`Client::start_call`]. After [`Error::TimedOut`], [`Error::PeerGone`] or
     /// [`Error::AnswerLost`] it is unknown whether the server carried out the command.
     pub fn call(
         &mut self,
@@ -203,7 +204,9 @@ impl<'m> Client<'m> {
         }
     }
 
-    /// Sends `command` as a call, without waiting for the answer.
+    /// Sends `command` as a call, without waiting for the answer. Any number of calls can wait for
+    /// their answers. A second answer to a call ([`Error::AnsweredTwice`]) is detected for the last
+    /// 64 calls only.
     ///
     /// # Errors
     ///
@@ -242,8 +245,8 @@ impl<'m> Client<'m> {
     /// Waits up to `timeout` for the answer to `call`, and copies it to the start of `answer`.
     /// Returns the answer's length.
     ///
-    /// This gives up the unfinished calls that the server answered before this one: their answers
-    /// are skipped.
+    /// This gives up the unfinished calls that the server answered on the ring before this one: the
+    /// answers are lost, and `finish_call` for such a call later finds none, and times out.
     ///
     /// # Errors
     ///

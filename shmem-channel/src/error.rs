@@ -34,7 +34,8 @@ pub enum Error {
         /// The reason.
         reason: OpenError,
     },
-    /// This name cannot name a segment: it is empty, too long, or contains a zero byte.
+    /// No segment can have this name or this length. A name has 1 to 32 bytes (that of a channel up
+    /// to 24), none of them zero.
     Name(RequestError),
     /// A ring cannot have this capacity. Capacities are powers of two from 64 bytes to 1 GiB.
     Capacity {

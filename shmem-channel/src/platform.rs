@@ -45,8 +45,8 @@ impl<'m, P: Platform + Send + 'm> From<std::sync::Arc<P>> for PlatformHandle<'m>
 pub enum WakeReason {
     /// There are records for it.
     Records,
-    /// There is room for its records.
-    Room,
+    /// There is space for its records.
+    Space,
     /// A lock that it waits for was released.
     Lock,
 }
@@ -61,7 +61,8 @@ pub trait Platform: Sync {
     /// a platform that cannot sleep returns at once.
     ///
     /// `ring_count` is a word in shared memory that changes when a peer rings the doorbell. A sleep
-    /// by futex or `WFE` must begin only if the word is still `seen`.
+    /// by futex or `WFE` must begin only if the word is still `seen`: compare the two as they are,
+    /// without changing the byte order.
     fn sleep(&self, ring_count: &AtomicU32, seen: u32, longest: Duration);
 
     /// Wakes the peer that sleeps on `ring_count`, by an interrupt, a hypercall or a futex. The

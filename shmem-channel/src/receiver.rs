@@ -116,7 +116,7 @@ impl<'m> Receiver<'m> {
     /// [`Error::Evicted`], [`Error::Reformatted`].
     #[inline]
     pub fn release(&mut self) -> Result<(), Error> {
-        let bell = Bell(self.member.platform(), WakeReason::Room);
+        let bell = Bell(self.member.platform(), WakeReason::Space);
         let released = self.consumer.release();
         let released = released.and_then(|()| self.consumer.notify(&bell));
         released

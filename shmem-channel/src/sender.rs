@@ -154,7 +154,7 @@ impl<'m> Sender<'m> {
             if !wait.has_checks_left() {
                 self.member.check_place()?;
             }
-            self.wait_for_room(len, &mut wait.part());
+            self.wait_for_space(len, &mut wait.part());
             match try_send(self) {
                 Err(Error::Full) => {}
                 sent => return sent,
@@ -170,7 +170,7 @@ impl<'m> Sender<'m> {
 
     /// Waits until a record of `len` bytes fits, or there is something to report: the next call
     /// reports it. Returns false if the deadline of `wait` passes first.
-    pub fn wait_for_room<W: Wait>(&mut self, len: usize, wait: &mut W) -> bool {
+    pub fn wait_for_space<W: Wait>(&mut self, len: usize, wait: &mut W) -> bool {
         match self.producer.wait_for_space(len, wait) {
             Ok(found) => found,
             Err(error) => {

@@ -243,7 +243,8 @@ impl<'m> Server<'m> {
     ///
     /// [`Error::CallerRestarted`] if the client that made the call was restarted since; otherwise
     /// those of [`Client::send`](crate::Client::send). After [`Error::TimedOut`] or
-    /// [`Error::PeerGone`] nothing was sent. To be able to try again, keep [`Call::into_word`].
+    /// [`Error::PeerGone`] nothing was sent. To be able to try again, get the call's word from
+    /// [`Call::into_word`], and give [`Call::from_word`] of it to each attempt.
     pub fn answer(&mut self, call: Call, answer: &[u8], timeout: Duration) -> Result<(), Error> {
         if call.client != self.channel.peer_epoch() {
             return Err(Error::CallerRestarted);

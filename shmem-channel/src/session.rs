@@ -96,13 +96,15 @@ impl SessionOptions {
 
     /// Makes `memory` a region with an empty registry, and joins it.
     ///
-    /// Exactly one partition does this; the platform or the operator chooses it. A partition that
-    /// still uses the memory gets [`Error::Reformatted`] from its next call.
+    /// Exactly one partition does this; the platform or the operator chooses it. A session that
+    /// still uses the memory returns [`Error::Reformatted`] from its next call, and so do its
+    /// clients, servers, senders and receivers. Locks and snapshots do not notice it.
     ///
     /// # Errors
     ///
     /// [`Error::Region`] if the memory is too short, [`Error::Registry`] if the geometry does not
-    /// fit into it, [`Error::Join`] if the geometry has no such partition.
+    /// fit into it, [`Error::Join`] if the geometry has no such partition. [`Error::Reformatted`]
+    /// if another partition created a region in the memory at the same time: join that one.
     pub fn create<'m>(
         self,
         memory: Window<'m>,
@@ -173,11 +175,13 @@ impl SessionOptions {
 
 /// One partition's membership of a region. The partition leaves when this is dropped.
 ///
-/// Objects that were opened in a session can be used while the memory is mapped, even after the
-/// session is dropped. But then the partition has left: peers may take over the ends of rings that
-/// it held, and these ends report [`Error::Evicted`]. The threads of a partition share one session.
-/// If peers watch its heartbeat, the partition calls [`Session::beat`] several times within the
-/// limit after which they report it as silent.
+/// Clients, servers, senders and receivers can be used while the memory is mapped, even after the
+/// session that opened them is dropped. But then the partition has left: peers may take over the
+/// ends of rings that it held, and these ends report [`Error::Evicted`]. Segments and locks borrow
+/// from the session.
+///
+/// The threads of a partition share one session. If peers watch its heartbeat, the partition calls
+/// [`Session::beat`] several times within the limit after which they report it as silent.
 pub struct Session<'m> {
     attachment: Attachment<'m>,
     /// The doorbell of locks.
@@ -248,7 +252,8 @@ impl<'m> Session<'m> {
         self.attachment.beat().map_err(|_| self.member.evicted())
     }
 
-    /// Checks that this partition still has its place in the region.
+    /// Checks that no later incarnation has this partition's slot, and that the region was not
+    /// formatted again.
     ///
     /// # Errors
     ///
@@ -344,8 +349,9 @@ impl<'m> Session<'m> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
 
-    /// Opens a sender as [`Session::sender`] does. Makes it in `place`: a returned one would be
-    /// copied there.
+    /// Opens a sender as [`Session::sender`] does, and stores it in `place`. This saves the copy of
+    /// a returned value. `place` does not drop the sender: to close this end, call
+    /// [`MaybeUninit::assume_init_drop`].
     ///
     /// # Errors
     ///
@@ -401,8 +407,9 @@ impl<'m> Session<'m> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, on_restart)
     }
 
-    /// Opens a receiver as [`Session::receiver`] does. Makes it in `place`: a returned one would be
-    /// copied there.
+    /// Opens a receiver as [`Session::receiver`] does, and stores it in `place`. This saves the
+    /// copy of a returned value. `place` does not drop the receiver: to close this end, call
+    /// [`MaybeUninit::assume_init_drop`].
     ///
     /// # Errors
     ///

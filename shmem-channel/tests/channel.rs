@@ -379,7 +379,7 @@ fn endless_unexpected_answers_do_not_delay_a_client_past_its_deadline() {
         .unwrap()
         .claim_producer(Incarnation::first(2));
     *platform.results.lock().unwrap() = Some(producer.unwrap());
-    platform.wake(&AtomicU32::new(0), WakeReason::Room);
+    platform.wake(&AtomicU32::new(0), WakeReason::Space);
     let received = client.recv(&mut [0; 8], Duration::ZERO);
     assert_eq!(received, Err(Error::TimedOut));
     let started = client.start_call(b"?", PATIENCE).unwrap();

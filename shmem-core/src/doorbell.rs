@@ -25,7 +25,7 @@
 //! | `armed` in `arm`       | `armed` in `ring`     | by the fences         |
 
 use crate::layout::Bell;
-use crate::mem::{Block, OutOfWindow, Window, Word};
+use crate::mem::{OutOfWindow, StructWindow, Window, Word};
 use crate::primitive::{
     fence, AtomicU32,
     Ordering::{Relaxed, SeqCst},
@@ -55,18 +55,18 @@ impl Doorbell for NoDoorbell {
 }
 
 #[inline(always)]
-fn armed(bell: Block<'_, Bell>) -> Word<'_> {
+fn armed(bell: StructWindow<'_, Bell>) -> Word<'_> {
     bell.word(offset_of!(Bell, armed))
 }
 
 #[inline(always)]
-fn ring_count(bell: Block<'_, Bell>) -> Word<'_> {
+fn ring_count(bell: StructWindow<'_, Bell>) -> Word<'_> {
     bell.word(offset_of!(Bell, ring_count))
 }
 
 /// The side that rings.
 pub struct Ringer<'m> {
-    bell: Block<'m, Bell>,
+    bell: StructWindow<'m, Bell>,
     /// The last value that we stored: our own word is never read back.
     count: u32,
 }
@@ -78,11 +78,11 @@ impl<'m> Ringer<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        Ok(Self::new(Block::new(line)?))
+        Ok(Self::new(StructWindow::new(line)?))
     }
 
     /// Returns the ringing side of `bell`.
-    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
+    pub(crate) fn new(bell: StructWindow<'m, Bell>) -> Self {
         // relaxed: only an earlier ringer stored it. If the value is old, we can repeat a number
         // that the sleeper has seen, and it sleeps until its re-check.
         let count = ring_count(bell).load(Relaxed);
@@ -113,7 +113,7 @@ impl<'m> Ringer<'m> {
 /// The side that sleeps.
 #[derive(Clone, Copy)]
 pub struct Sleeper<'m> {
-    bell: Block<'m, Bell>,
+    bell: StructWindow<'m, Bell>,
 }
 
 impl<'m> Sleeper<'m> {
@@ -123,11 +123,11 @@ impl<'m> Sleeper<'m> {
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
-        Ok(Self::new(Block::new(line)?))
+        Ok(Self::new(StructWindow::new(line)?))
     }
 
     /// Returns the sleeping side of `bell`.
-    pub(crate) fn new(bell: Block<'m, Bell>) -> Self {
+    pub(crate) fn new(bell: StructWindow<'m, Bell>) -> Self {
         Self { bell }
     }
 

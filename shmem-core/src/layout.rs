@@ -23,7 +23,7 @@ pub struct RegionHeader {
     pub version: u32,
     /// Features that a partition must support to attach, one bit each.
     pub features: u32,
-    /// The number of times that the memory was formatted.
+    /// One more than before each time the memory is formatted, but never 0.
     pub generation: u32,
     /// Bytes of the region, low half.
     pub length_low: u32,

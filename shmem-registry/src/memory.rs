@@ -4,7 +4,7 @@ use core::mem::size_of;
 
 use memoffset::offset_of;
 
-use shmem_core::mem::{Block, Word};
+use shmem_core::mem::{StructWindow, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
@@ -40,9 +40,9 @@ impl<'m> Registry<'m> {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Geometry`] if the geometry is out of range, [`RegistryError::TooShort`] if the
-    /// region is too short for it, [`RegistryError::Exists`] if the region has a registry. The region
-    /// is unchanged.
+    /// [`RegistryError::Geometry`] if the geometry is out of range, [`RegistryError::TooShort`] if
+    /// the region is too short for it, [`RegistryError::Exists`] if the region has a registry. The
+    /// region is unchanged.
     pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, RegistryError> {
         let memory = region.memory();
         let word = geometry.encode()?;
@@ -61,8 +61,8 @@ impl<'m> Registry<'m> {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFormatted`] if the region has no registry, [`RegistryError::Corrupt`] if its
-    /// geometry is invalid, [`RegistryError::TooShort`] if the region is too short for it.
+    /// [`RegistryError::NotFormatted`] if the region has no registry, [`RegistryError::Corrupt`] if
+    /// its geometry is invalid, [`RegistryError::TooShort`] if the region is too short for it.
     pub fn attach(region: Region<'m>) -> Result<Self, RegistryError> {
         let memory = region.memory();
         // relaxed: as in `format`.
@@ -128,14 +128,14 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.row_block(row).word(field)
+        self.row_window(row).word(field)
     }
 
     /// Returns a whole row, so that its bounds are checked once for all its words.
     #[cfg_attr(not(feature = "small"), inline)]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(crate) fn row_block(&self, row: usize) -> Block<'m, Row> {
-        Block::at(self.memory(), self.row_at(row))
+    pub(crate) fn row_window(&self, row: usize) -> StructWindow<'m, Row> {
+        StructWindow::at(self.memory(), self.row_at(row))
     }
 
     #[inline]

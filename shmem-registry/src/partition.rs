@@ -25,7 +25,7 @@ use core::fmt;
 use memoffset::offset_of;
 
 use shmem_core::layout::LINE;
-use shmem_core::mem::{Block, Word};
+use shmem_core::mem::{StructWindow, Word};
 use shmem_core::primitive::{
     fence, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -110,7 +110,7 @@ mod std_error {
 
 /// A partition's slot.
 #[derive(Clone, Copy)]
-struct Slot<'m>(Block<'m, PartitionSlot>);
+struct Slot<'m>(StructWindow<'m, PartitionSlot>);
 
 impl<'m> Slot<'m> {
     fn new(registry: &Registry<'m>, partition: u8) -> Option<Self> {
@@ -119,7 +119,7 @@ impl<'m> Slot<'m> {
             return None;
         }
         let line = registry.memory().sub(PARTITIONS + index * LINE, LINE);
-        Block::new(line.ok()?).ok().map(Self)
+        StructWindow::new(line.ok()?).ok().map(Self)
     }
 
     fn incarnation(self) -> Word<'m> {
@@ -191,7 +191,8 @@ impl<'m> Registry<'m> {
     /// caller ended that partition itself, or an operator says so.
     ///
     /// From now on `earlier` is gone for all partitions. If it is still running, it is evicted: its
-    /// next call reports that, and what it stores before then can damage data of others.
+    /// next [`Attachment::beat`] or [`Attachment::check`] reports that. What it stores before it
+    /// finds out can damage data of others.
     ///
     /// # Errors
     ///

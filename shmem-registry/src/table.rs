@@ -181,7 +181,7 @@ impl<'m> Registry<'m> {
         id: u64,
         generation: u32,
     ) -> Result<Segment<'m>, Corrupt> {
-        let words = self.row_block(row);
+        let words = self.row_window(row);
         // relaxed: the caller calls `generation_matches` after it (C4).
         let load = |field| words.word(field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };

@@ -84,8 +84,8 @@ impl SleepPoll {
         self
     }
 
-    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a peer that has been
-    /// inactive for long. `longest` is at most twelve days.
+    /// Replaces the limit of the delays by `longest`, which may be longer than [`RECHECK`] and is at
+    /// most twelve days: for a peer that has been inactive for a long time.
     #[must_use]
     pub fn recheck(mut self, longest: Duration) -> Self {
         let delay = self.backoff.delay;

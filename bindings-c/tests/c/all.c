@@ -93,7 +93,7 @@ void make_all(void)
 	all.shmr_geometry.block_size = 128;
 	all.shmr_slice.base = "slice";
 	all.shmr_slice.len = 5;
-	OK(shmr_wait_checks(&all.shmr_wait, 2));
+	OK(shmr_wait_spin_checks(&all.shmr_wait, 2));
 }
 
 /* Handles that the test has closed fail to close again. */

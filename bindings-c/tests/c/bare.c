@@ -146,7 +146,7 @@ static void take_turns(void)
 	MUST(shmr_mutex_open(&two, &segment, shmr_attachment_incarnation(&second),
 			     (void *)0) == SHMR_OK);
 	MUST(shmr_mutex_try_lock(&one, (void *)0) == SHMR_OK);
-	MUST(shmr_wait_checks(&wait, 100) == SHMR_OK);
+	MUST(shmr_wait_spin_checks(&wait, 100) == SHMR_OK);
 	MUST(shmr_mutex_lock(&two, &wait, (void *)0) == SHMR_TIMED_OUT);
 	MUST(shmr_mutex_unlock(&one) == SHMR_OK);
 	MUST(shmr_mutex_try_lock(&two, (void *)0) == SHMR_OK);

@@ -60,14 +60,14 @@ TEST(two_processes_find_nothing_broken)
 
 		fixture_join(&own, &fixture);
 		OK(shmr_registry_lookup(&own.registry, segment.id, &segment));
-		OK(shmr_wait_spin(&wait, 20000));
+		OK(shmr_wait_spin_yield(&wait, 20000));
 		while (shmr_litmus_answer(&segment, &wait, &verdict) != SHMR_OK)
 			usleep(100);
 		CHECK(verdict.read_modify_write.state != SHMR_BROKEN);
 		CHECK(verdict.fences.state != SHMR_BROKEN);
 		_exit(0);
 	}
-	OK(shmr_wait_spin(&wait, 20000));
+	OK(shmr_wait_spin_yield(&wait, 20000));
 	OK(shmr_litmus_ask(&segment, &wait, &verdict));
 	/* The machine may not have run them at the same time: SHMR_UNKNOWN. */
 	CHECK(verdict.read_modify_write.state != SHMR_BROKEN);

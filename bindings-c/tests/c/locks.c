@@ -114,10 +114,10 @@ TEST(a_wait_for_a_silent_owner_times_out_and_names_the_owner)
 	OK(shmr_mutex_open(&other, &segment, fixture.two, NULL));
 	OK(shmr_mutex_try_lock(&mutex, NULL));
 	RETURNS(shmr_mutex_try_lock(&other, &silent), SHMR_BUSY);
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	FAILS(other, shmr_mutex_lock(&other, &wait, &silent), SHMR_TIMED_OUT,
 	      fixture.one, "");
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	FAILS(other, shmr_mutex_lock(&other, &wait, NULL), SHMR_TIMED_OUT, 0,
 	      "");
 	OK(shmr_mutex_unlock(&mutex));
@@ -139,7 +139,7 @@ TEST(a_mutex_that_was_not_repaired_is_poisoned_for_every_partition)
 	SAME(view.error.status, SHMR_OK);
 	OK(shmr_mutex_open(&other, &segment, fixture.two, NULL));
 	RETURNS(shmr_mutex_try_lock(&other, NULL), SHMR_POISONED);
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	RETURNS(shmr_mutex_lock(&other, &wait, &alive), SHMR_POISONED);
 	end();
 }
@@ -194,7 +194,7 @@ TEST(a_bakery_mutex_of_a_killed_process_can_be_acquired_and_repaired)
 	OK(shmr_bakery_open(&other, &segment, fixture.two, FIXTURE_PARTITIONS));
 	SAME(shmr_bakery_owner(&bakery), dead);
 	RETURNS(shmr_bakery_try_lock(&bakery, NULL), SHMR_BUSY);
-	OK(shmr_wait_spin(&wait, 10000));
+	OK(shmr_wait_spin_yield(&wait, 10000));
 	RETURNS(shmr_bakery_lock(&bakery, &wait, &alive), SHMR_OWNER_DIED);
 	RETURNS(shmr_bakery_try_lock(&other, &alive), SHMR_BUSY);
 	FAILS(other, shmr_bakery_unlock(&other), SHMR_NOT_HELD, fixture.one, "");
@@ -266,10 +266,10 @@ TEST(readers_read_together_and_a_writer_waits_for_them)
 
 	make_rwlock(&first, &second);
 	OK(shmr_rwlock_try_read(&first, &at_first, &alive));
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	OK(shmr_rwlock_read(&second, &at_second, &wait, &alive));
 	RETURNS(shmr_rwlock_try_write(&second, &alive), SHMR_BUSY);
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	RETURNS(shmr_rwlock_write(&second, &wait, &alive), SHMR_TIMED_OUT);
 	OK(shmr_rwlock_unlock_read(&first, at_first));
 	RETURNS(shmr_rwlock_unlock_read(&first, at_first), SHMR_NOT_HELD);
@@ -351,7 +351,7 @@ TEST(permits_of_a_killed_process_are_recovered)
 	fixture_death(&fixture, 3, die_with_permits, &segment);
 	SAME(shmr_semaphore_available(&semaphore), 0);
 	RETURNS(shmr_semaphore_try_acquire(&semaphore, NULL), SHMR_BUSY);
-	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_wait_spin_checks(&wait, 3));
 	RETURNS(shmr_semaphore_acquire(&semaphore, &wait, NULL), SHMR_TIMED_OUT);
 	OK(shmr_semaphore_try_acquire(&semaphore, &alive));
 	OK(shmr_wait_poll(&wait, 10000, 10));
@@ -526,7 +526,7 @@ TEST(a_partition_attaches_again_when_its_earlier_incarnation_is_gone)
 	uint32_t dead;
 
 	make();
-	OK(shmr_wait_checks(&wait, 2));
+	OK(shmr_wait_spin_checks(&wait, 2));
 	FAILS(attachment,
 	      shmr_partition_attach_or_take_over(&attachment, &fixture.registry, 2,
 						 &own, &wait, &alive),

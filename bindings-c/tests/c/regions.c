@@ -332,11 +332,11 @@ TEST(a_mapping_can_be_mapped_again_at_a_fixed_address)
 	struct shmr_mapping mapping = { 0 }, fixed = { 0 }, none = { 0 };
 
 	OK(shmr_map_memfd(&mapping, "fixed", 8192));
-	OK(shmr_map_fixed(&fixed, &mapping, address));
+	OK(shmr_map_at(&fixed, &mapping, address));
 	SAME(shmr_mapping_base(&fixed), address);
 	*(char *)shmr_mapping_base(&mapping) = 'a';
 	SAME(*(char *)shmr_mapping_base(&fixed), 'a');
-	RETURNS(shmr_map_fixed(&none, &mapping, address), SHMR_SYSTEM);
+	RETURNS(shmr_map_at(&none, &mapping, address), SHMR_SYSTEM);
 	OK(shmr_unmap(&fixed));
 	OK(shmr_unmap(&mapping));
 }

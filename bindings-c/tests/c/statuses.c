@@ -101,7 +101,7 @@ TEST(SHMR_TIMED_OUT_is_a_wait_that_gave_up)
 	struct shmr_wait wait;
 
 	make_mutex();
-	OK(shmr_wait_checks(&wait, 10));
+	OK(shmr_wait_spin_checks(&wait, 10));
 	FAILS(two, shmr_mutex_lock(&two, &wait, NULL), SHMR_TIMED_OUT, 0, "");
 }
 
@@ -352,14 +352,14 @@ TEST(SHMR_NOT_A_REGION_is_memory_with_another_first_word)
 	      SHMR_NOT_A_REGION, 0x12345678, "");
 }
 
-TEST(SHMR_VERSION_is_a_region_of_another_layout)
+TEST(SHMR_OTHER_LAYOUT_VERSION_is_a_region_of_another_layout_version)
 {
 	uint32_t version = shmr_layout_version() + 1;
 	void *base = with_header_word(4, version);
 	struct shmr_region region;
 
 	FAILS(region, shmr_region_attach(&region, base, FIXTURE_LEN),
-	      SHMR_VERSION, version, "");
+	      SHMR_OTHER_LAYOUT_VERSION, version, "");
 }
 
 TEST(SHMR_FEATURES_are_unknown_feature_bits)

@@ -281,11 +281,11 @@ TEST(every_wait_of_the_library_ends_at_its_deadline)
 	struct shmr_wait wait;
 
 	make();
-	OK(shmr_wait_checks(&wait, 100));
+	OK(shmr_wait_spin_checks(&wait, 100));
 	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	OK(shmr_wait_futex(&wait, 10));
 	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
-	OK(shmr_wait_spin(&wait, 10));
+	OK(shmr_wait_spin_yield(&wait, 10));
 	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	OK(shmr_wait_poll(&wait, 10, 2));
 	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);

@@ -57,8 +57,8 @@ pub struct PollPlatform {
 }
 
 impl PollPlatform {
-    /// Returns a platform that checks every `pause`. A short pause lowers the latency of messages;
-    /// a long one uses less processor time.
+    /// Returns a platform that checks every `pause`, or every 20 ms if that is shorter. A short
+    /// pause lowers the latency of messages; a long one uses less processor time.
     pub fn every(pause: Duration) -> Self {
         Self { pause }
     }

@@ -175,7 +175,7 @@ impl<'m> Region<'m> {
         body.expect("a region is longer than its header")
     }
 
-    /// Returns the number of times that the memory was formatted.
+    /// Returns a number that changes each time the memory is formatted, and is never 0.
     pub fn generation(&self) -> u32 {
         self.generation
     }

@@ -98,12 +98,14 @@ impl<'m> Ring<'m> {
     }
 
     /// Claims the producing end as [`Ring::claim_producer`] does, or takes it over if `take_over`
-    /// is true. Makes it in `place`: a returned one would be copied there.
+    /// is true, and stores the producer in `place`. This saves the copy of a returned value.
+    /// `place` does not drop the producer: to release the end, call
+    /// [`MaybeUninit::assume_init_drop`].
     ///
     /// # Errors
     ///
     /// Those of [`Ring::claim_producer`] and [`Ring::take_over_producer`].
-    pub fn producer_in<'p>(
+    pub fn claim_producer_in<'p>(
         &self,
         place: &'p mut MaybeUninit<Producer<'m>>,
         incarnation: Incarnation,
@@ -128,12 +130,14 @@ impl<'m> Ring<'m> {
     }
 
     /// Claims the consuming end as [`Ring::claim_consumer`] does, or takes it over if `take_over`
-    /// is true. Makes it in `place`: a returned one would be copied there.
+    /// is true, and stores the consumer in `place`. This saves the copy of a returned value.
+    /// `place` does not drop the consumer: to release the end, call
+    /// [`MaybeUninit::assume_init_drop`].
     ///
     /// # Errors
     ///
     /// Those of [`Ring::claim_consumer`] and [`Ring::take_over_consumer`].
-    pub fn consumer_in<'p>(
+    pub fn claim_consumer_in<'p>(
         &self,
         place: &'p mut MaybeUninit<Consumer<'m>>,
         incarnation: Incarnation,

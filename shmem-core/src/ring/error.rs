@@ -75,7 +75,7 @@ impl fmt::Display for PushError {
     }
 }
 
-/// Why no record was popped; eight bytes, as [`PushError`].
+/// Why no record was popped. It has eight bytes, for the reason given at [`PushError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
     /// There is no record now, or this call discarded [`MAX_DISCARDS`](super::MAX_DISCARDS)

@@ -6,7 +6,7 @@ use memoffset::offset_of;
 
 use super::error::GeometryError;
 use crate::layout::{RingControl, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
-use crate::mem::{Block, CircularWindow, Window, Word};
+use crate::mem::{CircularWindow, StructWindow, Window, Word};
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -16,7 +16,7 @@ pub(super) const SMALL: bool = cfg!(feature = "small");
 /// A ring in a segment, before one of its ends is claimed.
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
-    pub(super) control: Block<'m, RingControl>,
+    pub(super) control: StructWindow<'m, RingControl>,
     pub(super) data: CircularWindow<'m>,
 }
 
@@ -42,7 +42,7 @@ impl<'m> Ring<'m> {
         if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(error);
         }
-        let control = Block::new(segment).map_err(|_| error)?;
+        let control = StructWindow::new(segment).map_err(|_| error)?;
         Ok(Self { control, data })
     }
 

@@ -8,7 +8,7 @@ use super::stamp::{distance, EpochWords};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{Bell, TypedRingControl};
-use crate::mem::{Block, Word};
+use crate::mem::{StructWindow, Word};
 
 /// Bytes of a control block.
 pub(super) const CONTROL: usize = size_of::<TypedRingControl>();
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 16;
 
 /// A control block.
 #[derive(Clone, Copy)]
-pub(super) struct Control<'m>(pub(super) Block<'m, TypedRingControl>);
+pub(super) struct Control<'m>(pub(super) StructWindow<'m, TypedRingControl>);
 
 /// The positions of both ends in memory.
 #[derive(Clone, Copy)]
@@ -146,6 +146,6 @@ impl<'m> Control<'m> {
     }
 }
 
-fn sides(bell: Block<'_, Bell>) -> (Ringer<'_>, Sleeper<'_>) {
+fn sides(bell: StructWindow<'_, Bell>) -> (Ringer<'_>, Sleeper<'_>) {
     (Ringer::new(bell), Sleeper::new(bell))
 }

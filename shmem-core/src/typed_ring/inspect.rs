@@ -4,7 +4,7 @@
 use super::control::Control;
 use super::stamp::{distance, EpochWords};
 use crate::incarnation::Incarnation;
-use crate::mem::{Block, OutOfWindow, Window, Word};
+use crate::mem::{OutOfWindow, StructWindow, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
 /// The state of a typed ring. The words of a ring in use change while they are loaded, so they
@@ -66,7 +66,7 @@ impl Inspection {
     ///
     /// [`OutOfWindow`] if the segment is shorter than a control block.
     pub fn new(segment: Window<'_>) -> Result<Self, OutOfWindow> {
-        let control = Control(Block::new(segment)?);
+        let control = Control(StructWindow::new(segment)?);
         let reader = control.positions().latest();
         // relaxed in all of this: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);

@@ -6,7 +6,7 @@ use super::control::{Control, CONTROL};
 use super::error::AttachError;
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{MAX_SLOTS, MAX_TYPED_RECORD, MIN_SLOTS};
-use crate::mem::{Block, Slots, Window, Word};
+use crate::mem::{Slots, StructWindow, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
 /// Whether code is small rather than fast: no pacing, no fetching ahead.
@@ -62,7 +62,7 @@ impl<'m, T> TypedRing<'m, T> {
         let bytes = segment.len().checked_sub(CONTROL).ok_or(error)?;
         let data = segment.sub(CONTROL, bytes).map_err(|_| error)?;
         let ring = Self {
-            control: Control(Block::new(segment).map_err(|_| error)?),
+            control: Control(StructWindow::new(segment).map_err(|_| error)?),
             slots: Slots::new(data).ok_or(error)?,
         };
         if !(MIN_SLOTS..=MAX_SLOTS).contains(&ring.slots()) {

@@ -217,7 +217,7 @@ impl Platform for WakeMethod<'_> {
     fn wake(&self, ring_count: &AtomicU32, reason: WakeReason) {
         let vector = match reason {
             WakeReason::Records => RECORDS,
-            WakeReason::Room | WakeReason::Lock => ROOM,
+            WakeReason::Space | WakeReason::Lock => ROOM,
         };
         match &self.waiting {
             Waiting::Futex => SameKernel.wake(ring_count, reason),

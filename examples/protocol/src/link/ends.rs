@@ -208,7 +208,7 @@ impl Sender<'_> {
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
         // A corrupt ring counts as having room: the next `send` reports the error.
         let mut wait = Waiter::new(&*self.wake_method, timeout);
-        self.end.wait_for_room(len, &mut wait);
+        self.end.wait_for_space(len, &mut wait);
     }
 }
 

@@ -160,7 +160,7 @@ fn the_next_incarnation_of_kmon_is_rung_by_its_number_and_an_invalid_number_ring
     wake_method
         .find_number(|request| registry.open(request))
         .unwrap();
-    let ring = || wake_method.wake(&AtomicU32::new(0), WakeReason::Room);
+    let ring = || wake_method.wake(&AtomicU32::new(0), WakeReason::Space);
     ring();
     assert_eq!(wires.wires[1].rung(), [(Some(0), ROOM)]);
     for invalid in [0, u32::from(u16::MAX) + 2, u32::MAX] {

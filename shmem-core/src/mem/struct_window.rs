@@ -17,29 +17,29 @@ use crate::primitive::Memory;
 /// ```
 /// # #[cfg(feature = "alloc")] {
 /// use shmem_core::layout::Bell;
-/// use shmem_core::mem::{Block, Heap};
+/// use shmem_core::mem::{Heap, StructWindow};
 /// use shmem_core::primitive::Ordering::Relaxed;
 ///
 /// let heap = Heap::new(128);
-/// let bell = Block::<Bell>::new(heap.window()).unwrap();
+/// let bell = StructWindow::<Bell>::new(heap.window()).unwrap();
 /// bell.word(4).store(1, Relaxed);
 /// assert_eq!(heap.window().word(4).load(Relaxed), 1);
 /// # }
 /// ```
-pub struct Block<'m, T> {
+pub struct StructWindow<'m, T> {
     memory: Memory<'m>,
     layout: PhantomData<fn() -> T>,
 }
 
-impl<T> Clone for Block<'_, T> {
+impl<T> Clone for StructWindow<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Block<'_, T> {}
+impl<T> Copy for StructWindow<'_, T> {}
 
-impl<'m, T> Block<'m, T> {
+impl<'m, T> StructWindow<'m, T> {
     /// Returns the start of `window`.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl<'m, T> Block<'m, T> {
     /// If the struct is not in `T`.
     #[must_use]
     #[inline(always)]
-    pub fn part<U>(self, offset: usize) -> Block<'m, U> {
-        Block::at(self.window(), offset)
+    pub fn part<U>(self, offset: usize) -> StructWindow<'m, U> {
+        StructWindow::at(self.window(), offset)
     }
 }
