@@ -29,8 +29,9 @@ use std::{error::Error as AnyError, io, time::Duration};
 
 use shmem_channel::{Error, Incoming, Session, FOREVER};
 
+/// Partition 1 creates the region, or finds it again, and answers.
 fn serve(file: &str) -> Result<(), Box<dyn AnyError>> {
-    // A server that was restarted continues in the region, so clients need not join again.
+    // A server that was restarted continues in the same region: clients need not join again.
     let session = Session::open_file(file, 1 << 20, 1)?;
     let mut server = session.server("square")?;
     println!("answering in {file}");
@@ -49,6 +50,7 @@ fn serve(file: &str) -> Result<(), Box<dyn AnyError>> {
     }
 }
 
+/// Partition 2 joins the region, and asks for the square of each number that is typed.
 fn ask(file: &str) -> Result<(), Box<dyn AnyError>> {
     println!("waiting for {file}");
     let session = Session::join_file_within(file, 2, FOREVER)?;
