@@ -75,7 +75,8 @@ use watchdog::Watchdog;
 #[command(name = "cargo xtask kill", bin_name = "cargo xtask kill")]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// How many processes to kill or to stop [default: 600 kills; 60 by heartbeat; 300 stops]
+    /// How many processes to kill or to stop [default: 600; with `--liveness heartbeat` 60; with
+    /// `--stall` 300]
     #[arg(long, value_name = "N")]
     points: Option<u64>,
     /// Only these scenarios; may be given several times
@@ -84,7 +85,8 @@ struct Arguments {
     /// Seed of the choice of victims and moments [default: random]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Stop partitions instead, which are then silent or gone to others, and let them go on
+    /// Stop partitions instead, so that others see them as silent or gone, and let them continue
+    /// later
     #[arg(long)]
     stall: bool,
     /// How other partitions detect a death [default: pidfd; with `--stall` random]

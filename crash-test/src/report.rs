@@ -52,7 +52,7 @@ pub(crate) struct Counts {
     pub(crate) points: u64,
     /// Faults at chosen stores.
     pub(crate) enumerated: u64,
-    /// Stalls in which the store under way of an evicted party did damage.
+    /// Stalls in which an evicted party did damage by the store that it was in.
     pub(crate) late_damage: u64,
     pub(crate) violations: Vec<Found>,
     /// The time of each recovery from deaths of processes.
@@ -88,7 +88,7 @@ impl Tally {
         let counts = self.counts().clone();
         let (at_stores, at_moments) = match counts.fault {
             FaultKind::Death => ("died", "killed"),
-            FaultKind::Stall => ("stopped", "processes"),
+            FaultKind::Stall => ("stopped", "as processes"),
         };
         let enumerated = counts.enumerated - before.enumerated;
         let points = counts.points - before.points;
@@ -138,7 +138,7 @@ impl Counts {
         }
         if self.late_damage != 0 {
             text += &format!(
-                ", {} times the step under way of an evicted party did damage",
+                ", {} times an evicted party did damage by the step that it was in",
                 self.late_damage
             );
         }

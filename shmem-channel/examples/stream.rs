@@ -11,8 +11,8 @@
 //! ```
 //!
 //! One command in each of two terminals, in any order. Kill the second with `kill -9` or
-//! Ctrl-C, and start it again: the first says `the printer was restarted`, and the second goes
-//! on after what was sent meanwhile:
+//! Ctrl-C, and start it again: the first says `the printer was restarted`, and the second counts
+//! and skips what was sent meanwhile:
 //!
 //! ```text
 //! lines lost: 3
@@ -52,7 +52,7 @@ fn print(file: &str) -> Result<(), Box<dyn AnyError>> {
     let (mut line, mut lost) = ([0; 64], receiver.discarded());
     loop {
         let received = receiver.recv(&mut line, FOREVER)?;
-        // It counts over all receivers that there were.
+        // `discarded` includes what earlier receivers discarded.
         if receiver.discarded() != lost {
             println!("lines lost: {}", receiver.discarded().wrapping_sub(lost));
             lost = receiver.discarded();

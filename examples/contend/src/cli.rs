@@ -11,7 +11,8 @@ pub(crate) const PARTIES: u8 = 8;
 /// The party that has a ring in each direction with every other: the host.
 pub(crate) const HOST: u8 = 1;
 
-/// Contends for the locks of one region from several kernels, and counts exactly
+/// Takes the locks of one region, as the same program does in other kernels, and counts lost
+/// updates
 #[derive(Parser)]
 #[command(name = "shmem-contend", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -63,7 +64,7 @@ Exit status: 0 success, 1 failure, 2 wrong usage, 3 the memory is not suitable f
 
 Examples:
   shmem-contend --region file:/dev/shm/region prepare
-    shmem-contend --region file:/dev/shm/region work mutex --as 1 --start-together --for 5s
+  shmem-contend --region file:/dev/shm/region work mutex --as 1 --start-together --for 5s
   shmem-contend --region mem:0x100000000+2M hold semaphore --as 3
   shmem-contend --region file:/dev/shm/region release 3";
 

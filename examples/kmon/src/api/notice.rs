@@ -24,8 +24,8 @@ pub(crate) struct Notices {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Since {
-    /// Those after the notice with this number. Without it, all that the server still has, and
-    /// for events only new ones.
+    /// Those after the notice with this number. Without it: all that the server still has; for
+    /// events, only new ones.
     pub(crate) since: Option<u64>,
 }
 
