@@ -9,6 +9,7 @@ fn main() {
     let mut group = harness::group(&mut criterion, "one_way");
     small(&mut group);
     middle(&mut group);
+    hand_over(&mut group);
     page(&mut group);
     group.finish();
     criterion.final_summary();
@@ -53,6 +54,13 @@ fn middle(group: &mut BenchmarkGroup<'_, WallTime>) {
             ("ringbuf slice x32", ringbuf::slice::<64, 32>),
         ],
     );
+}
+
+/// From here on, each record begins in cache lines of its own.
+fn hand_over(group: &mut BenchmarkGroup<'_, WallTime>) {
+    harness::compare(group, 248, &[("ours hand-over", ours::hand_over::<248>)]);
+    harness::compare(group, 1016, &[("ours hand-over", ours::hand_over::<1016>)]);
+    harness::compare(group, 8248, &[("ours hand-over", ours::hand_over::<8248>)]);
 }
 
 fn page(group: &mut BenchmarkGroup<'_, WallTime>) {

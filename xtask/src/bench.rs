@@ -6,12 +6,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use crate::console::Console;
+use crate::debian;
 use crate::guest;
 use crate::invocation::Invocation;
 use crate::workspace::Workspace;
 
 /// The bench that boots a guest; it is not part of the default benches.
 const GUEST: &str = "guest";
+/// The bench of KMON's copies of files, beside scp.
+const COPIES: &str = "copies";
+/// What it needs.
+const COPIES_PACKAGES: &[debian::Package] = &[
+    ("openssh-server", "to compare copies with scp"),
+    ("openssh-client", "scp"),
+];
 /// The bench against iceoryx2, which is a workspace of its own.
 const ICEORYX2: &str = "iceoryx2";
 
@@ -19,9 +27,11 @@ const ICEORYX2: &str = "iceoryx2";
 ///
 /// The table is also written to target/bench/summary.json and summary.svg. `--only NAME` runs
 /// another bench of `benches/`, with criterion.
-/// bench of `benches/`, by criterion.
 /// `--only iceoryx2` measures calls, messages and opening by name between two processes, next
 /// to iceoryx2.
+///
+/// `--only copies` compares KMON's copies of files with scp, and with base64 through kmexec. It
+/// needs OpenSSH.
 ///
 /// `--only guest` compares the consoles of a Linux guest: the rings, a serial port, a virtio
 /// console. It builds the guest's image first; it accepts `--chart FILE` after `--`.
@@ -49,6 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.only.iter().any(|name| name == ICEORYX2) {
         ensure!(arguments.only.len() == 1, "`{ICEORYX2}` runs alone");
         return run_iceoryx2(arguments);
+    }
+    if arguments.only.iter().any(|name| name == COPIES) {
+        ensure!(arguments.only.len() == 1, "`{COPIES}` runs alone");
+        return run_copies(arguments);
     }
     let mut bench = Invocation::parse("cargo bench -p shmem-benches");
     if arguments.only.is_empty() {
@@ -91,6 +105,20 @@ fn run_iceoryx2(arguments: &Arguments) -> Result<ExitCode> {
         bench = bench.arg("--json");
     }
     bench = arguments.further.iter().fold(bench, Invocation::arg);
+    Err(bench.command().exec()).context("cannot run cargo")
+}
+
+/// Builds KMON and guestd, and runs the bench of copies.
+fn run_copies(arguments: &Arguments) -> Result<ExitCode> {
+    ensure!(!arguments.json, "`{COPIES}` has no --json");
+    // Debian starts an SSH server when it installs it, so the operator decides.
+    debian::require(COPIES_PACKAGES, false)?;
+    let guestd = Invocation::parse("cargo build --release -p guestd");
+    ensure!(guestd.command().status()?.success(), "guestd was not built");
+    let mut bench = Invocation::parse("cargo bench -p kmon --profile release --bench copies --");
+    if arguments.quick {
+        bench = bench.arg("--quick");
+    }
     Err(bench.command().exec()).context("cannot run cargo")
 }
 
