@@ -52,22 +52,20 @@ pub(crate) fn run(
     limit: Duration,
     mut on_line: impl FnMut(&str),
 ) -> Result<Ended> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // One pipe, so that the lines of both outputs keep their order.
+    let (output, end) = io::pipe().context("cannot create a pipe")?;
     if capture == Capture::Both {
-        command.stderr(Stdio::piped());
+        command.stderr(end.try_clone().context("cannot duplicate a pipe")?);
     }
+    command.stdin(Stdio::null()).stdout(end);
     let mut child = command
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    // It holds the pipe's other end.
+    drop(command);
     let (sender, lines) = mpsc::channel();
-    if let Some(stdout) = child.stdout.take() {
-        send_lines(stdout, sender.clone());
-    }
-    if let Some(stderr) = child.stderr.take() {
-        send_lines(stderr, sender.clone());
-    }
-    drop(sender);
+    send_lines(output, sender);
     let ended = supervise(&mut child, &lines, limit, &mut on_line)?;
     drain(&child, &lines, &mut on_line);
     Ok(ended)

@@ -107,8 +107,10 @@ fn panics(lines: &[String]) -> Vec<Panic<'_>> {
 
 /// Returns the message at the beginning of `lines` as one line.
 fn message(lines: &[String]) -> String {
-    let ends =
-        |line: &str| line.is_empty() || line == "stack backtrace:" || line.starts_with("note: ");
+    let ends = |line: &str| {
+        let is_next = line.starts_with("thread '") || line.starts_with("note: ");
+        is_next || line.is_empty() || line == "stack backtrace:"
+    };
     let lines = lines.iter().map(|line| line.trim());
     let lines = lines.skip_while(|line| line.is_empty());
     let words: Vec<_> = lines.take_while(|line| !ends(line)).collect();

@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 /// Time limit for building the models' dependencies.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 /// Time limit of a model; longer ones are of no use here.
-const MODEL_LIMIT: Duration = Duration::from_secs(120);
+const MODEL_LIMIT: Duration = Duration::from_secs(300);
 
 /// The result for one ordering.
 pub(crate) struct Verdict {
