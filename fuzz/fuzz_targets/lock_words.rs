@@ -258,7 +258,7 @@ fn bakery(
         words.colour(),
         words.protects(),
     );
-    assert_eq!(words.places().count(), 64);
+    assert_eq!(words.entries().count(), 64);
 }
 
 fn semaphore(
