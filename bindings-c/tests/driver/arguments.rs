@@ -145,6 +145,13 @@ fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
     all
 }
 
+/// Returns the text of a comment in one line.
+fn words(comment: &str) -> String {
+    let words = comment.split(|c: char| c == '*' || c.is_whitespace());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
 /// Returns true if the comment of the parameter, or of its struct, allows NULL.
 fn may_be_null(parameter: &Parameter) -> bool {
     let header = crate::read("include/shmr.h");
@@ -155,7 +162,7 @@ fn may_be_null(parameter: &Parameter) -> bool {
     let of_struct = header
         .split("/**")
         .find(|part| part.contains(&format!(" * {name} - ")))
-        .is_some_and(|part| part.contains("A NULL pointer to this struct"));
+        .is_some_and(|part| words(part).contains("A NULL pointer to this struct"));
     let is_result = parameter.text.contains("to be ");
     parameter.text.contains("or NULL") || of_struct && !is_result
 }

@@ -332,6 +332,9 @@ fn racing_clients_end_up_with_one_server() {
             .unwrap()
     };
     let clients: Vec<_> = (0..4).map(start).collect();
+    // A client that did not start the server does not wait for the instances.
+    let runs = || list(&home).iter().any(|one| one["state"] == "running");
+    assert!(becomes_true(runs));
     for mut client in clients {
         let mut commands = client.stdin.take().unwrap();
         commands

@@ -128,7 +128,7 @@ fn an_unsupported_operation_is_refused_in_one_line() {
     let errors = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<_> = errors.lines().collect();
     let expected = [
-        "kmpause: instance 2: it consists of processes of this machine",
+        "kmpause: instance 2: it runs as processes of this machine",
         "kmresume: instance 2 is not paused (running)",
         "kmpause: instance 2 is not running (halted)",
     ];

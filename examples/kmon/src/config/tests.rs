@@ -176,7 +176,7 @@ fn missing_keys_and_unusable_files_are_errors_with_their_line() {
     );
     assert_refused(
         &instance("external", "region = 'fd:7'"),
-        "kmon.toml:3: key region: the next KMON cannot use this descriptor",
+        "kmon.toml:3: key region: a later KMON cannot use fd:N",
     );
 }
 
