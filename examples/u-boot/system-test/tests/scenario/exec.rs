@@ -58,8 +58,8 @@ fn an_interrupt_ends_a_command_that_does_not_end() {
     machine.console.press("\x03");
     let output = machine.console.prompt();
     machine.console.check(
-        output.contains("interrupted, killed by signal 9"),
-        "it was killed",
+        output.contains("interrupted, killed by signal 15"),
+        "it was asked to end",
     );
     // Also if its daemon is stopped.
     guests[0].signal(Signal::SIGSTOP);
