@@ -135,7 +135,7 @@ impl<'m> End<'m> {
                 }
                 ClaimError::Corrupt(corrupt)
             })?;
-            // relaxed: after a claim the fence orders it; the holder of the claim needs no more.
+            // relaxed: after a claim the fence orders it; the holder of the claim needs no other ordering.
             // Before it, this incarnation stored the value, and only its partition claims this end.
             let found = self.word.load(Relaxed);
             if attempt == 0 {

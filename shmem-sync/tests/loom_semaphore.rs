@@ -142,11 +142,9 @@ fn a_release_changes_the_rings_that_the_sleeper_loaded() {
     loom::model(|| {
         let (memory, data, kernel) = (memory(2), heap(8), FutexModel::new());
         let ours = semaphore(memory, FIRST, &kernel);
-        let tsuccessors = raw(memory, SECOND, &kernel);
+        let theirs = raw(memory, SECOND, &kernel);
         let permit = ours.acquire(&mut OneSleep(0), &mut AssumeAlive).unwrap();
-        let place = tsuccessors
-            .acquire(&mut OneSleep(0), &mut AssumeAlive)
-            .unwrap();
+        let place = theirs.acquire(&mut OneSleep(0), &mut AssumeAlive).unwrap();
         // Both words have the flag.
         let late = ours.acquire(&mut OneSleep(0), &mut AssumeAlive).err();
         assert_eq!(late, Some(AcquireError::TimedOut));
@@ -175,11 +173,11 @@ fn a_sleeper_is_woken_by_a_permit_that_is_added() {
             .try_acquire(&mut AssumeAlive)
             .unwrap();
         let peer = thread::spawn(move || {
-            let tsuccessors = raw(memory, SECOND, &bell);
+            let theirs = raw(memory, SECOND, &bell);
             // SAFETY: acquired above.
-            unsafe { tsuccessors.consume(place) }.unwrap();
+            unsafe { theirs.consume(place) }.unwrap();
             data.write(0, &[1]);
-            tsuccessors.add(1).unwrap();
+            theirs.add(1).unwrap();
         });
         let semaphore = semaphore(memory, FIRST, &kernel);
         let permit = semaphore
@@ -266,8 +264,8 @@ fn one_successor_gets_the_permit_of_a_dead_holder() {
             add_one(data);
             permit.release().unwrap();
         };
-        let tsuccessors = notice.clone();
-        let peer = thread::spawn(move || successor(SECOND, tsuccessors));
+        let theirs = notice.clone();
+        let peer = thread::spawn(move || successor(SECOND, theirs));
         notice.announce(THIRD);
         successor(FIRST, notice);
         peer.join().unwrap();
@@ -286,12 +284,12 @@ fn two_partitions_that_add_at_once_each_add_all_or_nothing() {
         };
         let peer = thread::spawn(move || add(SECOND));
         let ours = add(FIRST);
-        let tsuccessors = peer.join().unwrap();
-        assert!(!(ours && tsuccessors));
+        let theirs = peer.join().unwrap();
+        assert!(!(ours && theirs));
         let semaphore = semaphore(memory, FIRST, &NoDoorbell);
         let permits = semaphore.permits();
         assert_eq!(permits, semaphore.available());
-        assert_eq!(permits, if ours || tsuccessors { 2 } else { 0 });
+        assert_eq!(permits, if ours || theirs { 2 } else { 0 });
     });
 }
 

@@ -31,7 +31,7 @@ fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
     Semaphore::attach(heap.window(), incarnation, &FutexBell).unwrap()
 }
 
-/// Acquires permits until there are none. Returns tsuccessor number.
+/// Acquires all permits. Returns how many these were.
 fn take_all(semaphore: &Semaphore<'_>, dead: &[Incarnation]) -> usize {
     let take = || semaphore.try_acquire(&mut Dead(dead)).map(mem::forget);
     std::iter::repeat_with(take)
@@ -139,8 +139,8 @@ fn permits_without_a_guard_are_released_and_consumed_by_place() {
     let heap = heap(4);
     let ours = RawSemaphore::attach(heap.window(), FIRST, &FutexBell).unwrap();
     ours.add(3).unwrap();
-    let tsuccessors = semaphore(&heap, SECOND);
-    mem::forget(tsuccessors.try_acquire(&mut AssumeAlive).unwrap());
+    let theirs = semaphore(&heap, SECOND);
+    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
     let [released, consumed] = [(); 2].map(|()| ours.try_acquire(&mut AssumeAlive).unwrap());
     assert_eq!(ours.held().count(), 2);
     // SAFETY: acquired above, or known not to be held.
@@ -165,9 +165,9 @@ fn adding_too_many_permits_changes_nothing() {
     ours.add(2).unwrap();
     let held = ours.try_acquire(&mut AssumeAlive).unwrap();
     // A waiter that has slept has set the flag of every word.
-    let tsuccessors = semaphore(&heap, SECOND);
-    mem::forget(tsuccessors.try_acquire(&mut AssumeAlive).unwrap());
-    let late = tsuccessors.acquire(
+    let theirs = semaphore(&heap, SECOND);
+    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
+    let late = theirs.acquire(
         &mut Futex::timeout(Duration::from_millis(1)),
         &mut AssumeAlive,
     );

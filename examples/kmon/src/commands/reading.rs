@@ -30,7 +30,7 @@ impl<'a> Reading<'a> {
     /// Begins to read.
     ///
     /// # Errors
-    /// The server refuses it, or there is none.
+    /// The server refuses it, or no server runs.
     pub(super) fn open(client: &'a Client, path: &str, query: LinesQuery) -> anyhow::Result<Self> {
         let begun = Stamp::now();
         Ok(Self {
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
     /// Continues with the next server. Returns false at `^C`.
     ///
     /// # Errors
-    /// There is none.
+    /// No other server runs.
     fn reconnect(&mut self) -> anyhow::Result<bool> {
         let begun = Instant::now();
         self.continue_after_seen();

@@ -183,7 +183,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Returns the mark; `None` if it is none that KMON writes.
+    /// Returns the mark; `None` if KMON writes no such mark.
     pub(super) fn mark(&self) -> Option<Mark> {
         let text = str::from_utf8(self.text).ok()?;
         (self.kind == Kind::Mark).then(|| Mark::parse(text))?

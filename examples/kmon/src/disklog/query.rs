@@ -35,7 +35,7 @@ impl Query {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// One line: why it is none.
+    /// One line: what is wrong with it.
     pub(crate) fn parse_pattern(text: &str) -> Result<Regex, String> {
         // A pattern cannot take much memory.
         let pattern = RegexBuilder::new(text).size_limit(1 << 20).build();
@@ -81,7 +81,7 @@ impl Entries {
         Arc::clone(&self.stop)
     }
 
-    /// Returns the next entry; `None` if there is none yet.
+    /// Returns the next entry; `None` if it was not written yet.
     ///
     /// # Errors
     /// A file cannot be read.

@@ -90,7 +90,7 @@ impl Reader {
         self.at = None;
     }
 
-    /// Returns the next entry, or `None` if there is none yet.
+    /// Returns the next entry, or `None` if it was not written yet.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -111,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Reads the next whole line into `text`. Returns false if there is none yet.
+    /// Reads the next whole line into `text`. Returns false if it was not written yet.
     fn read_line(&mut self) -> io::Result<bool> {
         match &mut self.open {
             Some(Open::Complete(_, lines)) => {
@@ -152,7 +152,7 @@ impl Reader {
         }
     }
 
-    /// Opens the next file. Returns false if there is none yet.
+    /// Opens the next file. Returns false if it does not exist yet.
     fn open_next(&mut self) -> io::Result<bool> {
         // Files are renamed and removed meanwhile; each time a later one is found.
         for _ in 0..100 {

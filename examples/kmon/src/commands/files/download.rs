@@ -50,7 +50,9 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
 /// Makes the directory for what is copied from one of several instances: `label` in `local`.
 fn own_directory(local: &str, label: &str) -> anyhow::Result<String> {
     if !fs::metadata(local).is_ok_and(|found| found.is_dir()) {
-        bail!("files of several instances can only be copied into a directory; {local} is none");
+        bail!(
+            "files of several instances can only be copied into a directory; {local} is not a directory"
+        );
     }
     let own = Path::new(local).join(label);
     make_directory(&own).with_context(|| shown(&own))?;

@@ -43,7 +43,7 @@ impl Copying<'_> {
         };
         if count > 1 && !is_directory {
             let remote = String::from_utf8_lossy(remote);
-            bail!("several files can only be copied into a directory; {remote} is none");
+            bail!("several files can only be copied into a directory; {remote} is not a directory");
         }
         Ok(is_directory)
     }

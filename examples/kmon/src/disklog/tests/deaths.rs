@@ -34,7 +34,7 @@ fn print_all(case: &mut Case, all: &mut Vec<u8>) {
     }
 }
 
-/// Runs a case with `fault` after each number of changes, until there are no more.
+/// Runs a case with `fault` after each number of changes that the case makes.
 fn at_each_change(fault: Fault, bound: (u64, u64, bool), check: impl Fn(&mut Case, Vec<u8>, u64)) {
     for at in 0.. {
         let mut case = Case::new(bound.0, bound.1, bound.2);
