@@ -203,7 +203,7 @@ impl Chain {
                 self.len = found.len;
                 self.current = Some(file);
                 if found.mark.file < self.number {
-                    // Somebody put an old file here, which readers would take for read.
+                    // Somebody put an old file here, which readers would skip.
                     self.complete_current()?;
                 } else {
                     self.number = found.mark.file;

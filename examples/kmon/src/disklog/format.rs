@@ -116,23 +116,15 @@ impl Mark {
 
     fn parse(text: &str) -> Option<Self> {
         let number = |text: &str| text.parse().ok();
-        if let Some(rest) = text.strip_prefix("missed ") {
-            return rest
-                .strip_suffix(" bytes")
-                .and_then(number)
-                .map(Self::Missed);
+        let counted = |before, after| text.strip_prefix(before)?.strip_suffix(after);
+        if let Some(count) = counted("missed ", " bytes") {
+            return number(count).map(Self::Missed);
         }
-        if let Some(rest) = text.strip_prefix("the clock was set back by ") {
-            return rest
-                .strip_suffix(" s")
-                .and_then(number)
-                .map(Self::ClockSetBack);
+        if let Some(seconds) = counted("the clock was set back by ", " s") {
+            return number(seconds).map(Self::ClockSetBack);
         }
-        if let Some(rest) = text.strip_prefix("the instance dropped ") {
-            return rest
-                .strip_suffix(" bytes")
-                .and_then(number)
-                .map(Self::Dropped);
+        if let Some(count) = counted("the instance dropped ", " bytes") {
+            return number(count).map(Self::Dropped);
         }
         if *text == Self::Damaged.text() {
             return Some(Self::Damaged);

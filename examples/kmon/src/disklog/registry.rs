@@ -16,7 +16,7 @@ pub(super) struct Added {
 /// A change of the logs to write.
 pub(super) enum Change {
     Added(Added),
-    /// This instance exists no longer.
+    /// This instance was removed.
     Forgotten(u8),
 }
 
@@ -70,7 +70,7 @@ impl Registry {
         self.lock().ids.get(&name).copied()
     }
 
-    /// Notes that instance `number` exists no longer.
+    /// Notes that instance `number` was removed.
     pub(super) fn forget(&self, number: u8) {
         let mut state = self.lock();
         state.ids.retain(|name, _| !name.is_of(number));

@@ -13,6 +13,7 @@ use super::selection::Target;
 use super::session::Session;
 use super::several::{AT_ONCE, CommandFailed, each};
 use crate::api::exec::{Ended, Last, Request, Stop};
+use crate::api::instances::Row;
 use crate::client::{Received, Socket};
 use crate::interrupt::Interrupt;
 use output::{Collected, Output};
@@ -32,7 +33,7 @@ struct Report<'a> {
 
 pub(super) fn run(session: &Session, args: &ExecArgs) -> anyhow::Result<()> {
     let instances = std::slice::from_ref(&args.instances);
-    let targets = session.choose(instances, |row| row.state == "running")?;
+    let targets = session.choose(instances, Row::is_alive)?;
     let stops = Stops::new(&session.interrupt);
     each(&targets, AT_ONCE, |target| {
         let done = run_in(session, args, target, &stops);

@@ -10,6 +10,7 @@ use kmon_protocol::transfer::{Digest, Failure};
 
 use super::remote::Remote;
 use super::summary::{CopiedFile, Summary, hex};
+use crate::api::instances::Row;
 use crate::commands::arguments::CopyOptions;
 use crate::commands::selection::Target;
 use crate::commands::session::Session;
@@ -37,7 +38,7 @@ pub(super) fn run(
     copy: impl Fn(&mut Copying<'_>, &Target) -> anyhow::Result<()> + Sync,
 ) -> anyhow::Result<()> {
     let instances = std::slice::from_ref(&options.instances);
-    let targets = session.choose(instances, |row| row.state == "running")?;
+    let targets = session.choose(instances, Row::is_alive)?;
     // One after the other: each can use all of the disk and the processors.
     each(&targets, 1, |target| {
         if session.interrupt.is_set() {
